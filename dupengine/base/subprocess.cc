@@ -1,0 +1,170 @@
+#include "base/subprocess.h"
+
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <spawn.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <cstdlib>
+
+#include "base/error.h"
+#include "base/fd.h"
+
+extern char** environ;
+
+namespace dupengine {
+namespace {
+
+constexpr std::size_t kOutputLimit = 32u << 20;
+
+std::string find_program(const std::string& name) {
+    if (name.find('/') != std::string::npos) return ::access(name.c_str(), X_OK) == 0 ? name : std::string();
+    const char* path = std::getenv("PATH");
+    std::string folders = fmt::format("{}:/usr/sbin:/sbin:/usr/bin:/bin", path != nullptr ? path : "");
+    for (std::size_t begin = 0; begin <= folders.size();) {
+        std::size_t end = std::min(folders.find(':', begin), folders.size());
+        const std::string candidate = folders.substr(begin, end - begin) + "/" + name;
+        if (end > begin && ::access(candidate.c_str(), X_OK) == 0) return candidate;
+        begin = end + 1;
+    }
+    return {};
+}
+
+struct Pipe {
+    Fd read_end, write_end;
+    Pipe() {
+        int fds[2];
+        if (::pipe2(fds, O_CLOEXEC) != 0) throw_errno(Code::kInternal, errno, "no pipe");
+        read_end = Fd(fds[0]);
+        write_end = Fd(fds[1]);
+    }
+};
+
+// The child's output pipes as they stand; true while at least one is open.
+struct Outputs {
+    struct Stream {
+        Fd* fd;
+        std::string* text;
+    };
+    std::array<Stream, 2> streams;
+
+    void take(Stream& stream) {
+        char buffer[16384];
+        const ssize_t n = ::read(stream.fd->get(), buffer, sizeof buffer);
+        if (n < 0 && (errno == EINTR || errno == EAGAIN)) return;
+        if (n <= 0) {
+            *stream.fd = Fd();
+            return;
+        }
+        const std::size_t room = kOutputLimit - std::min(kOutputLimit, stream.text->size());
+        stream.text->append(buffer, std::min(room, static_cast<std::size_t>(n)));
+    }
+};
+
+// Feeds the input and drains both outputs until the child closes them. False: the deadline passed.
+bool converse(Fd& input, const std::string& text, Outputs outputs, std::chrono::steady_clock::time_point deadline) {
+    std::size_t sent = 0;
+    if (text.empty()) input = Fd();
+    while (outputs.streams[0].fd->valid() || outputs.streams[1].fd->valid()) {
+        const auto left = std::chrono::duration_cast<std::chrono::milliseconds>(
+            deadline - std::chrono::steady_clock::now());
+        if (left.count() <= 0) return false;
+        std::array<pollfd, 3> polled{{{outputs.streams[0].fd->get(), POLLIN, 0},
+                                      {outputs.streams[1].fd->get(), POLLIN, 0},
+                                      {input.get(), POLLOUT, 0}}};
+        if (::poll(polled.data(), polled.size(), static_cast<int>(std::min<long>(left.count(), 1000))) < 0 &&
+            errno != EINTR)
+            throw_errno(Code::kInternal, errno, "poll failed");
+        for (std::size_t i = 0; i < 2; ++i)
+            if (polled[i].revents != 0) outputs.take(outputs.streams[i]);
+        if (polled[2].revents != 0) {
+            const ssize_t n = ::write(input.get(), text.data() + sent, text.size() - sent);
+            if (n > 0) sent += static_cast<std::size_t>(n);
+            if (sent == text.size() || (n < 0 && errno != EINTR && errno != EAGAIN)) input = Fd();
+        }
+    }
+    return true;
+}
+
+pid_t spawn(const std::string& program, const std::vector<std::string>& argv, const RunOptions& options, int in,
+            int out, int err) {
+    std::vector<char*> arguments;
+    for (const std::string& a : argv) arguments.push_back(const_cast<char*>(a.c_str()));
+    arguments.push_back(nullptr);
+    std::vector<std::string> texts;
+    for (char** e = environ; *e != nullptr; ++e)
+        if (std::string_view(*e).substr(0, 7) != "LC_ALL=") texts.emplace_back(*e);
+    texts.emplace_back("LC_ALL=C");
+    texts.insert(texts.end(), options.extra_environment.begin(), options.extra_environment.end());
+    std::vector<char*> environment;
+    for (std::string& t : texts) environment.push_back(t.data());
+    environment.push_back(nullptr);
+
+    posix_spawn_file_actions_t actions;
+    posix_spawnattr_t attributes;
+    posix_spawn_file_actions_init(&actions);
+    posix_spawnattr_init(&attributes);
+    posix_spawn_file_actions_adddup2(&actions, in, 0);
+    posix_spawn_file_actions_adddup2(&actions, out, 1);
+    posix_spawn_file_actions_adddup2(&actions, err, 2);
+    sigset_t none, defaults;
+    sigemptyset(&none);
+    sigemptyset(&defaults);
+    for (int s : {SIGINT, SIGTERM, SIGPIPE}) sigaddset(&defaults, s);
+    posix_spawnattr_setsigmask(&attributes, &none);
+    posix_spawnattr_setsigdefault(&attributes, &defaults);
+    posix_spawnattr_setpgroup(&attributes, 0);  // a group of its own: ^C reaches us, and we decide
+    posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETPGROUP | POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
+    pid_t pid = -1;
+    const int failed = ::posix_spawn(&pid, program.c_str(), &actions, &attributes, arguments.data(),
+                                     environment.data());
+    posix_spawn_file_actions_destroy(&actions);
+    posix_spawnattr_destroy(&attributes);
+    if (failed != 0) throw_errno(Code::kInternal, failed, "{} cannot be started", program);
+    return pid;
+}
+
+}  // namespace
+
+std::string RunResult::complaint() const {
+    std::string text = err.empty() ? out : err;
+    while (!text.empty() && (text.back() == '\n' || text.back() == ' ')) text.pop_back();
+    std::replace(text.begin(), text.end(), '\n', ' ');
+    if (text.size() > 300) text.resize(300);
+    return text.empty() ? fmt::format("exit status {}", status) : text;
+}
+
+bool program_exists(const std::string& name) { return !find_program(name).empty(); }
+
+RunResult run_program(const std::vector<std::string>& argv, const RunOptions& options) {
+    const std::string program = find_program(argv.at(0));
+    if (program.empty())
+        throw_error(Code::kUnsupported, "the program {} is not on this machine; install its package", argv[0]);
+    Pipe in, out, err;
+    ::fcntl(in.write_end.get(), F_SETFL, O_NONBLOCK);
+    const pid_t pid =
+        spawn(program, argv, options, in.read_end.get(), out.write_end.get(), err.write_end.get());
+    in.read_end = Fd();
+    out.write_end = Fd();
+    err.write_end = Fd();
+    RunResult result;
+    const bool ended = converse(in.write_end, options.input,
+                                Outputs{{{{&out.read_end, &result.out}, {&err.read_end, &result.err}}}},
+                                std::chrono::steady_clock::now() + options.deadline);
+    if (!ended) ::kill(-pid, SIGKILL);
+    int status = 0;
+    while (::waitpid(pid, &status, 0) < 0 && errno == EINTR) {
+    }
+    if (!ended)
+        throw_error(Code::kInternal, "{} did not finish in {} s and was stopped", argv[0],
+                    options.deadline.count() / 1000);
+    result.status = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+    return result;
+}
+
+}  // namespace dupengine

@@ -1,0 +1,82 @@
+#pragma once
+// What a copy reads from and writes to, seen as bytes at offsets: a disk, a raw image file, memory (tests).
+// `Reader` is all that most code ever sees. `Device` adds writing; it is handled only inside block/ and by fakes,
+// because everything that writes goes through the guard (guard.h). Reads and writes of disjoint ranges may run
+// in parallel from several threads. Errors are dupengine::Error; a Reader throws kSourceIo, a Device kTargetIo.
+
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+
+#include "block/extent.h"
+
+namespace dupengine::block {
+
+struct Geometry {
+    std::uint64_t size_bytes = 0;
+    std::uint32_t logical_sector_bytes = 512;  ///< the smallest unit of transfer; 512 for a file unless said
+    std::uint32_t physical_sector_bytes = 512;
+    bool is_block_device = false;
+    bool rotational = false;
+};
+
+class Reader {
+  public:
+    virtual ~Reader() = default;
+    virtual const Geometry& geometry() const = 0;
+    /// How messages and reports call it: the path as given, or a description.
+    virtual const std::string& name() const = 0;
+    /// Reads all of `buffer` at `offset`; any alignment. Past the end: an error.
+    virtual void read(ByteOffset offset, std::span<std::byte> buffer) const = 0;
+    /// As read, but from the medium: nothing that this machine still holds in memory may answer.
+    virtual void read_from_medium(ByteOffset offset, std::span<std::byte> buffer) const { read(offset, buffer); }
+    /// The first part of `within` that may hold anything but zeros; empty if the rest is a hole.
+    /// A device without a hole map answers `within`.
+    virtual Extent next_data(Extent within) const { return within; }
+    /// A descriptor that libraries may read from (never write), or -1.
+    virtual int native_fd() const { return -1; }
+
+    /// Buffers, offsets and sizes that are multiples of this go straight to the device.
+    static constexpr std::size_t kAlignment = 4096;
+};
+
+class Device : public Reader {
+  public:
+    /// Writes all of `buffer` at `offset`; any alignment that is a multiple of the logical sector.
+    virtual void write(ByteOffset offset, std::span<const std::byte> buffer) = 0;
+    enum class Zeroing {
+        kDeallocate,  ///< give the space back where the device promises to read zeros afterwards, else write zeros
+        kAllocate     ///< zeros that keep their space
+    };
+    /// Makes the range read as zeros.
+    virtual void zero(Extent extent, Zeroing how) = 0;
+    /// Returns when all that was written is durable. An error is final: the data may be lost.
+    virtual void flush() = 0;
+};
+
+/// Reads `extent` of `reader` into a new buffer. For metadata of known, small size.
+Bytes read_extent(const Reader& reader, Extent extent);
+
+/// A view of one part of a reader (a partition). Offsets count from the start of the part; both outlive it.
+class Window final : public Reader {
+  public:
+    Window(const Reader& whole, Extent part, std::string name);
+    const Geometry& geometry() const override { return geometry_; }
+    const std::string& name() const override { return name_; }
+    void read(ByteOffset offset, std::span<std::byte> buffer) const override;
+    void read_from_medium(ByteOffset offset, std::span<std::byte> buffer) const override;
+    Extent next_data(Extent within) const override;
+    /// The descriptor of the whole; the part begins at part().begin.
+    int native_fd() const override { return whole_.native_fd(); }
+    Extent part() const { return part_; }
+
+  private:
+    void check(ByteOffset offset, std::size_t size) const;
+    const Reader& whole_;
+    Extent part_;
+    Geometry geometry_;
+    std::string name_;
+};
+
+}  // namespace dupengine::block

@@ -1,0 +1,164 @@
+#include "block/linux_device.h"
+
+#include <fcntl.h>
+#include <linux/falloc.h>
+#include <linux/fs.h>
+#include <sys/file.h>
+#include <sys/ioctl.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
+#include <sys/vfs.h>
+#include <linux/magic.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <bit>
+#include <cerrno>
+
+#include "block/open.h"
+
+namespace dupengine::block {
+namespace {
+
+// Below this a trip past the page cache costs more than it saves.
+constexpr std::size_t kDirectMinimum = 64 * kKiB;
+
+bool lives_in_memory(int fd) {
+    struct statfs fs {};
+    return ::fstatfs(fd, &fs) == 0 && (fs.f_type == TMPFS_MAGIC || fs.f_type == RAMFS_MAGIC);
+}
+
+bool read_rotational(const struct stat& st) {
+    const std::string base = fmt::format("/sys/dev/block/{}:{}", major(st.st_rdev), minor(st.st_rdev));
+    for (const char* leaf : {"/queue/rotational", "/../queue/rotational"}) {
+        const int fd = ::open((base + leaf).c_str(), O_RDONLY | O_CLOEXEC);
+        if (fd < 0) continue;
+        char digit = '0';
+        const bool got = ::read(fd, &digit, 1) == 1;
+        ::close(fd);
+        if (got) return digit == '1';
+    }
+    return false;
+}
+
+}  // namespace
+
+LinuxDevice::LinuxDevice(const std::string& path, Access access, std::optional<std::uint32_t> sector_bytes)
+    : name_(path), code_(access == Access::kRead ? Code::kSourceIo : Code::kTargetIo) {
+    const PathIdentity identity = identify(path);
+    const bool writing = access == Access::kWrite;
+    const int exclusive = writing && identity.is_block_device ? O_EXCL : 0;
+    const int mode = writing ? O_RDWR : O_RDONLY;
+    try {
+        cached_ = open_path(path, mode | exclusive, Code::kRefused);
+    } catch (Error& e) {
+        if (e.system_errno() == EBUSY) e.add_context("in use by the kernel or another program");
+        if (!writing) e.set_code(e.system_errno() == EACCES || e.system_errno() == EPERM ? Code::kRefused : Code::kSourceIo);
+        throw;
+    }
+    if (writing && !identity.is_block_device && ::flock(cached_.get(), LOCK_EX | LOCK_NB) != 0)
+        throw_error(Code::kRefused, "{}: another program holds a lock on it", path);
+    find_geometry(sector_bytes);
+    if (!lives_in_memory(cached_.get())) {
+        const int fd = ::open(path.c_str(), mode | O_DIRECT | O_CLOEXEC);
+        if (fd >= 0) direct_ = Fd(fd);
+    }
+    // A path can be re-pointed between two opens: the second must be the same thing.
+    struct stat a {}, b {};
+    if (direct_.valid() && ::fstat(cached_.get(), &a) == 0 && ::fstat(direct_.get(), &b) == 0 &&
+        (a.st_dev != b.st_dev || a.st_ino != b.st_ino || a.st_rdev != b.st_rdev))
+        throw_error(Code::kRefused, "{}: was replaced while it was being opened", path);
+}
+
+void LinuxDevice::find_geometry(std::optional<std::uint32_t> sector_bytes) {
+    struct stat st {};
+    if (::fstat(cached_.get(), &st) != 0) throw_errno(code_, errno, "{}: cannot be examined", name_);
+    geometry_.is_block_device = S_ISBLK(st.st_mode);
+    if (geometry_.is_block_device) {
+        std::uint64_t size = 0;
+        int logical = 0;
+        unsigned physical = 0;
+        if (::ioctl(cached_.get(), BLKGETSIZE64, &size) != 0 || ::ioctl(cached_.get(), BLKSSZGET, &logical) != 0 ||
+            ::ioctl(cached_.get(), BLKPBSZGET, &physical) != 0)
+            throw_errno(code_, errno, "{}: the device does not tell its size", name_);
+        geometry_.size_bytes = size;
+        geometry_.logical_sector_bytes = static_cast<std::uint32_t>(logical);
+        geometry_.physical_sector_bytes = physical;
+        geometry_.rotational = read_rotational(st);
+        if (sector_bytes && *sector_bytes != geometry_.logical_sector_bytes)
+            throw_error(Code::kRefused, "{}: its sectors are of {} bytes, not {}", name_,
+                        geometry_.logical_sector_bytes, *sector_bytes);
+    } else {
+        geometry_.size_bytes = static_cast<std::uint64_t>(st.st_size);
+        geometry_.logical_sector_bytes = sector_bytes.value_or(512);
+        geometry_.physical_sector_bytes = std::max(4096u, geometry_.logical_sector_bytes);
+        has_holes_ = true;
+    }
+    const std::uint32_t sector = geometry_.logical_sector_bytes;
+    if (sector < 512 || sector > 65536 || !std::has_single_bit(sector))
+        throw_error(Code::kRefused, "{}: sectors of {} bytes are not supported", name_, sector);
+    if (geometry_.size_bytes == 0) throw_error(Code::kRefused, "{}: has no bytes (no medium, or an empty file)", name_);
+}
+
+bool LinuxDevice::goes_direct(ByteOffset offset, const void* buffer, std::size_t size) const {
+    const auto address = reinterpret_cast<std::uintptr_t>(buffer);
+    return direct_.valid() && size >= kDirectMinimum && (offset | size | address) % kAlignment == 0;
+}
+
+void LinuxDevice::read(ByteOffset offset, std::span<std::byte> buffer) const {
+    const bool direct = goes_direct(offset, buffer.data(), buffer.size());
+    pread_exact(direct ? direct_.get() : cached_.get(), offset, buffer, code_, name_);
+}
+
+void LinuxDevice::read_from_medium(ByteOffset offset, std::span<std::byte> buffer) const {
+    if (goes_direct(offset, buffer.data(), buffer.size())) return read(offset, buffer);
+    // Clean cached pages are dropped, so that the next read asks the device. The caller has flushed.
+    const ByteOffset begin = align_down(offset, kAlignment);
+    const ByteOffset end = align_up(offset + buffer.size(), kAlignment);
+    ::posix_fadvise(cached_.get(), static_cast<off_t>(begin), static_cast<off_t>(end - begin), POSIX_FADV_DONTNEED);
+    pread_exact(cached_.get(), offset, buffer, code_, name_);
+}
+
+Extent LinuxDevice::next_data(Extent within) const {
+    if (!has_holes_ || within.empty()) return within;
+    const off_t data = ::lseek(cached_.get(), static_cast<off_t>(within.begin), SEEK_DATA);
+    if (data < 0) return errno == ENXIO ? Extent{} : within;  // ENXIO: nothing but a hole up to the end
+    const off_t hole = ::lseek(cached_.get(), data, SEEK_HOLE);
+    const ByteOffset end = hole < 0 ? within.end : static_cast<ByteOffset>(hole);
+    return Extent{static_cast<ByteOffset>(data), end}.clipped_to(within);
+}
+
+void LinuxDevice::write(ByteOffset offset, std::span<const std::byte> buffer) {
+    const bool direct = goes_direct(offset, buffer.data(), buffer.size());
+    pwrite_exact(direct ? direct_.get() : cached_.get(), offset, buffer, code_, name_);
+}
+
+void LinuxDevice::write_zeros(Extent extent) {
+    alignas(kAlignment) static const std::byte kZeros[256 * kKiB] = {};
+    for (ByteOffset at = extent.begin; at < extent.end;) {
+        const std::size_t n = std::min<std::uint64_t>(sizeof kZeros, extent.end - at);
+        write(at, std::span(kZeros, n));
+        at += n;
+    }
+}
+
+void LinuxDevice::zero(Extent extent, Zeroing how) {
+    // On a block device these are "write zeroes" requests, with and without leave to unmap (block/fops.c,
+    // blkdev_fallocate); both promise that zeros are read afterwards, which BLKDISCARD does not.
+    const int punch = FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE;
+    const int range = FALLOC_FL_ZERO_RANGE | FALLOC_FL_KEEP_SIZE;
+    const auto begin = static_cast<off_t>(extent.begin);
+    const auto size = static_cast<off_t>(extent.size());
+    if (how == Zeroing::kDeallocate && ::fallocate(cached_.get(), punch, begin, size) == 0) return;
+    if (::fallocate(cached_.get(), range, begin, size) == 0) return;
+    if (errno != EOPNOTSUPP && errno != EINVAL && errno != ENOSYS)
+        throw_errno(code_, errno, "{}: {} cannot be zeroed", name_, extent.text());
+    write_zeros(extent);
+}
+
+void LinuxDevice::flush() {
+    // fsync once: after an error the kernel may have dropped the dirty pages, and a second call would lie.
+    if (::fsync(cached_.get()) != 0) throw_errno(code_, errno, "{}: flush failed; what was written may be lost", name_);
+}
+
+}  // namespace dupengine::block

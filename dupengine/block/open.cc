@@ -1,0 +1,38 @@
+#include "block/open.h"
+
+#include <sys/stat.h>
+
+#include <cerrno>
+
+#include "block/linux_device.h"
+
+namespace dupengine::block {
+
+PathIdentity identify(const std::string& path) {
+    struct stat st {};
+    if (::stat(path.c_str(), &st) != 0) throw_errno(Code::kRefused, errno, "{}: cannot be used", path);
+    const auto refuse = [&](const char* what) {
+        throw_error(Code::kRefused, "{}: is {}; a block device or a raw image file is needed", path, what);
+    };
+    if (S_ISDIR(st.st_mode)) refuse("a directory");
+    if (S_ISFIFO(st.st_mode)) refuse("a pipe");
+    if (S_ISSOCK(st.st_mode)) refuse("a socket");
+    if (S_ISCHR(st.st_mode)) refuse("a character device");
+    PathIdentity identity;
+    identity.is_block_device = S_ISBLK(st.st_mode);
+    identity.device_number = identity.is_block_device ? st.st_rdev : st.st_dev;
+    identity.inode = identity.is_block_device ? 0 : st.st_ino;
+    return identity;
+}
+
+std::unique_ptr<Reader> open_source(const std::string& path, std::optional<std::uint32_t> sector_bytes) {
+    return std::make_unique<LinuxDevice>(path, LinuxDevice::Access::kRead, sector_bytes);
+}
+
+std::unique_ptr<Target> open_target(const std::string& path, ProtectedRegions regions,
+                                    std::optional<std::uint32_t> sector_bytes) {
+    return std::make_unique<Target>(std::make_unique<LinuxDevice>(path, LinuxDevice::Access::kWrite, sector_bytes),
+                                    std::move(regions));
+}
+
+}  // namespace dupengine::block

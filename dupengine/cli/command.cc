@@ -1,0 +1,78 @@
+#include "cli/command.h"
+
+#include <unistd.h>
+
+#include <csignal>
+#include <cstdio>
+#include <map>
+#include <new>
+#include <nlohmann/json.hpp>
+
+#include "base/error.h"
+#include "cli/version.h"
+
+namespace dupengine::cli {
+namespace {
+
+constexpr int kUsageStatus = static_cast<int>(Code::kUsage);
+
+void print_error(const Globals& globals, Code code, const std::string& message) {
+    fmt::print(stderr, "dupengine: {}\n", message);
+    if (!globals.json) return;
+    const nlohmann::ordered_json report = {{"result", "error"},
+                                           {"error", {{"code", code_name(code)}, {"message", message}}}};
+    fmt::print("{}\n", report.dump(2));
+}
+
+int run_action(const Globals& globals, const Action& action) {
+    try {
+        return action();
+    } catch (const Error& e) {
+        print_error(globals, e.code(), e.what());
+        return static_cast<int>(e.code());
+    } catch (const std::bad_alloc&) {
+        print_error(globals, Code::kInternal, "out of memory");
+    } catch (const std::exception& e) {
+        print_error(globals, Code::kInternal, fmt::format("unexpected: {}", e.what()));
+    }
+    return static_cast<int>(Code::kInternal);
+}
+
+}  // namespace
+
+void add_json_option(CLI::App& verb, Globals& globals) {
+    verb.add_flag("--json", globals.json, "Print one JSON document on standard output");
+}
+
+void add_progress_option(CLI::App& verb, Globals& globals) {
+    static const std::map<std::string, ProgressStyle> kStyles = {{"auto", ProgressStyle::kAuto},
+                                                                 {"bar", ProgressStyle::kBar},
+                                                                 {"json", ProgressStyle::kJson},
+                                                                 {"none", ProgressStyle::kNone}};
+    verb.add_option("--progress", globals.progress, "How to show progress on standard error: auto, bar, json, none")
+        ->transform(CLI::CheckedTransformer(kStyles).description(""))
+        ->option_text("STYLE");
+}
+
+void add_plan_options(CLI::App& verb, Globals& globals) {
+    verb.add_flag("--dry-run", globals.dry_run, "Draw the plan and stop: nothing is written");
+    verb.add_flag("-y,--yes", globals.yes, "Do not ask before writing");
+}
+
+int run_command(int argc, const char* const* argv) {
+    std::signal(SIGPIPE, SIG_IGN);
+    CLI::App app{"Duplicate a machine onto another, which keeps its own profile", "dupengine"};
+    Globals globals;
+    Action action;
+    app.set_version_flag("--version", std::string("dupengine ") + kVersion);
+    app.require_subcommand(1);
+    app.failure_message(CLI::FailureMessage::simple);
+    try {
+        app.parse(argc, argv);
+    } catch (const CLI::ParseError& e) {
+        return app.exit(e) == 0 ? 0 : kUsageStatus;
+    }
+    return run_action(globals, action);
+}
+
+}  // namespace dupengine::cli

@@ -1,0 +1,38 @@
+#pragma once
+// The command line as a whole: parses it, runs one verb, prints what went wrong as one line, and turns it into the
+// exit status. One file per verb; each has an add_VERB that declares its options and a run function above it.
+
+#include <CLI/CLI.hpp>
+#include <functional>
+#include <string>
+
+namespace dupengine::cli {
+
+enum class ProgressStyle { kAuto, kBar, kJson, kNone };
+
+/// What every verb is given.
+struct Globals {
+    bool json = false;         ///< one JSON document on stdout instead of text for people
+    bool yes = false;          ///< ask nothing
+    bool dry_run = false;
+    int verbosity = 0;
+    ProgressStyle progress = ProgressStyle::kAuto;
+};
+
+/// Sets the work of the chosen verb; called after parsing. Its result is the exit status.
+using Action = std::function<int()>;
+
+void add_inspect(CLI::App& app, Globals& globals, Action& action);
+void add_copy(CLI::App& app, Globals& globals, Action& action);
+void add_profile(CLI::App& app, Globals& globals, Action& action);
+void add_assume(CLI::App& app, Globals& globals, Action& action);
+
+/// Options that several verbs share: --json, --progress, --dry-run, --yes, -v. Each verb adds those it obeys.
+void add_json_option(CLI::App& verb, Globals& globals);
+void add_progress_option(CLI::App& verb, Globals& globals);
+void add_plan_options(CLI::App& verb, Globals& globals);
+
+/// The whole command. Never throws; returns the exit status (dupengine(8), EXIT STATUS).
+int run_command(int argc, const char* const* argv);
+
+}  // namespace dupengine::cli

@@ -1,0 +1,48 @@
+#pragma once
+// The mark of a copy that has begun and not ended. It stands where the partition table will be, at both ends of the
+// target, so that no firmware or kernel takes a half-written disk for a good one, and so that the next run finds
+// what it must still protect although there is no table. Integers little-endian:
+//
+//   offset  size  field
+//   0       16    magic "DUPENGINE-UNDONE"
+//   16      4     format version, 1
+//   20      4     size of the text in bytes
+//   24      32    SHA-256 of the text
+//   56      ...   text: JSON, an object with source, started (Unix seconds), size_bytes, protected: [...]
+//
+// The first sector of the disk is zeroed; the mark begins at the second sector, and again in the last 33 sectors
+// (GPT's backup area). See engine/apply.cc for the order of writes.
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "block/device.h"
+#include "layout/partition_table.h"
+
+namespace dupengine::layout {
+
+struct IncompleteMark {
+    struct Kept {
+        std::string name;      ///< as in ProtectedRegions
+        block::Extent extent;
+        std::optional<Partition> entry;  ///< the table entry that comes back at the end, if it has one
+    };
+    std::string source;        ///< for a person
+    std::int64_t started = 0;  ///< Unix seconds
+    std::uint64_t size_bytes = 0;  ///< of the disk it was written to; a mark of another size is not ours
+    std::vector<Kept> kept;
+};
+
+/// Room that a mark may take at each end: GPT's 33 sectors.
+std::uint64_t mark_room_bytes(std::uint32_t sector_bytes);
+block::Extent mark_extent_head(const block::Geometry& geometry);
+block::Extent mark_extent_tail(const block::Geometry& geometry);
+
+/// Exactly mark_room_bytes long. Throws kRefused if there are more kept regions than fit.
+Bytes encode_mark(const IncompleteMark& mark, std::uint32_t sector_bytes);
+/// The mark at the start or the end of the disk; empty if neither is there whole.
+std::optional<IncompleteMark> find_mark(const block::Reader& disk);
+
+}  // namespace dupengine::layout

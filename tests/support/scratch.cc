@@ -1,0 +1,75 @@
+#include "tests/support/scratch.h"
+
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstdlib>
+#include <filesystem>
+
+#include "base/fd.h"
+#include "block/open.h"
+#include "codec/digest.h"
+
+namespace dupengine::test {
+
+ScratchFolder::ScratchFolder() {
+    const char* temporary = std::getenv("TMPDIR");
+    const bool shm = ::access("/dev/shm", W_OK) == 0;
+    path_ = std::string(shm ? "/dev/shm" : temporary != nullptr ? temporary : "/tmp") + "/dupengine-test-XXXXXX";
+    if (::mkdtemp(path_.data()) == nullptr) throw_errno(Code::kInternal, errno, "{}: cannot be made", path_);
+}
+
+ScratchFolder::~ScratchFolder() {
+    std::error_code ignored;
+    std::filesystem::remove_all(path_, ignored);
+}
+
+std::string ScratchFolder::sparse_file(const std::string& name, std::uint64_t size_bytes) const {
+    const Fd fd = open_path(file(name), O_RDWR | O_CREAT | O_TRUNC, Code::kInternal);
+    if (::ftruncate(fd.get(), static_cast<off_t>(size_bytes)) != 0)
+        throw_errno(Code::kInternal, errno, "{}: cannot be sized", name);
+    return file(name);
+}
+
+LoopDevice::LoopDevice(const std::string& file, const Options& options) {
+    std::vector<std::string> argv = {"losetup", "--find", "--show", "--sector-size",
+                                     std::to_string(options.sector_bytes)};
+    if (options.read_only) argv.emplace_back("--read-only");
+    if (options.offset_bytes != 0) argv.insert(argv.end(), {"--offset", std::to_string(options.offset_bytes)});
+    if (options.size_bytes != 0) argv.insert(argv.end(), {"--sizelimit", std::to_string(options.size_bytes)});
+    argv.push_back(file);
+    path_ = must_run(argv);
+    while (!path_.empty() && path_.back() == '\n') path_.pop_back();
+}
+
+LoopDevice::~LoopDevice() {
+    try {
+        run_program({"losetup", "--detach", path_});
+    } catch (const std::exception&) {
+        // Nothing a destructor could do about it; the next losetup --find takes another device.
+    }
+}
+
+std::string must_run(const std::vector<std::string>& argv, const RunOptions& options) {
+    const RunResult result = run_program(argv, options);
+    if (result.status != 0) {
+        std::string line;
+        for (const std::string& word : argv) line += word + " ";
+        throw_error(Code::kInternal, "{}failed: {}", line, result.complaint());
+    }
+    return result.out;
+}
+
+RunResult run_dupengine(const std::vector<std::string>& arguments, const RunOptions& options) {
+    std::vector<std::string> argv = {DUPENGINE_COMMAND};
+    argv.insert(argv.end(), arguments.begin(), arguments.end());
+    return run_program(argv, options);
+}
+
+std::string file_sha256(const std::string& path) {
+    const auto reader = block::open_source(path);
+    return to_hex(codec::sha256_of(*reader, {0, reader->geometry().size_bytes}));
+}
+
+}  // namespace dupengine::test
