@@ -2,4 +2,6 @@
 
 #include "cli/command.h"
 
-int main(int argc, char** argv) { return dupengine::cli::run_command(argc, argv); }
+int main(int argc, char** argv) {
+    return dupengine::cli::run_command(argc, argv);
+}

@@ -1,6 +1,7 @@
 #pragma once
-// A profile as a value: what one machine is. It comes from TOML (schema.h), of a node and of the roles it names,
-// merged into one. Value types only; nothing here reads or writes. dupengine-profile(5) documents every key.
+// A profile as a value: what one machine is. It comes from TOML (schema.h), of a node and of the roles it
+// names, merged into one. Value types only; nothing here reads or writes. dupengine-profile(5) documents
+// every key.
 
 #include <cstdint>
 #include <map>
@@ -26,13 +27,14 @@ struct Item {
 };
 
 struct SshHostKeys {
-    Mode mode = Mode::kIgnore;  ///< kDerive, kRegenerate, kRemove, kIgnore
+    Mode mode = Mode::kIgnore;                     ///< kDerive, kRegenerate, kRemove, kIgnore
     std::vector<std::string> types = {"ed25519"};  ///< "ed25519", "ecdsa", "rsa" (rsa cannot be derived)
     bool operator==(const SshHostKeys&) const = default;
 };
 
 struct Services {
-    std::vector<std::string> enable, disable, mask;  ///< unit names; ".service" is implied where there is no suffix
+    std::vector<std::string> enable, disable,
+        mask;  ///< unit names; ".service" is implied where there is no suffix
     bool operator==(const Services&) const = default;
 };
 
@@ -43,14 +45,15 @@ struct User {
 };
 
 struct File {
-    std::string path;     ///< absolute, inside the target's root; no "..", no symlink is followed out of the root
+    std::string
+        path;  ///< absolute, inside the target's root; no "..", no symlink is followed out of the root
     std::string content;
     unsigned mode = 0644;
     bool operator==(const File&) const = default;
 };
 
 struct Host {
-    std::string address;             ///< IPv4 or IPv6
+    std::string address;  ///< IPv4 or IPv6
     std::vector<std::string> names;
     bool operator==(const Host&) const = default;
 };
@@ -68,26 +71,26 @@ struct Profile {
 
     // [identity]
     Item hostname;
-    Item machine_id;       ///< kSet: 32 hexadecimal digits
+    Item machine_id;  ///< kSet: 32 hexadecimal digits
     SshHostKeys ssh_host_keys;
-    Item random_seed;      ///< kRegenerate, kRemove, kIgnore
+    Item random_seed;  ///< kRegenerate, kRemove, kIgnore
 
     // [storage]: identifiers; every reference to them is rewritten with them
-    Item disk_guid;        ///< GPT disk GUID (MBR: disk signature)
-    Item part_guid;        ///< unique partition GUIDs, except protected ones
-    Item fs_uuid;          ///< UUIDs of ext2/3/4 and FAT volume ids
+    Item disk_guid;  ///< GPT disk GUID (MBR: disk signature)
+    Item part_guid;  ///< unique partition GUIDs, except protected ones
+    Item fs_uuid;    ///< UUIDs of ext2/3/4 and FAT volume ids
     Item swap_uuid;
 
-    Services services;              // [services]
-    std::vector<Host> hosts;        // [[host]]: further lines of /etc/hosts
-    std::vector<User> users;        // [[user]]
-    std::vector<File> files;        // [[file]]
+    Services services;        // [services]
+    std::vector<Host> hosts;  // [[host]]: further lines of /etc/hosts
+    std::vector<User> users;  // [[user]]
+    std::vector<File> files;  // [[file]]
 
     bool operator==(const Profile&) const = default;
 };
 
-/// The 32 random bytes that kDerive starts from. They live in the store beside the profile's text and are never
-/// printed.
+/// The 32 random bytes that kDerive starts from. They live in the store beside the profile's text and are
+/// never printed.
 struct NodeSecret {
     std::string bytes;  ///< 32 bytes
 };

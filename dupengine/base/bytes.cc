@@ -37,7 +37,8 @@ constexpr std::array<std::uint32_t, 256> make_crc_table() {
     std::array<std::uint32_t, 256> table{};
     for (std::uint32_t i = 0; i < table.size(); ++i) {
         std::uint32_t value = i;
-        for (int bit = 0; bit < 8; ++bit) value = (value >> 1) ^ ((value & 1) != 0 ? 0xEDB88320u : 0u);
+        for (int bit = 0; bit < 8; ++bit)
+            value = (value >> 1) ^ ((value & 1) != 0 ? 0xEDB88320u : 0u);
         table[i] = value;
     }
     return table;
@@ -57,7 +58,8 @@ Bytes from_hex(std::string_view text) {
 
 std::uint32_t crc32(std::span<const std::byte> bytes) {
     std::uint32_t value = ~0u;
-    for (std::byte b : bytes) value = (value >> 8) ^ kCrcTable[(value ^ std::to_integer<std::uint32_t>(b)) & 255];
+    for (std::byte b : bytes)
+        value = (value >> 8) ^ kCrcTable[(value ^ std::to_integer<std::uint32_t>(b)) & 255];
     return ~value;
 }
 

@@ -67,7 +67,9 @@ inline std::uint64_t checked_mul(std::uint64_t a, std::uint64_t b, std::string_v
 }
 
 /// Rounds to a multiple of `unit` (any unit > 0). align_up saturates at the last multiple that fits.
-constexpr std::uint64_t align_down(std::uint64_t value, std::uint64_t unit) { return value - value % unit; }
+constexpr std::uint64_t align_down(std::uint64_t value, std::uint64_t unit) {
+    return value - value % unit;
+}
 constexpr std::uint64_t align_up(std::uint64_t value, std::uint64_t unit) {
     const std::uint64_t rest = value % unit;
     if (rest == 0) return value;

@@ -38,7 +38,8 @@ Fd open_path(const std::string& path, int flags, Code code, unsigned mode) {
 void pread_exact(int fd, ByteOffset offset, std::span<std::byte> buffer, Code code, const std::string& name) {
     std::size_t done = 0;
     while (done < buffer.size()) {
-        const ssize_t n = ::pread(fd, buffer.data() + done, buffer.size() - done, static_cast<off_t>(offset + done));
+        const ssize_t n =
+            ::pread(fd, buffer.data() + done, buffer.size() - done, static_cast<off_t>(offset + done));
         if (n > 0) {
             done += static_cast<std::size_t>(n);
         } else if (n == 0) {
@@ -60,7 +61,8 @@ void pwrite_exact(int fd, ByteOffset offset, std::span<const std::byte> buffer, 
         if (n > 0) {
             done += static_cast<std::size_t>(n);
         } else if (n == 0) {
-            throw_error(code, "{}: the device took 0 of {} bytes at {}", name, buffer.size() - done, offset + done);
+            throw_error(code, "{}: the device took 0 of {} bytes at {}", name, buffer.size() - done,
+                        offset + done);
         } else if (errno != EINTR) {
             throw_errno(code, errno, "{}: write of {} bytes at {} failed", name, buffer.size() - done,
                         offset + done);
@@ -102,7 +104,8 @@ void sync_folder(const std::string& folder, Code code) {
 
 }  // namespace
 
-void write_file_atomic(const std::string& path, std::span<const std::byte> content, unsigned mode, Code code) {
+void write_file_atomic(const std::string& path, std::span<const std::byte> content, unsigned mode,
+                       Code code) {
     const std::filesystem::path parent = std::filesystem::path(path).parent_path();
     const std::string folder = parent.empty() ? "." : parent.string();
     std::string temporary = path + ".dupengine-XXXXXX";

@@ -1,7 +1,8 @@
 #pragma once
 // A file descriptor as an object, and the one loop for short reads and writes. Opened with O_CLOEXEC always.
-// Everything throws dupengine::Error with the code that the caller names; nothing is retried but EINTR and short
-// transfers. An Fd is used by one thread at a time; positional reads and writes of one Fd may run in parallel.
+// Everything throws dupengine::Error with the code that the caller names; nothing is retried but EINTR and
+// short transfers. An Fd is used by one thread at a time; positional reads and writes of one Fd may run in
+// parallel.
 
 #include <cstdint>
 #include <span>
@@ -49,8 +50,8 @@ Bytes read_to_end(int fd, std::size_t limit_bytes, const std::string& name);
 /// A whole small file as text. Throws `code` if it cannot be read or is larger than `limit_bytes`.
 std::string read_file(const std::string& path, Code code, std::size_t limit_bytes = 64 * kMiB);
 
-/// Replaces `path` so that after a power cut it holds either the old or the new content: temporary file in the
-/// same folder, fsync, rename, fsync of the folder. Keeps nothing of the old file's mode or owner.
+/// Replaces `path` so that after a power cut it holds either the old or the new content: temporary file in
+/// the same folder, fsync, rename, fsync of the folder. Keeps nothing of the old file's mode or owner.
 void write_file_atomic(const std::string& path, std::span<const std::byte> content, unsigned mode, Code code);
 
 }  // namespace dupengine

@@ -12,25 +12,31 @@ constexpr std::array<std::size_t, 16> kDiskOrder = {3, 2, 1, 0, 5, 4, 7, 6, 8, 9
 
 std::string Guid::text() const {
     std::array<std::byte, 16> ordered;
-    for (std::size_t i = 0; i < 16; ++i) ordered[i] = bytes[kDiskOrder[i]];
+    for (std::size_t i = 0; i < 16; ++i)
+        ordered[i] = bytes[kDiskOrder[i]];
     std::string text = to_hex(ordered);
-    for (std::size_t at : {8, 13, 18, 23}) text.insert(at, 1, '-');
+    for (std::size_t at : {8, 13, 18, 23})
+        text.insert(at, 1, '-');
     return text;
 }
 
 Guid Guid::parse(std::string_view text) {
-    const auto bad = [&] { throw_error(Code::kUsage, "'{}' is not a GUID (8-4-4-4-12 hexadecimal digits)", text); };
+    const auto bad = [&] {
+        throw_error(Code::kUsage, "'{}' is not a GUID (8-4-4-4-12 hexadecimal digits)", text);
+    };
     if (text.size() != 36) bad();
     for (std::size_t at : {8, 13, 18, 23})
         if (text[at] != '-') bad();
     std::string digits;
     for (std::size_t i = 0; i < text.size(); ++i)
         if (i != 8 && i != 13 && i != 18 && i != 23) digits += text[i];
-    const bool all_hex = std::all_of(digits.begin(), digits.end(), [](unsigned char c) { return std::isxdigit(c) != 0; });
+    const bool all_hex =
+        std::all_of(digits.begin(), digits.end(), [](unsigned char c) { return std::isxdigit(c) != 0; });
     if (!all_hex) bad();
     const Bytes ordered = from_hex(digits);
     Guid guid;
-    for (std::size_t i = 0; i < 16; ++i) guid.bytes[kDiskOrder[i]] = ordered[i];
+    for (std::size_t i = 0; i < 16; ++i)
+        guid.bytes[kDiskOrder[i]] = ordered[i];
     return guid;
 }
 

@@ -13,11 +13,11 @@ namespace dupengine {
 class Progress {
   public:
     struct State {
-        std::string phase;           ///< "copy", "verify", ...: empty before the first phase
+        std::string phase;  ///< "copy", "verify", ...: empty before the first phase
         std::uint64_t done_bytes = 0;
         std::uint64_t total_bytes = 0;  ///< 0: unknown
-        double seconds = 0;          ///< since the phase began
-        unsigned phase_number = 0;   ///< 1 for the first
+        double seconds = 0;             ///< since the phase began
+        unsigned phase_number = 0;      ///< 1 for the first
     };
 
     /// Starts a phase; the one before it is over. From one thread.

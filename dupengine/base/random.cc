@@ -17,7 +17,8 @@ Guid RandomSource::guid() {
 void SystemRandom::fill(std::span<std::byte> bytes) {
     while (!bytes.empty()) {
         const ssize_t n = ::getrandom(bytes.data(), bytes.size(), 0);
-        if (n < 0 && errno != EINTR) throw_errno(Code::kUnsupported, errno, "no random bytes from the kernel");
+        if (n < 0 && errno != EINTR)
+            throw_errno(Code::kUnsupported, errno, "no random bytes from the kernel");
         if (n > 0) bytes = bytes.subspan(static_cast<std::size_t>(n));
     }
 }

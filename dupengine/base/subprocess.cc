@@ -67,7 +67,8 @@ struct Outputs {
 };
 
 // Feeds the input and drains both outputs until the child closes them. False: the deadline passed.
-bool converse(Fd& input, const std::string& text, Outputs outputs, std::chrono::steady_clock::time_point deadline) {
+bool converse(Fd& input, const std::string& text, Outputs outputs,
+              std::chrono::steady_clock::time_point deadline) {
     std::size_t sent = 0;
     if (text.empty()) input = Fd();
     while (outputs.streams[0].fd->valid() || outputs.streams[1].fd->valid()) {
@@ -91,10 +92,11 @@ bool converse(Fd& input, const std::string& text, Outputs outputs, std::chrono::
     return true;
 }
 
-pid_t spawn(const std::string& program, const std::vector<std::string>& argv, const RunOptions& options, int in,
-            int out, int err) {
+pid_t spawn(const std::string& program, const std::vector<std::string>& argv, const RunOptions& options,
+            int in, int out, int err) {
     std::vector<char*> arguments;
-    for (const std::string& a : argv) arguments.push_back(const_cast<char*>(a.c_str()));
+    for (const std::string& a : argv)
+        arguments.push_back(const_cast<char*>(a.c_str()));
     arguments.push_back(nullptr);
     std::vector<std::string> texts;
     for (char** e = environ; *e != nullptr; ++e)
@@ -102,7 +104,8 @@ pid_t spawn(const std::string& program, const std::vector<std::string>& argv, co
     texts.emplace_back("LC_ALL=C");
     texts.insert(texts.end(), options.extra_environment.begin(), options.extra_environment.end());
     std::vector<char*> environment;
-    for (std::string& t : texts) environment.push_back(t.data());
+    for (std::string& t : texts)
+        environment.push_back(t.data());
     environment.push_back(nullptr);
 
     posix_spawn_file_actions_t actions;
@@ -115,14 +118,16 @@ pid_t spawn(const std::string& program, const std::vector<std::string>& argv, co
     sigset_t none, defaults;
     sigemptyset(&none);
     sigemptyset(&defaults);
-    for (int s : {SIGINT, SIGTERM, SIGPIPE}) sigaddset(&defaults, s);
+    for (int s : {SIGINT, SIGTERM, SIGPIPE})
+        sigaddset(&defaults, s);
     posix_spawnattr_setsigmask(&attributes, &none);
     posix_spawnattr_setsigdefault(&attributes, &defaults);
     posix_spawnattr_setpgroup(&attributes, 0);  // a group of its own: ^C reaches us, and we decide
-    posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETPGROUP | POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
+    posix_spawnattr_setflags(&attributes,
+                             POSIX_SPAWN_SETPGROUP | POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
     pid_t pid = -1;
-    const int failed = ::posix_spawn(&pid, program.c_str(), &actions, &attributes, arguments.data(),
-                                     environment.data());
+    const int failed =
+        ::posix_spawn(&pid, program.c_str(), &actions, &attributes, arguments.data(), environment.data());
     posix_spawn_file_actions_destroy(&actions);
     posix_spawnattr_destroy(&attributes);
     if (failed != 0) throw_errno(Code::kInternal, failed, "{} cannot be started", program);
@@ -133,18 +138,22 @@ pid_t spawn(const std::string& program, const std::vector<std::string>& argv, co
 
 std::string RunResult::complaint() const {
     std::string text = err.empty() ? out : err;
-    while (!text.empty() && (text.back() == '\n' || text.back() == ' ')) text.pop_back();
+    while (!text.empty() && (text.back() == '\n' || text.back() == ' '))
+        text.pop_back();
     std::replace(text.begin(), text.end(), '\n', ' ');
     if (text.size() > 300) text.resize(300);
     return text.empty() ? fmt::format("exit status {}", status) : text;
 }
 
-bool program_exists(const std::string& name) { return !find_program(name).empty(); }
+bool program_exists(const std::string& name) {
+    return !find_program(name).empty();
+}
 
 RunResult run_program(const std::vector<std::string>& argv, const RunOptions& options) {
     const std::string program = find_program(argv.at(0));
     if (program.empty())
-        throw_error(Code::kUnsupported, "the program {} is not on this machine; install its package", argv[0]);
+        throw_error(Code::kUnsupported, "the program {} is not on this machine; install its package",
+                    argv[0]);
     Pipe in, out, err;
     ::fcntl(in.write_end.get(), F_SETFL, O_NONBLOCK);
     const pid_t pid =

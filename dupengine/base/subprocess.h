@@ -1,6 +1,6 @@
 #pragma once
-// Runs another program (resize2fs, tune2fs, mtools, ...) without a shell and waits for it. Both output streams
-// are kept, bounded in size; a program that passes its deadline is killed with its process group.
+// Runs another program (resize2fs, tune2fs, mtools, ...) without a shell and waits for it. Both output
+// streams are kept, bounded in size; a program that passes its deadline is killed with its process group.
 
 #include <chrono>
 #include <string>
@@ -9,9 +9,9 @@
 namespace dupengine {
 
 struct RunOptions {
-    std::string input;                               ///< written to its standard input
+    std::string input;  ///< written to its standard input
     std::chrono::milliseconds deadline{600'000};
-    std::vector<std::string> extra_environment;      ///< "NAME=value"; the rest is inherited, with LC_ALL=C
+    std::vector<std::string> extra_environment;  ///< "NAME=value"; the rest is inherited, with LC_ALL=C
 };
 
 struct RunResult {

@@ -19,7 +19,8 @@ std::string format_size(std::uint64_t bytes) {
     const int digits = value < 9.995 ? 2 : value < 99.95 ? 1 : 0;
     std::string number = fmt::format("{:.{}f}", value, digits);
     if (number.find('.') != std::string::npos) {
-        while (number.back() == '0') number.pop_back();
+        while (number.back() == '0')
+            number.pop_back();
         if (number.back() == '.') number.pop_back();
     }
     return fmt::format("{} {}", number, kUnits[unit]);
@@ -50,7 +51,8 @@ std::uint64_t parse_size(std::string_view text) {
         ++at;
     }
     if (at == 0) bad();
-    while (at < text.size() && text[at] == ' ') ++at;
+    while (at < text.size() && text[at] == ' ')
+        ++at;
     const std::string_view unit = text.substr(at);
     std::uint64_t factor = 1;
     if (!unit.empty() && unit != "B") {
@@ -58,7 +60,8 @@ std::uint64_t parse_size(std::string_view text) {
         const std::size_t power = unit == "k" ? 0 : kPrefixes.find(unit[0]);
         const std::string_view rest = unit.substr(1);
         if (power == std::string_view::npos || (!rest.empty() && rest != "iB" && rest != "B")) bad();
-        for (std::size_t i = 0; i <= power; ++i) factor *= rest == "B" ? 1000 : 1024;
+        for (std::size_t i = 0; i <= power; ++i)
+            factor *= rest == "B" ? 1000 : 1024;
     }
     std::uint64_t result = 0;
     if (__builtin_mul_overflow(number, factor, &result)) bad();

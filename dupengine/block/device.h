@@ -1,8 +1,9 @@
 #pragma once
 // What a copy reads from and writes to, seen as bytes at offsets: a disk, a raw image file, memory (tests).
-// `Reader` is all that most code ever sees. `Device` adds writing; it is handled only inside block/ and by fakes,
-// because everything that writes goes through the guard (guard.h). Reads and writes of disjoint ranges may run
-// in parallel from several threads. Errors are dupengine::Error; a Reader throws kSourceIo, a Device kTargetIo.
+// `Reader` is all that most code ever sees. `Device` adds writing; it is handled only inside block/ and by
+// fakes, because everything that writes goes through the guard (guard.h). Reads and writes of disjoint ranges
+// may run in parallel from several threads. Errors are dupengine::Error; a Reader throws kSourceIo, a Device
+// kTargetIo.
 
 #include <cstdint>
 #include <memory>
@@ -30,7 +31,9 @@ class Reader {
     /// Reads all of `buffer` at `offset`; any alignment. Past the end: an error.
     virtual void read(ByteOffset offset, std::span<std::byte> buffer) const = 0;
     /// As read, but from the medium: nothing that this machine still holds in memory may answer.
-    virtual void read_from_medium(ByteOffset offset, std::span<std::byte> buffer) const { read(offset, buffer); }
+    virtual void read_from_medium(ByteOffset offset, std::span<std::byte> buffer) const {
+        read(offset, buffer);
+    }
     /// The first part of `within` that may hold anything but zeros; empty if the rest is a hole.
     /// A device without a hole map answers `within`.
     virtual Extent next_data(Extent within) const { return within; }
@@ -46,7 +49,8 @@ class Device : public Reader {
     /// Writes all of `buffer` at `offset`; any alignment that is a multiple of the logical sector.
     virtual void write(ByteOffset offset, std::span<const std::byte> buffer) = 0;
     enum class Zeroing {
-        kDeallocate,  ///< give the space back where the device promises to read zeros afterwards, else write zeros
+        kDeallocate,  ///< give the space back where the device promises to read zeros afterwards, else write
+                      ///< zeros
         kAllocate     ///< zeros that keep their space
     };
     /// Makes the range read as zeros.

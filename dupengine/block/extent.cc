@@ -9,10 +9,13 @@ Extent Extent::clipped_to(Extent other) const {
     return both.empty() ? Extent{} : both;
 }
 
-std::string Extent::text() const { return fmt::format("[{}, {})", begin, end); }
+std::string Extent::text() const {
+    return fmt::format("[{}, {})", begin, end);
+}
 
 ExtentSet::ExtentSet(std::initializer_list<Extent> extents) {
-    for (Extent e : extents) insert(e);
+    for (Extent e : extents)
+        insert(e);
 }
 
 std::vector<Extent>::const_iterator ExtentSet::first_ending_after(ByteOffset at) const {
@@ -44,7 +47,8 @@ void ExtentSet::insert(Extent extent) {
 }
 
 void ExtentSet::insert(const ExtentSet& other) {
-    for (Extent e : other) insert(e);
+    for (Extent e : other)
+        insert(e);
 }
 
 void ExtentSet::erase(Extent extent) {
@@ -65,7 +69,8 @@ void ExtentSet::erase(const ExtentSet& other) {
     ExtentSet result;
     auto cut = other.begin();
     for (Extent e : extents_) {
-        while (cut != other.end() && cut->end <= e.begin) ++cut;
+        while (cut != other.end() && cut->end <= e.begin)
+            ++cut;
         ByteOffset at = e.begin;
         for (auto c = cut; c != other.end() && c->begin < e.end; ++c) {
             result.insert({at, std::max(at, c->begin)});
@@ -78,7 +83,8 @@ void ExtentSet::erase(const ExtentSet& other) {
 
 std::uint64_t ExtentSet::total_bytes() const {
     std::uint64_t total = 0;
-    for (Extent e : extents_) total += e.size();
+    for (Extent e : extents_)
+        total += e.size();
     return total;
 }
 
@@ -114,14 +120,16 @@ ExtentSet ExtentSet::gaps_in(Extent within) const {
 
 ExtentSet ExtentSet::shifted(std::uint64_t distance) const {
     ExtentSet result;
-    for (Extent e : extents_) result.insert({e.begin + distance, checked_add(e.end, distance, "extent")});
+    for (Extent e : extents_)
+        result.insert({e.begin + distance, checked_add(e.end, distance, "extent")});
     return result;
 }
 
 ExtentSet ExtentSet::aligned_outwards(std::uint64_t unit, ByteOffset limit) const {
     ExtentSet result;
     for (Extent e : extents_)
-        result.insert(Extent{align_down(e.begin, unit), std::max(align_up(e.end, unit), e.end)}.clipped_to({0, limit}));
+        result.insert(
+            Extent{align_down(e.begin, unit), std::max(align_up(e.end, unit), e.end)}.clipped_to({0, limit}));
     return result;
 }
 

@@ -15,18 +15,21 @@ const ProtectedRegions::Region* ProtectedRegions::touched_by(Extent extent) cons
 
 ExtentSet ProtectedRegions::extents() const {
     ExtentSet all;
-    for (const Region& region : regions_) all.insert(region.extent);
+    for (const Region& region : regions_)
+        all.insert(region.extent);
     return all;
 }
 
-ProtectedRegions ProtectedRegions::all_except(Extent writable, std::uint64_t size_bytes, const std::string& name) {
+ProtectedRegions ProtectedRegions::all_except(Extent writable, std::uint64_t size_bytes,
+                                              const std::string& name) {
     return all_except(ExtentSet{writable}, size_bytes, name);
 }
 
 ProtectedRegions ProtectedRegions::all_except(const ExtentSet& writable, std::uint64_t size_bytes,
                                               const std::string& name) {
     ProtectedRegions regions;
-    for (Extent gap : writable.gaps_in({0, size_bytes})) regions.add("everything but " + name, gap);
+    for (Extent gap : writable.gaps_in({0, size_bytes}))
+        regions.add("everything but " + name, gap);
     return regions;
 }
 
@@ -34,21 +37,22 @@ Target::Target(std::unique_ptr<Device> device, ProtectedRegions regions)
     : device_(std::move(device)), regions_(std::move(regions)) {
     for (const auto& region : regions_.regions())
         if (region.extent.end > geometry().size_bytes)
-            throw_error(Code::kRefused, "{}: protected region {} {} passes the end ({} bytes)", name(), region.name,
-                        region.extent.text(), geometry().size_bytes);
+            throw_error(Code::kRefused, "{}: protected region {} {} passes the end ({} bytes)", name(),
+                        region.name, region.extent.text(), geometry().size_bytes);
 }
 
 void Target::check(Extent extent, const char* verb) const {
     const std::uint64_t size = geometry().size_bytes;
     if (extent.end < extent.begin || extent.end > size)
-        throw_error(Code::kInternal, "{}: {} of {} passes its end ({} bytes)", name(), verb, extent.text(), size);
+        throw_error(Code::kInternal, "{}: {} of {} passes its end ({} bytes)", name(), verb, extent.text(),
+                    size);
     const std::uint32_t sector = geometry().logical_sector_bytes;
     if (extent.begin % sector != 0 || (extent.end % sector != 0 && extent.end != size))
         throw_error(Code::kInternal, "{}: {} of {} is not made of whole {} byte sectors", name(), verb,
                     extent.text(), sector);
     if (const auto* region = regions_.touched_by(extent))
-        throw_error(Code::kRefused, "{}: {} of {} would touch the protected region {} {}; stopped before it", name(),
-                    verb, extent.text(), region->name, region->extent.text());
+        throw_error(Code::kRefused, "{}: {} of {} would touch the protected region {} {}; stopped before it",
+                    name(), verb, extent.text(), region->name, region->extent.text());
 }
 
 void Target::write(ByteOffset offset, std::span<const std::byte> buffer) {

@@ -1,8 +1,8 @@
 #pragma once
-// The guard: the only way to a writable target. It refuses, as an error of the run, every write or zeroing that
-// touches a protected region, checks bounds and sector alignment, and counts what is written. Nothing outside
-// block/ (and the fakes of tests) ever holds a Device; all code that writes takes a `Target&`.
-// Writes to disjoint ranges may run in parallel from several threads; regions never change after construction.
+// The guard: the only way to a writable target. It refuses, as an error of the run, every write or zeroing
+// that touches a protected region, checks bounds and sector alignment, and counts what is written. Nothing
+// outside block/ (and the fakes of tests) ever holds a Device; all code that writes takes a `Target&`. Writes
+// to disjoint ranges may run in parallel from several threads; regions never change after construction.
 
 #include <atomic>
 #include <memory>
@@ -45,15 +45,18 @@ class Target final : public Reader {
 
     const Geometry& geometry() const override { return device_->geometry(); }
     const std::string& name() const override { return device_->name(); }
-    void read(ByteOffset offset, std::span<std::byte> buffer) const override { device_->read(offset, buffer); }
+    void read(ByteOffset offset, std::span<std::byte> buffer) const override {
+        device_->read(offset, buffer);
+    }
     void read_from_medium(ByteOffset offset, std::span<std::byte> buffer) const override {
         device_->read_from_medium(offset, buffer);
     }
     Extent next_data(Extent within) const override { return device_->next_data(within); }
     int native_fd() const override { return device_->native_fd(); }
 
-    /// Offset and size must be multiples of the logical sector (the last sector of an odd-sized file excepted).
-    /// Throws kRefused, before anything is written, if a protected region is touched; kTargetIo if it fails.
+    /// Offset and size must be multiples of the logical sector (the last sector of an odd-sized file
+    /// excepted). Throws kRefused, before anything is written, if a protected region is touched; kTargetIo if
+    /// it fails.
     void write(ByteOffset offset, std::span<const std::byte> buffer);
     void zero(Extent extent, Device::Zeroing how);
     void flush() { device_->flush(); }

@@ -3,12 +3,12 @@
 #include <fcntl.h>
 #include <linux/falloc.h>
 #include <linux/fs.h>
+#include <linux/magic.h>
 #include <sys/file.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
 #include <sys/vfs.h>
-#include <linux/magic.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -53,7 +53,9 @@ LinuxDevice::LinuxDevice(const std::string& path, Access access, std::optional<s
         cached_ = open_path(path, mode | exclusive, Code::kRefused);
     } catch (Error& e) {
         if (e.system_errno() == EBUSY) e.add_context("in use by the kernel or another program");
-        if (!writing) e.set_code(e.system_errno() == EACCES || e.system_errno() == EPERM ? Code::kRefused : Code::kSourceIo);
+        if (!writing)
+            e.set_code(e.system_errno() == EACCES || e.system_errno() == EPERM ? Code::kRefused
+                                                                               : Code::kSourceIo);
         throw;
     }
     if (writing && !identity.is_block_device && ::flock(cached_.get(), LOCK_EX | LOCK_NB) != 0)
@@ -64,7 +66,8 @@ LinuxDevice::LinuxDevice(const std::string& path, Access access, std::optional<s
         if (fd >= 0) direct_ = Fd(fd);
     }
     // A path can be re-pointed between two opens: the second must be the same thing.
-    struct stat a {}, b {};
+    struct stat a {
+    }, b{};
     if (direct_.valid() && ::fstat(cached_.get(), &a) == 0 && ::fstat(direct_.get(), &b) == 0 &&
         (a.st_dev != b.st_dev || a.st_ino != b.st_ino || a.st_rdev != b.st_rdev))
         throw_error(Code::kRefused, "{}: was replaced while it was being opened", path);
@@ -78,7 +81,8 @@ void LinuxDevice::find_geometry(std::optional<std::uint32_t> sector_bytes) {
         std::uint64_t size = 0;
         int logical = 0;
         unsigned physical = 0;
-        if (::ioctl(cached_.get(), BLKGETSIZE64, &size) != 0 || ::ioctl(cached_.get(), BLKSSZGET, &logical) != 0 ||
+        if (::ioctl(cached_.get(), BLKGETSIZE64, &size) != 0 ||
+            ::ioctl(cached_.get(), BLKSSZGET, &logical) != 0 ||
             ::ioctl(cached_.get(), BLKPBSZGET, &physical) != 0)
             throw_errno(code_, errno, "{}: the device does not tell its size", name_);
         geometry_.size_bytes = size;
@@ -97,7 +101,8 @@ void LinuxDevice::find_geometry(std::optional<std::uint32_t> sector_bytes) {
     const std::uint32_t sector = geometry_.logical_sector_bytes;
     if (sector < 512 || sector > 65536 || !std::has_single_bit(sector))
         throw_error(Code::kRefused, "{}: sectors of {} bytes are not supported", name_, sector);
-    if (geometry_.size_bytes == 0) throw_error(Code::kRefused, "{}: has no bytes (no medium, or an empty file)", name_);
+    if (geometry_.size_bytes == 0)
+        throw_error(Code::kRefused, "{}: has no bytes (no medium, or an empty file)", name_);
 }
 
 bool LinuxDevice::goes_direct(ByteOffset offset, const void* buffer, std::size_t size) const {
@@ -115,7 +120,8 @@ void LinuxDevice::read_from_medium(ByteOffset offset, std::span<std::byte> buffe
     // Clean cached pages are dropped, so that the next read asks the device. The caller has flushed.
     const ByteOffset begin = align_down(offset, kAlignment);
     const ByteOffset end = align_up(offset + buffer.size(), kAlignment);
-    ::posix_fadvise(cached_.get(), static_cast<off_t>(begin), static_cast<off_t>(end - begin), POSIX_FADV_DONTNEED);
+    ::posix_fadvise(cached_.get(), static_cast<off_t>(begin), static_cast<off_t>(end - begin),
+                    POSIX_FADV_DONTNEED);
     pread_exact(cached_.get(), offset, buffer, code_, name_);
 }
 
@@ -158,7 +164,8 @@ void LinuxDevice::zero(Extent extent, Zeroing how) {
 
 void LinuxDevice::flush() {
     // fsync once: after an error the kernel may have dropped the dirty pages, and a second call would lie.
-    if (::fsync(cached_.get()) != 0) throw_errno(code_, errno, "{}: flush failed; what was written may be lost", name_);
+    if (::fsync(cached_.get()) != 0)
+        throw_errno(code_, errno, "{}: flush failed; what was written may be lost", name_);
 }
 
 }  // namespace dupengine::block

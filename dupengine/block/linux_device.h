@@ -1,7 +1,7 @@
 #pragma once
-// A Linux block device or a regular file as a Device. Private to block/: others use open.h, and get a Reader or
-// the guard. Large aligned transfers go past the page cache (O_DIRECT) where the file system allows; all else goes
-// through it. Parallel transfers of disjoint ranges are allowed.
+// A Linux block device or a regular file as a Device. Private to block/: others use open.h, and get a Reader
+// or the guard. Large aligned transfers go past the page cache (O_DIRECT) where the file system allows; all
+// else goes through it. Parallel transfers of disjoint ranges are allowed.
 
 #include <memory>
 #include <optional>

@@ -31,8 +31,8 @@ std::unique_ptr<Reader> open_source(const std::string& path, std::optional<std::
 
 std::unique_ptr<Target> open_target(const std::string& path, ProtectedRegions regions,
                                     std::optional<std::uint32_t> sector_bytes) {
-    return std::make_unique<Target>(std::make_unique<LinuxDevice>(path, LinuxDevice::Access::kWrite, sector_bytes),
-                                    std::move(regions));
+    return std::make_unique<Target>(
+        std::make_unique<LinuxDevice>(path, LinuxDevice::Access::kWrite, sector_bytes), std::move(regions));
 }
 
 }  // namespace dupengine::block

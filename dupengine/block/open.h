@@ -1,6 +1,7 @@
 #pragma once
 // From a path to a Reader or, through the guard, to a Target. Opening a source never changes it (O_RDONLY);
-// opening a target takes it exclusively where the kernel knows how (O_EXCL on a block device, a lock on a file).
+// opening a target takes it exclusively where the kernel knows how (O_EXCL on a block device, a lock on a
+// file).
 
 #include <memory>
 #include <optional>
@@ -13,8 +14,9 @@ namespace dupengine::block {
 /// What stands at a path, without opening it for transfer.
 struct PathIdentity {
     bool is_block_device = false;
-    std::uint64_t device_number = 0;  ///< of the block device itself, or of the file system that holds the file
-    std::uint64_t inode = 0;          ///< 0 for a block device
+    std::uint64_t device_number =
+        0;                    ///< of the block device itself, or of the file system that holds the file
+    std::uint64_t inode = 0;  ///< 0 for a block device
     bool operator==(const PathIdentity&) const = default;
 };
 

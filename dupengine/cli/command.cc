@@ -49,7 +49,8 @@ void add_progress_option(CLI::App& verb, Globals& globals) {
                                                                  {"bar", ProgressStyle::kBar},
                                                                  {"json", ProgressStyle::kJson},
                                                                  {"none", ProgressStyle::kNone}};
-    verb.add_option("--progress", globals.progress, "How to show progress on standard error: auto, bar, json, none")
+    verb.add_option("--progress", globals.progress,
+                    "How to show progress on standard error: auto, bar, json, none")
         ->transform(CLI::CheckedTransformer(kStyles).description(""))
         ->option_text("STYLE");
 }

@@ -1,6 +1,7 @@
 #pragma once
-// The command line as a whole: parses it, runs one verb, prints what went wrong as one line, and turns it into the
-// exit status. One file per verb; each has an add_VERB that declares its options and a run function above it.
+// The command line as a whole: parses it, runs one verb, prints what went wrong as one line, and turns it
+// into the exit status. One file per verb; each has an add_VERB that declares its options and a run function
+// above it.
 
 #include <CLI/CLI.hpp>
 #include <functional>
@@ -12,8 +13,8 @@ enum class ProgressStyle { kAuto, kBar, kJson, kNone };
 
 /// What every verb is given.
 struct Globals {
-    bool json = false;         ///< one JSON document on stdout instead of text for people
-    bool yes = false;          ///< ask nothing
+    bool json = false;  ///< one JSON document on stdout instead of text for people
+    bool yes = false;   ///< ask nothing
     bool dry_run = false;
     int verbosity = 0;
     ProgressStyle progress = ProgressStyle::kAuto;

@@ -30,7 +30,8 @@ void Sha256Stream::update(std::span<const std::byte> bytes) {
 Sha256 Sha256Stream::finish() {
     Sha256 digest;
     unsigned size = 0;
-    if (EVP_DigestFinal_ex(state_->context, reinterpret_cast<unsigned char*>(digest.data()), &size) != 1 || size != 32)
+    if (EVP_DigestFinal_ex(state_->context, reinterpret_cast<unsigned char*>(digest.data()), &size) != 1 ||
+        size != 32)
         throw_error(Code::kInternal, "SHA-256 end failed");
     return digest;
 }

@@ -1,6 +1,6 @@
 #pragma once
-// One look at a disk: its table, what each partition holds, what of it is used, where the profile is. The common
-// ground of `inspect` and of planning. Never writes.
+// One look at a disk: its table, what each partition holds, what of it is used, where the profile is. The
+// common ground of `inspect` and of planning. Never writes.
 
 #include <optional>
 #include <string>
@@ -17,7 +17,7 @@ namespace dupengine::layout {
 struct PartitionDescription {
     Partition partition;
     std::optional<Signature> signature;
-    UsedExtents used;         ///< relative to the partition
+    UsedExtents used;  ///< relative to the partition
 };
 
 struct DiskDescription {

@@ -1,7 +1,7 @@
 #pragma once
-// The mark of a copy that has begun and not ended. It stands where the partition table will be, at both ends of the
-// target, so that no firmware or kernel takes a half-written disk for a good one, and so that the next run finds
-// what it must still protect although there is no table. Integers little-endian:
+// The mark of a copy that has begun and not ended. It stands where the partition table will be, at both ends
+// of the target, so that no firmware or kernel takes a half-written disk for a good one, and so that the next
+// run finds what it must still protect although there is no table. Integers little-endian:
 //
 //   offset  size  field
 //   0       16    magic "DUPENGINE-UNDONE"
@@ -10,8 +10,8 @@
 //   24      32    SHA-256 of the text
 //   56      ...   text: JSON, an object with source, started (Unix seconds), size_bytes, protected: [...]
 //
-// The first sector of the disk is zeroed; the mark begins at the second sector, and again in the last 33 sectors
-// (GPT's backup area). See engine/apply.cc for the order of writes.
+// The first sector of the disk is zeroed; the mark begins at the second sector, and again in the last 33
+// sectors (GPT's backup area). See engine/apply.cc for the order of writes.
 
 #include <cstdint>
 #include <optional>
@@ -25,12 +25,12 @@ namespace dupengine::layout {
 
 struct IncompleteMark {
     struct Kept {
-        std::string name;      ///< as in ProtectedRegions
+        std::string name;  ///< as in ProtectedRegions
         block::Extent extent;
         std::optional<Partition> entry;  ///< the table entry that comes back at the end, if it has one
     };
-    std::string source;        ///< for a person
-    std::int64_t started = 0;  ///< Unix seconds
+    std::string source;            ///< for a person
+    std::int64_t started = 0;      ///< Unix seconds
     std::uint64_t size_bytes = 0;  ///< of the disk it was written to; a mark of another size is not ours
     std::vector<Kept> kept;
 };

@@ -9,9 +9,9 @@
 namespace dupengine::layout {
 
 struct Signature {
-    std::string type;     ///< libblkid's TYPE: "ext4", "vfat", "swap", "crypto_LUKS", "LVM2_member", ...
-    std::string usage;    ///< "filesystem", "other", "raid", "crypto"
-    std::string uuid;     ///< as blkid prints it; empty if the format has none
+    std::string type;   ///< libblkid's TYPE: "ext4", "vfat", "swap", "crypto_LUKS", "LVM2_member", ...
+    std::string usage;  ///< "filesystem", "other", "raid", "crypto"
+    std::string uuid;   ///< as blkid prints it; empty if the format has none
     std::string label;
     std::string version;
 };

@@ -1,7 +1,8 @@
 #pragma once
-// Which bytes of a filesystem are in use. One file per filesystem (ext.cc, fat.cc, swap.cc); each refuses feature
-// flags it does not know. Whatever is not understood, damaged or inconsistent is copied whole, and the result says
-// why. Numbers on disk are never believed without a check; nothing is ever written or repaired.
+// Which bytes of a filesystem are in use. One file per filesystem (ext.cc, fat.cc, swap.cc); each refuses
+// feature flags it does not know. Whatever is not understood, damaged or inconsistent is copied whole, and
+// the result says why. Numbers on disk are never believed without a check; nothing is ever written or
+// repaired.
 
 #include <optional>
 #include <string>
@@ -12,19 +13,21 @@
 namespace dupengine::layout {
 
 struct UsedExtents {
-    block::ExtentSet used;       ///< within [0, size of the part), in bytes, aligned to the filesystem's blocks
-    bool whole = false;          ///< the whole part has to be copied
-    std::string reason;          ///< why whole: "unknown feature 0x80000 (...)", "no known filesystem", ...
-    std::string note;            ///< anything else a person should hear: "needs journal recovery; copied as it is"
-    std::uint64_t block_bytes = 0;       ///< of the filesystem; 0 if unknown
-    std::uint64_t filesystem_bytes = 0;  ///< what the filesystem covers; may be less than the part, 0 if unknown
+    block::ExtentSet used;  ///< within [0, size of the part), in bytes, aligned to the filesystem's blocks
+    bool whole = false;     ///< the whole part has to be copied
+    std::string reason;     ///< why whole: "unknown feature 0x80000 (...)", "no known filesystem", ...
+    std::string note;       ///< anything else a person should hear: "needs journal recovery; copied as it is"
+    std::uint64_t block_bytes = 0;  ///< of the filesystem; 0 if unknown
+    std::uint64_t filesystem_bytes =
+        0;  ///< what the filesystem covers; may be less than the part, 0 if unknown
 };
 
-/// Looks at the part with the reader that fits its signature. Never throws for what it finds there (it falls back to
-/// whole); throws only what reading throws.
+/// Looks at the part with the reader that fits its signature. Never throws for what it finds there (it falls
+/// back to whole); throws only what reading throws.
 UsedExtents find_used_extents(const block::Reader& part, const std::optional<Signature>& signature);
 
-// One per filesystem. They throw kIntegrity for what they cannot trust; find_used_extents turns that into `whole`.
+// One per filesystem. They throw kIntegrity for what they cannot trust; find_used_extents turns that into
+// `whole`.
 UsedExtents ext_used_extents(const block::Reader& part);   ///< ext2, ext3, ext4 (libext2fs)
 UsedExtents fat_used_extents(const block::Reader& part);   ///< FAT12, FAT16, FAT32 (Microsoft fatgen103)
 UsedExtents swap_used_extents(const block::Reader& part);  ///< swap: its header page (and bad-page list) only

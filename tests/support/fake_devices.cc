@@ -22,7 +22,8 @@ void MemoryDevice::note(Operation operation, block::Extent extent) const {
         calls_.push_back({operation, extent});
     }
     if (interceptor_) interceptor_(number, {operation, extent});
-    if (extent.end > geometry_.size_bytes) throw_error(Code::kInternal, "{}: {} passes the end", name_, extent.text());
+    if (extent.end > geometry_.size_bytes)
+        throw_error(Code::kInternal, "{}: {} passes the end", name_, extent.text());
 }
 
 std::vector<Call> MemoryDevice::calls() const {
@@ -47,15 +48,19 @@ void MemoryDevice::write(ByteOffset offset, std::span<const std::byte> buffer) {
 
 void MemoryDevice::zero(block::Extent extent, Zeroing) {
     note(Operation::kZero, extent);
-    std::fill_n(bytes_->content.begin() + static_cast<std::ptrdiff_t>(extent.begin), extent.size(), std::byte{0});
+    std::fill_n(bytes_->content.begin() + static_cast<std::ptrdiff_t>(extent.begin), extent.size(),
+                std::byte{0});
 }
 
-void MemoryDevice::flush() { note(Operation::kFlush, {}); }
+void MemoryDevice::flush() {
+    note(Operation::kFlush, {});
+}
 
 void fill_pattern(std::span<std::byte> bytes, std::uint64_t seed) {
     SeededRandom random(seed);
     random.fill(bytes);
-    for (std::size_t i = 0; i < bytes.size(); i += 256) bytes[i] = std::byte{0xA5};
+    for (std::size_t i = 0; i < bytes.size(); i += 256)
+        bytes[i] = std::byte{0xA5};
 }
 
 std::shared_ptr<DiskBytes> load_file(const std::string& path) {

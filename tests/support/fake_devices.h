@@ -1,6 +1,6 @@
 #pragma once
-// Devices for tests: memory that counts and can fail. They stand in wherever a Reader or a Device is wanted, so
-// that faults at every step need no root and no real disk. One device may be used from several threads.
+// Devices for tests: memory that counts and can fail. They stand in wherever a Reader or a Device is wanted,
+// so that faults at every step need no root and no real disk. One device may be used from several threads.
 
 #include <functional>
 #include <memory>
@@ -25,7 +25,8 @@ struct Call {
     block::Extent extent;
 };
 
-/// Called before each operation takes effect; throws to make it fail. `number` counts from 0 over all operations.
+/// Called before each operation takes effect; throws to make it fail. `number` counts from 0 over all
+/// operations.
 using Interceptor = std::function<void(std::size_t number, const Call& call)>;
 
 class MemoryDevice final : public block::Device {

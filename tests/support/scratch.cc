@@ -16,7 +16,10 @@ namespace dupengine::test {
 ScratchFolder::ScratchFolder() {
     const char* temporary = std::getenv("TMPDIR");
     const bool shm = ::access("/dev/shm", W_OK) == 0;
-    path_ = std::string(shm ? "/dev/shm" : temporary != nullptr ? temporary : "/tmp") + "/dupengine-test-XXXXXX";
+    path_ = std::string(shm                    ? "/dev/shm"
+                        : temporary != nullptr ? temporary
+                                               : "/tmp") +
+            "/dupengine-test-XXXXXX";
     if (::mkdtemp(path_.data()) == nullptr) throw_errno(Code::kInternal, errno, "{}: cannot be made", path_);
 }
 
@@ -36,11 +39,13 @@ LoopDevice::LoopDevice(const std::string& file, const Options& options) {
     std::vector<std::string> argv = {"losetup", "--find", "--show", "--sector-size",
                                      std::to_string(options.sector_bytes)};
     if (options.read_only) argv.emplace_back("--read-only");
-    if (options.offset_bytes != 0) argv.insert(argv.end(), {"--offset", std::to_string(options.offset_bytes)});
+    if (options.offset_bytes != 0)
+        argv.insert(argv.end(), {"--offset", std::to_string(options.offset_bytes)});
     if (options.size_bytes != 0) argv.insert(argv.end(), {"--sizelimit", std::to_string(options.size_bytes)});
     argv.push_back(file);
     path_ = must_run(argv);
-    while (!path_.empty() && path_.back() == '\n') path_.pop_back();
+    while (!path_.empty() && path_.back() == '\n')
+        path_.pop_back();
 }
 
 LoopDevice::~LoopDevice() {
@@ -55,7 +60,8 @@ std::string must_run(const std::vector<std::string>& argv, const RunOptions& opt
     const RunResult result = run_program(argv, options);
     if (result.status != 0) {
         std::string line;
-        for (const std::string& word : argv) line += word + " ";
+        for (const std::string& word : argv)
+            line += word + " ";
         throw_error(Code::kInternal, "{}failed: {}", line, result.complaint());
     }
     return result.out;

@@ -1,6 +1,6 @@
 #pragma once
-// Scratch space and real devices for tests: a folder on tmpfs that goes away, loop devices that are detached, programs
-// that must succeed. Everything is undone by destructors, also when a test fails.
+// Scratch space and real devices for tests: a folder on tmpfs that goes away, loop devices that are detached,
+// programs that must succeed. Everything is undone by destructors, also when a test fails.
 
 #include <cstdint>
 #include <optional>
@@ -46,7 +46,8 @@ class LoopDevice {
     std::string path_;
 };
 
-/// Runs a program and throws (failing the test) with its complaint unless it exits with 0. Returns its stdout.
+/// Runs a program and throws (failing the test) with its complaint unless it exits with 0. Returns its
+/// stdout.
 std::string must_run(const std::vector<std::string>& argv, const RunOptions& options = {});
 /// Runs the dupengine command under test.
 RunResult run_dupengine(const std::vector<std::string>& arguments, const RunOptions& options = {});

@@ -1,0 +1,129 @@
+#include "engine/apply.h"
+
+#include <chrono>
+
+#include "engine/pipeline.h"
+
+namespace dupengine::engine {
+namespace {
+
+using block::Extent;
+
+void refuse_if_changed(const CopyPlan& plan, const block::Reader& source, const block::Target& target) {
+    if (source.geometry().size_bytes != plan.source.geometry.size_bytes)
+        throw_error(Code::kRefused, "{}: its size changed since the plan was made", source.name());
+    if (fingerprint_of(target) != plan.target_fingerprint)
+        throw_error(Code::kRefused, "{}: changed since the plan was made; plan again", target.name());
+    // The guard must stand where the plan says: a plan is never applied to a target that was opened for
+    // another.
+    for (const Kept& k : plan.kept)
+        if (target.protected_regions().touched_by(k.extent) == nullptr)
+            throw_error(Code::kInternal, "{}: {} is not under guard", target.name(), k.name);
+}
+
+std::vector<ProtectedDigest> digest_protected(const CopyPlan& plan, const block::Reader& target) {
+    std::vector<ProtectedDigest> digests;
+    for (const Kept& k : plan.kept) {
+        const codec::Sha256 digest = codec::sha256_of(target, k.extent);
+        digests.push_back({k.name, k.extent, digest, digest});
+    }
+    return digests;
+}
+
+void compare_protected(std::vector<ProtectedDigest>& digests, const block::Reader& target) {
+    for (ProtectedDigest& d : digests) {
+        d.after = codec::sha256_of(target, d.extent);
+        if (d.after != d.before)
+            throw_error(Code::kIntegrity,
+                        "{}: the protected region {} {} changed during the copy: {} became {}", target.name(),
+                        d.name, d.extent.text(), to_hex(d.before), to_hex(d.after));
+    }
+}
+
+// First the end, then the start: until the first flush has returned the old table still stands, and after it
+// the mark does, so what must be kept can always be found.
+void mark_unfinished(const CopyPlan& plan, block::Target& target, std::int64_t now) {
+    layout::IncompleteMark mark;
+    mark.source = plan.source.name;
+    mark.started = now;
+    mark.size_bytes = target.geometry().size_bytes;
+    mark.kept = plan.kept;
+    block::Geometry geometry = target.geometry();
+    geometry.logical_sector_bytes = plan.sector_bytes;
+    const Bytes content = layout::encode_mark(mark, plan.sector_bytes);
+    target.write(layout::mark_extent_tail(geometry).begin, content);
+    target.flush();
+    target.write(layout::mark_extent_head(geometry).begin, content);
+    target.write(0, Bytes(plan.sector_bytes));
+    target.flush();
+}
+
+std::uint64_t write_boot_structures(const CopyPlan& plan, block::Target& target) {
+    std::uint64_t verified = 0;
+    for (const BootStage& stage : plan.boot) {
+        for (const auto& piece : stage.pieces)
+            target.write(piece.offset, piece.content);
+        target.flush();
+    }
+    if (plan.options.verify == Verify::kNone) return 0;
+    for (const BootStage& stage : plan.boot)
+        for (const auto& piece : stage.pieces) {
+            Bytes content(piece.content.size());
+            target.read_from_medium(piece.offset, content);
+            if (content != piece.content)
+                throw_error(Code::kIntegrity, "{}: the {} does not read back as it was written",
+                            target.name(), stage.name);
+            verified += content.size();
+        }
+    return verified;
+}
+
+}  // namespace
+
+CopyReport apply_plan(const CopyPlan& plan, const block::Reader& source, block::Target& target,
+                      ApplyContext& context) {
+    const auto start = std::chrono::steady_clock::now();
+    refuse_if_changed(plan, source, target);
+    CopyReport report;
+    report.source = source.name();
+    report.target = target.name();
+    report.bytes_used = plan.bytes_used;
+    report.notes = plan.notes;
+    report.protected_regions = digest_protected(plan, target);
+    if (context.stop.stop_requested())
+        throw_error(Code::kRefused, "stopped on request before the first write");
+
+    PipelineOptions options = choose_pipeline(source.geometry(), target.geometry(), plan.data.total_bytes());
+    if (plan.options.unused == Unused::kZero) options.zeroing = block::Device::Zeroing::kAllocate;
+
+    mark_unfinished(plan, target, context.now);
+    // Zeroing first: on a device that deallocates, the writes that follow find room.
+    context.progress.begin("clear", plan.zero.total_bytes());
+    zero_ranges(target, plan.zero, options, context.progress, context.stop);
+    context.progress.begin("copy", plan.data.total_bytes());
+    const Moved moved = copy_data(source, target, plan.data, options, context.progress, context.stop);
+    report.bytes_read = moved.bytes_read;
+    context.progress.begin("flush", 0);
+    target.flush();
+    if (plan.options.verify == Verify::kAll) {
+        context.progress.begin("verify", plan.data.total_bytes() + plan.zero.total_bytes());
+        verify_data(target, plan.data, moved.chunks, options, context.progress, context.stop);
+        verify_zero(target, plan.zero, options, context.progress, context.stop);
+        report.bytes_verified = plan.data.total_bytes() + plan.zero.total_bytes();
+    }
+    if (plan.grow && context.grow) {
+        context.progress.begin("grow", 0);
+        context.grow(plan);
+    }
+    // Everything else is on the medium: now, and only now, it may look like a disk.
+    context.progress.begin("boot structures", 0);
+    report.bytes_verified += write_boot_structures(plan, target);
+    compare_protected(report.protected_regions, target);
+    context.progress.begin("", 0);
+    report.bytes_written = target.bytes_written();
+    report.bytes_zeroed = target.bytes_zeroed();
+    report.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+    return report;
+}
+
+}  // namespace dupengine::engine

@@ -1,0 +1,49 @@
+#pragma once
+// Carries a plan out. Writes and never decides; the order of writes (ARCHITECTURE.md, "Why a cut leaves no
+// plausible garbage") is the promise that after any interruption the target is complete or plainly not.
+
+#include <cstdint>
+#include <functional>
+#include <stop_token>
+#include <string>
+#include <vector>
+
+#include "base/progress.h"
+#include "block/guard.h"
+#include "engine/plan.h"
+
+namespace dupengine::engine {
+
+struct ProtectedDigest {
+    std::string name;
+    block::Extent extent;
+    codec::Sha256 before{}, after{};
+};
+
+struct CopyReport {
+    std::string source, target;
+    std::uint64_t bytes_used = 0;     ///< what of the source was to be copied
+    std::uint64_t bytes_read = 0;     ///< from the source
+    std::uint64_t bytes_written = 0;  ///< to the target, boot structures and marks included
+    std::uint64_t bytes_zeroed = 0;
+    std::uint64_t bytes_verified = 0;  ///< read back and compared
+    double seconds = 0;
+    std::vector<ProtectedDigest> protected_regions;
+    std::vector<std::string> notes;
+};
+
+struct ApplyContext {
+    Progress& progress;
+    std::stop_token stop;
+    std::int64_t now = 0;  ///< Unix seconds, for the mark
+    /// Grows the filesystem of plan.grow (grow.h); empty in tests on fakes that don't grow.
+    std::function<void(const CopyPlan&)> grow;
+};
+
+/// Throws kRefused, before the first write, if the target is no longer what was planned for. Later errors
+/// leave the target marked unfinished. When it returns, everything is written, flushed and (unless
+/// Verify::kNone) read back, and every protected region has the digest that it had before.
+CopyReport apply_plan(const CopyPlan& plan, const block::Reader& source, block::Target& target,
+                      ApplyContext& context);
+
+}  // namespace dupengine::engine

@@ -1,0 +1,107 @@
+// The bytes at both ends of the target that make it a bootable, recognisable disk. They are put together here
+// and written last (apply.cc). For a source without a table they are simply the source's first and last
+// bytes.
+
+#include <algorithm>
+
+#include "engine/plan.h"
+
+namespace dupengine::engine {
+namespace {
+
+using block::Extent;
+using block::ExtentSet;
+using Piece = layout::TableImage::Piece;
+
+// The source's bytes in `range` as far as the plan copies them; zeros elsewhere.
+Piece bytes_for(const block::Reader& source, const ExtentSet& data, Extent range) {
+    Piece piece{range.begin, Bytes(range.size())};
+    for (Extent e : data.clipped_to(range))
+        source.read(e.begin, std::span(piece.content).subspan(e.begin - range.begin, e.size()));
+    return piece;
+}
+
+// Lays `over` onto the pieces that it overlaps; what of it lies outside becomes a piece of its own.
+void lay_over(std::vector<Piece>& pieces, const Piece& over) {
+    const Extent place{over.offset, over.offset + over.content.size()};
+    ExtentSet outside{place};
+    for (Piece& piece : pieces) {
+        const Extent own{piece.offset, piece.offset + piece.content.size()};
+        const Extent both = own.clipped_to(place);
+        if (both.empty()) continue;
+        std::copy_n(over.content.begin() + static_cast<std::ptrdiff_t>(both.begin - place.begin), both.size(),
+                    piece.content.begin() + static_cast<std::ptrdiff_t>(both.begin - own.begin));
+        outside.erase(both);
+    }
+    for (Extent e : outside) {
+        const auto from = over.content.begin() + static_cast<std::ptrdiff_t>(e.begin - place.begin);
+        pieces.push_back({e.begin, Bytes(from, from + static_cast<std::ptrdiff_t>(e.size()))});
+    }
+}
+
+ExtentSet places_of(const std::vector<Piece>& pieces) {
+    ExtentSet places;
+    for (const Piece& p : pieces)
+        places.insert({p.offset, p.offset + p.content.size()});
+    return places;
+}
+
+void refuse_kept_at(const CopyPlan& plan, const ExtentSet& places) {
+    for (const Kept& k : plan.kept)
+        if (places.touches(k.extent))
+            throw_error(Code::kRefused, "{}: {} {} lies where the partition table must be written",
+                        plan.target.name, k.name, k.extent.text());
+}
+
+// Sector 0 by itself: with it the disk becomes a disk. Everything else is in place before.
+std::vector<Piece> split_off_sector0(std::vector<Piece>& primary, std::uint32_t sector_bytes) {
+    Piece& head = primary.front();
+    const auto cut = head.content.begin() + sector_bytes;
+    std::vector<Piece> sector0{{0, Bytes(head.content.begin(), cut)}};
+    head = {sector_bytes, Bytes(cut, head.content.end())};
+    return sector0;
+}
+
+}  // namespace
+
+ExtentSet late_extents(const block::Geometry& target, std::uint32_t sector_bytes) {
+    block::Geometry geometry = target;
+    geometry.logical_sector_bytes = sector_bytes;
+    ExtentSet late{Extent{0, sector_bytes}};
+    late.insert(layout::mark_extent_head(geometry));
+    late.insert(layout::mark_extent_tail(geometry));
+    return late;
+}
+
+void hold_back_boot_structures(CopyPlan& plan, const block::Reader& source) {
+    plan.bytes_used = plan.data.total_bytes();
+    const std::uint64_t size = plan.target.geometry.size_bytes;
+    const ExtentSet late = late_extents(plan.target.geometry, plan.sector_bytes);
+    std::vector<Piece> primary{bytes_for(source, plan.data, *late.begin())};
+    std::vector<Piece> tail{bytes_for(source, plan.data, *std::prev(late.end()))};
+    if (plan.table.kind != layout::TableKind::kNone) {
+        const layout::TableImage image = layout::encode_table(plan.table, size);
+        for (const Piece& piece : image.primary)
+            lay_over(primary, piece);
+        for (const Piece& piece : image.backup)
+            lay_over(tail, piece);
+    }
+    ExtentSet places = places_of(primary);
+    places.insert(places_of(tail));
+    refuse_kept_at(plan, places);
+    plan.data.erase(places);
+    plan.zero.erase(places);
+
+    std::vector<Piece> sector0 = split_off_sector0(primary, plan.sector_bytes);
+    BootStage end_stage{"end of the disk", std::move(tail)};
+    BootStage start_stage{"start of the disk", std::move(primary)};
+    BootStage sector0_stage{"sector 0", std::move(sector0)};
+    // A GPT is whole with its primary copy, so the mark at the end may go after it. Without a GPT the end of
+    // the disk can hold the filesystems' own bytes: they come first.
+    if (plan.table.kind == layout::TableKind::kGpt)
+        plan.boot = {std::move(start_stage), std::move(sector0_stage), std::move(end_stage)};
+    else
+        plan.boot = {std::move(end_stage), std::move(start_stage), std::move(sector0_stage)};
+}
+
+}  // namespace dupengine::engine

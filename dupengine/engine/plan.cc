@@ -1,0 +1,104 @@
+#include "engine/plan.h"
+
+namespace dupengine::engine {
+namespace {
+
+using layout::TableKind;
+
+void refuse_unusable_source(const layout::DiskDescription& source) {
+    if (source.incomplete)
+        throw_error(Code::kRefused, "{}: is an unfinished copy of {}; finish that copy first", source.name,
+                    source.incomplete->source);
+    if (!source.damaged_table.empty())
+        throw_error(Code::kSourceIo,
+                    "{}: {}; the source is never repaired, copy it with a tool for damaged disks",
+                    source.name, source.damaged_table);
+}
+
+void refuse_unusable_target(const layout::DiskDescription& target, const CopyOptions& options) {
+    constexpr std::uint64_t kSmallestDisk =
+        256 * kKiB;  // room for the mark at both ends, and something between
+    if (target.geometry.size_bytes < kSmallestDisk)
+        throw_error(Code::kRefused, "{}: {} bytes are too few to be a target", target.name,
+                    target.geometry.size_bytes);
+    if (!target.damaged_table.empty() && !target.incomplete && !options.ignore_target_table)
+        throw_error(Code::kRefused,
+                    "{}: {}; a profile on it could not be found. Repair the table, or give it up with "
+                    "--ignore-target-table",
+                    target.name, target.damaged_table);
+}
+
+// Both sides must speak of the same sectors; a file without a table has no opinion.
+std::uint32_t agree_on_sectors(const layout::DiskDescription& source, const layout::DiskDescription& target) {
+    const auto sectors_of = [](const layout::DiskDescription& disk) -> std::uint32_t {
+        if (disk.geometry.is_block_device) return disk.geometry.logical_sector_bytes;
+        return disk.table.kind != TableKind::kNone ? disk.table.sector_bytes : 0;
+    };
+    const std::uint32_t from = sectors_of(source);
+    const std::uint32_t to = sectors_of(target);
+    if (from != 0 && to != 0 && from != to)
+        throw_error(Code::kRefused,
+                    "{} has sectors of {} bytes and {} has {}: a table and filesystems made for one cannot "
+                    "be used on "
+                    "the other",
+                    source.name, from, target.name, to);
+    return from != 0 ? from : to != 0 ? to : 512;
+}
+
+void note_source_state(CopyPlan& plan) {
+    for (const std::string& problem : plan.source.table.problems)
+        plan.notes.push_back("source: " + problem);
+    const auto note = [&](const std::string& where, const layout::UsedExtents& used) {
+        if (!used.note.empty()) plan.notes.push_back(fmt::format("{}: {}", where, used.note));
+    };
+    if (plan.source.table.kind == TableKind::kNone) note("source", plan.source.used);
+    for (const auto& p : plan.source.partitions)
+        note(fmt::format("partition {}", p.partition.number), p.used);
+    if (plan.target.incomplete)
+        plan.notes.push_back(fmt::format("the target holds an unfinished copy of {}; this one starts anew",
+                                         plan.target.incomplete->source));
+    if (plan.options.verify == Verify::kNone)
+        plan.notes.emplace_back("nothing will be read back (--verify=none)");
+}
+
+}  // namespace
+
+block::ProtectedRegions CopyPlan::protected_regions() const {
+    block::ProtectedRegions regions;
+    for (const Kept& k : kept)
+        regions.add(k.name, k.extent);
+    return regions;
+}
+
+codec::Sha256 fingerprint_of(const block::Reader& disk) {
+    codec::Sha256Stream stream;
+    const std::string shape =
+        fmt::format("{}:{};", disk.geometry().size_bytes, disk.geometry().logical_sector_bytes);
+    stream.update(as_bytes(shape));
+    const std::uint64_t size = disk.geometry().size_bytes;
+    const std::uint64_t ends = std::min<std::uint64_t>(256 * kKiB, size);
+    for (block::Extent part : {block::Extent{0, ends}, block::Extent{size - ends, size}})
+        stream.update(block::read_extent(disk, part));
+    return stream.finish();
+}
+
+CopyPlan make_plan(const block::Reader& source, const block::Reader& target, const CopyOptions& options) {
+    CopyPlan plan;
+    plan.options = options;
+    plan.target_fingerprint = fingerprint_of(target);
+    plan.source = layout::describe_disk(source, layout::Depth::kUsedExtents);
+    refuse_unusable_source(plan.source);
+    plan.target = layout::describe_disk(target, layout::Depth::kTable);
+    refuse_unusable_target(plan.target, options);
+    plan.sector_bytes = agree_on_sectors(plan.source, plan.target);
+    // What stays must be known before anything is laid out around it.
+    plan.kept = find_kept_regions(plan.target, options);
+    fit_table(plan);
+    find_spans(plan);
+    // Last, because it takes its places out of both spans.
+    hold_back_boot_structures(plan, source);
+    note_source_state(plan);
+    return plan;
+}
+
+}  // namespace dupengine::engine

@@ -1,0 +1,97 @@
+#pragma once
+// The plan of a copy: everything that will be read, written, zeroed and kept, decided before the first write.
+// Planning looks at both disks, refuses what cannot be done, and never writes. apply.h carries a plan out.
+// Pure over two Readers, so that it runs on fakes; the checks that need the running system are in refusals.h.
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "block/guard.h"
+#include "codec/digest.h"
+#include "layout/describe.h"
+
+namespace dupengine::engine {
+
+/// What becomes of the target's bytes that the source does not use.
+enum class Unused {
+    kDiscard,  ///< read as zeros and give their space back where the device can
+    kZero,     ///< read as zeros
+    kKeep      ///< left as they are: whatever the target held there stays readable
+};
+enum class Verify {
+    kAll,  ///< every byte written or zeroed is read back from the medium
+    kNone
+};
+
+struct CopyOptions {
+    Unused unused = Unused::kDiscard;
+    Verify verify = Verify::kAll;
+    bool grow = false;
+    bool ignore_target_table = false;  ///< the target's damaged table may be lost
+    std::vector<std::string> protect;  ///< as given: see find_kept_regions
+};
+
+/// The last partition (or the whole device, number 0) and its filesystem after growing.
+struct GrowStep {
+    unsigned partition = 0;
+    block::Extent before, after;
+    std::string filesystem;  ///< "ext4", ...
+};
+
+using Kept = layout::IncompleteMark::Kept;
+
+/// Bytes that are held back until everything else is on the medium.
+struct BootStage {
+    std::string name;  ///< "backup table", "primary table", "sector 0"
+    std::vector<layout::TableImage::Piece> pieces;
+};
+
+struct CopyPlan {
+    layout::DiskDescription source;
+    layout::DiskDescription target;  ///< as it is now
+    CopyOptions options;
+    std::uint32_t sector_bytes = 512;
+
+    std::vector<Kept> kept;        ///< protected regions, with the table entries that come back
+    layout::PartitionTable table;  ///< what the target will have
+    block::ExtentSet data;         ///< copied from the source to the same place on the target
+    block::ExtentSet zero;         ///< made to read as zeros
+    std::vector<BootStage> boot;   ///< boot structures: written last, in this order, each flushed
+    std::optional<GrowStep> grow;
+    std::vector<std::string> notes;  ///< what a person should know, one line each
+
+    std::uint64_t bytes_used = 0;        ///< data and boot structures
+    codec::Sha256 target_fingerprint{};  ///< of the target's ends: has it changed since?
+
+    block::ProtectedRegions protected_regions() const;
+};
+
+/// Throws kRefused, kSourceIo (the source's table is damaged) or what reading throws.
+CopyPlan make_plan(const block::Reader& source, const block::Reader& target, const CopyOptions& options);
+
+/// SHA-256 over size, sector size and the bytes at both ends where tables and marks live.
+codec::Sha256 fingerprint_of(const block::Reader& disk);
+
+// The passes of make_plan, in order, each in a file of its own; exposed for their tests.
+
+/// keep.cc: the profile partition, what an interrupted copy kept, and what `--protect` names:
+/// "BEGIN+SIZE" or "BEGIN..END" (sizes as in units.h), "PARTLABEL=x", "PARTUUID=x", or either without its
+/// key. Throws kRefused for a name that is not there, kUsage for one that cannot be understood.
+std::vector<Kept> find_kept_regions(const layout::DiskDescription& target, const CopyOptions& options);
+
+/// fit.cc: the source's table with the kept entries in it, for the target's size; grows the last partition if
+/// asked. Fills plan.table and plan.grow. Throws kRefused if it cannot be laid around what is kept, or does
+/// not fit.
+void fit_table(CopyPlan& plan);
+
+/// spans.cc: fills plan.data and plan.zero.
+void find_spans(CopyPlan& plan);
+
+/// boot_structures.cc: fills plan.boot, and takes those places out of data and zero.
+void hold_back_boot_structures(CopyPlan& plan, const block::Reader& source);
+
+/// The two ranges where the incomplete mark stands during the copy (the first includes sector 0).
+block::ExtentSet late_extents(const block::Geometry& target, std::uint32_t sector_bytes);
+
+}  // namespace dupengine::engine

@@ -1,0 +1,43 @@
+#include "engine/refusals.h"
+
+#include "base/error.h"
+
+namespace dupengine::engine {
+namespace {
+
+std::string list_uses(const std::vector<layout::Use>& uses) {
+    constexpr std::size_t kNamed = 3;
+    std::string text;
+    for (std::size_t i = 0; i < uses.size() && i < kNamed; ++i)
+        text += fmt::format("{}{} {}", i == 0 ? "" : "; ", uses[i].device, uses[i].detail);
+    if (uses.size() > kNamed) text += fmt::format("; and {} more", uses.size() - kNamed);
+    return text;
+}
+
+bool changes_content(const layout::Use& use) {
+    return use.kind == layout::Use::Kind::kMounted || use.kind == layout::Use::Kind::kSwap;
+}
+
+}  // namespace
+
+std::vector<std::string> refuse_if_in_use(const std::string& source, const std::string& target,
+                                          BusySource busy, const layout::SystemRoots& roots) {
+    if (layout::same_storage(source, target, roots))
+        throw_error(Code::kRefused, "{} and {} are the same storage", source, target);
+    const auto target_uses = layout::find_uses(target, roots);
+    if (!target_uses.empty())
+        throw_error(Code::kRefused, "{}: is in use: {}", target, list_uses(target_uses));
+    std::vector<layout::Use> changing;
+    for (const layout::Use& use : layout::find_uses(source, roots))
+        if (changes_content(use)) changing.push_back(use);
+    if (changing.empty()) return {};
+    if (busy == BusySource::kRefuse)
+        throw_error(Code::kRefused,
+                    "{}: is in use, and a copy of what changes meanwhile is worth nothing: {} (--busy-source "
+                    "copies it "
+                    "all the same)",
+                    source, list_uses(changing));
+    return {fmt::format("source in use while it is copied: {}", list_uses(changing))};
+}
+
+}  // namespace dupengine::engine

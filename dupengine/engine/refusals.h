@@ -1,0 +1,20 @@
+#pragma once
+// The refusals that only the running system can answer: who uses the two disks, and whether they are one.
+// Checked before planning, and (for the target) again when it has been opened. Never opens for writing.
+
+#include <string>
+#include <vector>
+
+#include "layout/in_use.h"
+
+namespace dupengine::engine {
+
+enum class BusySource { kRefuse, kAccept };
+
+/// Throws kRefused if the target is used by anything, or is the source by another name, or (unless accepted)
+/// if the source is mounted or used as swap, because its content would change under the copy. The message
+/// names every use. Returns notes for the plan: uses of the source that were accepted.
+std::vector<std::string> refuse_if_in_use(const std::string& source, const std::string& target,
+                                          BusySource busy, const layout::SystemRoots& roots = {});
+
+}  // namespace dupengine::engine

@@ -1,0 +1,61 @@
+// Which bytes are copied and which are made zero.
+
+#include <algorithm>
+
+#include "engine/plan.h"
+
+namespace dupengine::engine {
+namespace {
+
+using block::Extent;
+using block::ExtentSet;
+using layout::TableKind;
+
+// Boot loaders live between the table and the first partition (GRUB's core image, U-Boot): bytes no table
+// names.
+constexpr std::uint64_t kBootGap = 16 * kMiB;
+
+ExtentSet boot_gap(const CopyPlan& plan) {
+    ByteOffset first = plan.source.geometry.size_bytes;
+    for (const auto& p : plan.source.table.partitions)
+        first = std::min(first, p.extent.begin);
+    if (plan.source.table.mbr_extended) first = std::min(first, plan.source.table.mbr_extended->begin);
+    return {Extent{0, std::min<std::uint64_t>(first, kBootGap)}};
+}
+
+ExtentSet used_of_source(const CopyPlan& plan) {
+    if (plan.source.table.kind == TableKind::kNone) return plan.source.used.used;
+    ExtentSet used = boot_gap(plan);
+    for (const auto& p : plan.source.partitions)
+        if (plan.table.by_number(p.partition.number) !=
+            nullptr)  // the source's profile is not in the plan's table
+            used.insert(p.used.used.shifted(p.partition.extent.begin).clipped_to(p.partition.extent));
+    return used;
+}
+
+}  // namespace
+
+void find_spans(CopyPlan& plan) {
+    const Extent target{0, plan.target.geometry.size_bytes};
+    const Extent source{0, plan.source.geometry.size_bytes};
+    ExtentSet kept;
+    for (const Kept& k : plan.kept)
+        kept.insert(k.extent);
+
+    // Whole pages move past the page cache; the few bytes more are the source's own neighbours.
+    const std::uint64_t unit = std::max<std::uint64_t>(block::Reader::kAlignment, plan.sector_bytes);
+    const ByteOffset limit = std::min(source.end, target.end);
+    plan.data = used_of_source(plan).aligned_outwards(unit, limit);
+    plan.data.erase(kept);
+    if (plan.source.table.kind == TableKind::kGpt)
+        for (const auto& p : plan.source.table.partitions)
+            if (p.type_guid == layout::type_guid::kProfile) plan.data.erase(p.extent);
+
+    plan.zero.clear();
+    if (plan.options.unused != Unused::kKeep) {
+        plan.zero = plan.data.gaps_in(target);
+        plan.zero.erase(kept);
+    }
+}
+
+}  // namespace dupengine::engine
