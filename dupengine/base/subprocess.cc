@@ -92,6 +92,26 @@ bool converse(Fd& input, const std::string& text, Outputs outputs,
     return true;
 }
 
+// A child that doesn't read its input must not kill us: SIGPIPE is held off in this thread, and taken away if it came.
+class WithoutSigpipe {
+  public:
+    WithoutSigpipe() {
+        sigemptyset(&pipe_);
+        sigaddset(&pipe_, SIGPIPE);
+        pthread_sigmask(SIG_BLOCK, &pipe_, &before_);
+    }
+    ~WithoutSigpipe() {
+        const timespec now{};
+        if (sigismember(&before_, SIGPIPE) == 0) ::sigtimedwait(&pipe_, nullptr, &now);
+        pthread_sigmask(SIG_SETMASK, &before_, nullptr);
+    }
+    WithoutSigpipe(const WithoutSigpipe&) = delete;
+    WithoutSigpipe& operator=(const WithoutSigpipe&) = delete;
+
+  private:
+    sigset_t pipe_{}, before_{};
+};
+
 pid_t spawn(const std::string& program, const std::vector<std::string>& argv, const RunOptions& options,
             int in, int out, int err) {
     std::vector<char*> arguments;
@@ -162,6 +182,7 @@ RunResult run_program(const std::vector<std::string>& argv, const RunOptions& op
     out.write_end = Fd();
     err.write_end = Fd();
     RunResult result;
+    const WithoutSigpipe held_off;
     const bool ended = converse(in.write_end, options.input,
                                 Outputs{{{{&out.read_end, &result.out}, {&err.read_end, &result.err}}}},
                                 std::chrono::steady_clock::now() + options.deadline);
