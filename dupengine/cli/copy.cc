@@ -1,0 +1,158 @@
+// dupengine copy SOURCE TARGET: duplicates a disk or image onto another and verifies it. See
+// dupengine-copy(8).
+
+#include <fcntl.h>
+#include <linux/magic.h>
+#include <sys/stat.h>
+#include <sys/vfs.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <filesystem>
+#include <map>
+#include <memory>
+#include <nlohmann/json.hpp>
+
+#include "base/fd.h"
+#include "block/open.h"
+#include "cli/command.h"
+#include "cli/confirm.h"
+#include "cli/copy_view.h"
+#include "cli/drawing.h"
+#include "cli/interrupt.h"
+#include "cli/progress_view.h"
+#include "engine/apply.h"
+#include "engine/grow.h"
+#include "engine/refusals.h"
+
+namespace dupengine::cli {
+namespace {
+
+struct CopyArguments {
+    std::string source, target;
+    engine::CopyOptions options;
+    bool busy_source = false;
+    bool create = false;
+};
+
+// A sparse file as large as the source. Never below /dev: a mistyped device name must not become a file.
+void create_target_file(const std::string& path, std::uint64_t size_bytes) {
+    const std::filesystem::path parent = std::filesystem::absolute(path).parent_path();
+    struct statfs fs {};
+    if (::statfs(parent.c_str(), &fs) != 0) throw_errno(Code::kRefused, errno, "{}: cannot be created", path);
+    const bool in_dev = std::filesystem::weakly_canonical(parent).string().starts_with("/dev/") &&
+                        !std::filesystem::weakly_canonical(parent).string().starts_with("/dev/shm");
+    if (in_dev || std::filesystem::weakly_canonical(parent) == "/dev")
+        throw_error(Code::kRefused, "{}: does not exist, and no file is ever made below /dev", path);
+    const Fd fd = open_path(path, O_RDWR | O_CREAT | O_EXCL, Code::kRefused);
+    if (::ftruncate(fd.get(), static_cast<off_t>(size_bytes)) != 0) {
+        const int failed = errno;
+        ::unlink(path.c_str());
+        throw_errno(Code::kRefused, failed, "{}: cannot be made {} bytes long", path, size_bytes);
+    }
+}
+
+// The file that --create made goes away again unless the copy began.
+class CreatedFile {
+  public:
+    CreatedFile() = default;
+    CreatedFile(const CreatedFile&) = delete;
+    CreatedFile& operator=(const CreatedFile&) = delete;
+    ~CreatedFile() {
+        if (!path_.empty()) ::unlink(path_.c_str());
+    }
+    void made(std::string path) { path_ = std::move(path); }
+    void keep() { path_.clear(); }
+
+  private:
+    std::string path_;
+};
+
+void print_json(const nlohmann::ordered_json& document) {
+    fmt::print("{}\n", document.dump(2));
+}
+
+engine::CopyReport execute(const engine::CopyPlan& plan, const CopyArguments& arguments,
+                           const block::Reader& source, const Globals& globals) {
+    const InterruptWatch interrupt;
+    if (plan.grow) engine::check_grow_programs();
+    const auto target = block::open_target(arguments.target, plan.protected_regions(),
+                                           plan.target.geometry.is_block_device
+                                               ? std::nullopt
+                                               : std::optional<std::uint32_t>(plan.sector_bytes));
+    Progress progress;
+    const ProgressView view(progress, globals.progress);
+    engine::ApplyContext context{
+        progress, interrupt.token(), std::time(nullptr),
+        [&](const engine::CopyPlan& p) { engine::grow_filesystem(arguments.target, p); }};
+    return engine::apply_plan(plan, source, *target, context);
+}
+
+int run_copy(const CopyArguments& arguments, const Globals& globals) {
+    const auto source = block::open_source(arguments.source);
+    CreatedFile created;
+    if (arguments.create && ::access(arguments.target.c_str(), F_OK) != 0) {
+        create_target_file(arguments.target, source->geometry().size_bytes);
+        created.made(arguments.target);
+    }
+    // Everything that can be refused is refused here, while the target is open for reading only.
+    const auto notes = engine::refuse_if_in_use(
+        arguments.source, arguments.target,
+        arguments.busy_source ? engine::BusySource::kAccept : engine::BusySource::kRefuse);
+    engine::CopyPlan plan =
+        engine::make_plan(*source, *block::open_source(arguments.target), arguments.options);
+    plan.notes.insert(plan.notes.end(), notes.begin(), notes.end());
+
+    if (!globals.json) fmt::print("{}", draw_plan(plan, terminal_columns()));
+    if (globals.dry_run) {
+        if (globals.json) print_json(copy_json(plan, nullptr));
+        return 0;
+    }
+    std::fflush(stdout);
+    if (!globals.yes) confirm_overwrite(arguments.target);
+    created.keep();
+    const engine::CopyReport report = execute(plan, arguments, *source, globals);
+    if (globals.json)
+        print_json(copy_json(plan, &report));
+    else
+        fmt::print("{}", draw_report(report, plan));
+    return 0;
+}
+
+}  // namespace
+
+void add_copy(CLI::App& app, Globals& globals, Action& action) {
+    static const std::map<std::string, engine::Unused> kUnused = {{"discard", engine::Unused::kDiscard},
+                                                                  {"zero", engine::Unused::kZero},
+                                                                  {"keep", engine::Unused::kKeep}};
+    static const std::map<std::string, engine::Verify> kVerify = {{"all", engine::Verify::kAll},
+                                                                  {"none", engine::Verify::kNone}};
+    CLI::App* verb = app.add_subcommand("copy", "Duplicate a disk or image onto another and verify it");
+    const auto arguments = std::make_shared<CopyArguments>();
+    verb->add_option("SOURCE", arguments->source, "Block device or raw image file to read")->required();
+    verb->add_option("TARGET", arguments->target, "Block device or raw image file to overwrite")->required();
+    verb->add_option("--unused", arguments->options.unused,
+                     "What the source doesn't use becomes: discard, zero, keep")
+        ->transform(CLI::CheckedTransformer(kUnused).description(""))
+        ->option_text("WHAT");
+    verb->add_option("--verify", arguments->options.verify, "Read everything back (all) or nothing (none)")
+        ->transform(CLI::CheckedTransformer(kVerify).description(""))
+        ->option_text("HOW");
+    verb->add_flag("--grow", arguments->options.grow, "Extend the last partition and its ext filesystem");
+    verb->add_option(
+            "--protect", arguments->options.protect,
+            "Keep what the target has there: BEGIN+SIZE, BEGIN..END, PARTLABEL or PARTUUID; may be repeated")
+        ->option_text("REGION")
+        ->allow_extra_args(false);
+    verb->add_flag("--create", arguments->create, "Make TARGET, a raw image file, if it does not exist");
+    verb->add_flag("--busy-source", arguments->busy_source, "Copy a source that is mounted or used as swap");
+    verb->add_flag("--ignore-target-table", arguments->options.ignore_target_table,
+                   "Overwrite a target whose damaged table may name a profile");
+    add_plan_options(*verb, globals);
+    add_json_option(*verb, globals);
+    add_progress_option(*verb, globals);
+    verb->callback(
+        [arguments, &globals, &action] { action = [=, &globals] { return run_copy(*arguments, globals); }; });
+}
+
+}  // namespace dupengine::cli

@@ -1,0 +1,75 @@
+#include "engine/chunks.h"
+
+#include <gtest/gtest.h>
+
+#include <atomic>
+#include <set>
+
+#include "base/random.h"
+
+namespace dupengine::engine {
+namespace {
+
+using block::Extent;
+using block::ExtentSet;
+
+ExtentSet random_set(std::uint64_t seed) {
+    SeededRandom random(seed);
+    ExtentSet set;
+    for (int i = 0; i < 40; ++i) {
+        const std::uint64_t begin = random.below(1 << 16);
+        set.insert({begin, begin + 1 + random.below(3000)});
+    }
+    return set;
+}
+
+TEST(Chunks, EveryByteIsDealtOnceInOrderAndTheCountIsKnownBefore) {
+    for (std::uint64_t seed = 1; seed <= 200; ++seed) {
+        const ExtentSet set = random_set(seed);
+        ChunkDealer dealer(set, 1024);
+        ExtentSet seen;
+        std::uint64_t bytes = 0;
+        std::size_t count = 0;
+        while (const auto chunk = dealer.next()) {
+            ASSERT_EQ(chunk->number, count++) << "seed " << seed;
+            for (Extent e : chunk->extents) {
+                ASSERT_TRUE((Extent{chunk->base, chunk->base + 1024}.contains(e))) << "seed " << seed;
+                bytes += e.size();
+                seen.insert(e);
+            }
+        }
+        ASSERT_EQ(seen, set) << "seed " << seed;
+        ASSERT_EQ(bytes, set.total_bytes()) << "seed " << seed;
+        ASSERT_EQ(count, count_chunks(set, 1024)) << "seed " << seed;
+    }
+}
+
+TEST(Chunks, TheFirstErrorStopsAllWorkersAndIsThrown) {
+    const ExtentSet set{{0, 1 << 20}};
+    std::atomic<int> done{0};
+    try {
+        for_each_chunk(set, 1024, 4, {}, [&](const Chunk& chunk, std::span<std::byte>) {
+            if (chunk.number == 5) throw_error(Code::kTargetIo, "chunk {}", chunk.number);
+            ++done;
+        });
+        FAIL() << "the error was lost";
+    } catch (const Error& e) {
+        EXPECT_STREQ(e.what(), "chunk 5");
+    }
+    EXPECT_LT(done, 1024);
+}
+
+TEST(Chunks, ARequestToStopIsAnInterruptionNotASuccess) {
+    std::stop_source stop;
+    const ExtentSet set{{0, 1 << 20}};
+    try {
+        for_each_chunk(set, 1024, 2, stop.get_token(),
+                       [&](const Chunk&, std::span<std::byte>) { stop.request_stop(); });
+        FAIL() << "looked like a success";
+    } catch (const Error& e) {
+        EXPECT_EQ(e.code(), Code::kInterrupted);
+    }
+}
+
+}  // namespace
+}  // namespace dupengine::engine

@@ -1,0 +1,136 @@
+#include "engine/pipeline.h"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+
+#include "tests/support/fake_devices.h"
+
+namespace dupengine::engine {
+namespace {
+
+using block::Extent;
+using block::ExtentSet;
+using test::Call;
+using test::DiskBytes;
+using test::MemoryDevice;
+using test::Operation;
+
+constexpr std::uint64_t kSize = 4 * kMiB;
+
+struct Copying {
+    std::shared_ptr<DiskBytes> from = std::make_shared<DiskBytes>(kSize);
+    std::shared_ptr<DiskBytes> to = std::make_shared<DiskBytes>(kSize);
+    MemoryDevice source{from};
+    std::unique_ptr<MemoryDevice> target_device = std::make_unique<MemoryDevice>(to);
+    MemoryDevice& target_fake = *target_device;
+    block::Target target{std::move(target_device), {}};
+    Progress progress;
+    PipelineOptions options{.workers = 2, .chunk_bytes = 256 * kKiB};
+    ExtentSet data{{0, kSize}};
+
+    Copying() {
+        test::fill_pattern(from->content, 1);
+        test::fill_pattern(to->content, 2);
+    }
+    Moved copy() {
+        progress.begin("copy", data.total_bytes());
+        return copy_data(source, target, data, options, progress, {});
+    }
+    void verify(const Moved& moved) { verify_data(target, data, moved.chunks, options, progress, {}); }
+};
+
+template <typename Work>
+Code code_of(Work&& work) {
+    try {
+        work();
+    } catch (const Error& e) {
+        return e.code();
+    }
+    return Code{0};
+}
+
+TEST(Pipeline, CopiesWhatItIsGivenAndNothingElse) {
+    Copying c;
+    c.data = ExtentSet{{4096, 12288}, {kMiB - 512, kMiB + 512}, {3 * kMiB, kSize}};
+    const Bytes before = c.to->content;
+    const Moved moved = c.copy();
+    EXPECT_EQ(moved.bytes_read, c.data.total_bytes());
+    for (std::size_t i = 0; i < kSize; ++i)
+        ASSERT_EQ(c.to->content[i], c.data.contains(Extent{i, i + 1}) ? c.from->content[i] : before[i]) << i;
+    EXPECT_NO_THROW(c.verify(moved));
+    EXPECT_EQ(c.progress.look().done_bytes, c.data.total_bytes());
+}
+
+TEST(Pipeline, ZerosOfTheSourceReplaceOldBytesWithoutBeingWritten) {
+    Copying c;
+    std::fill_n(c.from->content.begin() + kMiB, kMiB, std::byte{0});
+    const Moved moved = c.copy();
+    EXPECT_EQ(c.to->content, c.from->content) << "old bytes shine through";
+    EXPECT_EQ(c.target.bytes_zeroed(), kMiB);
+    EXPECT_EQ(c.target.bytes_written(), kSize - kMiB);
+    EXPECT_NO_THROW(c.verify(moved));
+}
+
+TEST(Pipeline, AReadErrorOfTheSourceIsTheSourcesFault) {
+    Copying c;
+    c.source.set_interceptor([](std::size_t number, const Call&) {
+        if (number == 3) throw_error(Code::kSourceIo, "medium error");
+    });
+    EXPECT_EQ(code_of([&] { c.copy(); }), Code::kSourceIo);
+}
+
+TEST(Pipeline, EveryWriteThatFailsIsTheTargetsFaultAndEndsTheCopy) {
+    for (std::size_t failing = 0; failing < 16; ++failing) {
+        Copying c;
+        std::size_t writes = 0;
+        c.options.workers = 1;
+        c.target_fake.set_interceptor([&](std::size_t, const Call& call) {
+            if (call.operation == Operation::kWrite && writes++ == failing)
+                throw_error(Code::kTargetIo, "no space");
+        });
+        EXPECT_EQ(code_of([&] { c.copy(); }), Code::kTargetIo) << failing;
+        EXPECT_EQ(writes, failing + 1) << "went on after the error";
+    }
+}
+
+TEST(Pipeline, AWriteThatIsLostIsFoundWhenReadBack) {
+    for (const std::size_t place : {std::size_t{0}, std::size_t{kMiB + 7}, std::size_t{kSize - 1}}) {
+        Copying c;
+        const Moved moved = c.copy();
+        c.to->content[place] ^= std::byte{1};
+        EXPECT_EQ(code_of([&] { c.verify(moved); }), Code::kIntegrity) << place;
+    }
+}
+
+TEST(Pipeline, ReadsBackFromTheMediumNotFromMemory) {
+    Copying c;
+    const Moved moved = c.copy();
+    const std::size_t before = c.target_fake.calls().size();
+    c.verify(moved);
+    const auto calls = c.target_fake.calls();
+    for (std::size_t i = before; i < calls.size(); ++i)
+        EXPECT_EQ(calls[i].operation, Operation::kReadFromMedium);
+    EXPECT_GT(calls.size(), before);
+}
+
+TEST(Pipeline, ARangeThatWasZeroedButIsNotIsFound) {
+    Copying c;
+    const ExtentSet zero{{kMiB, 3 * kMiB}};
+    zero_ranges(c.target, zero, c.options, c.progress, {});
+    EXPECT_NO_THROW(verify_zero(c.target, zero, c.options, c.progress, {}));
+    c.to->content[2 * kMiB] = std::byte{1};
+    EXPECT_EQ(code_of([&] { verify_zero(c.target, zero, c.options, c.progress, {}); }), Code::kIntegrity);
+}
+
+TEST(Pipeline, TheNumberOfDigestsStaysBoundedForLargeDisks) {
+    const block::Geometry disk{.is_block_device = true};
+    for (const std::uint64_t bytes : {kGiB, 1024 * kGiB, 6 * 1024 * kGiB}) {
+        const PipelineOptions options = choose_pipeline(disk, disk, bytes);
+        EXPECT_LE(bytes / options.chunk_bytes * sizeof(codec::Xxh128), 32 * kMiB) << bytes;
+        EXPECT_LE(options.workers * options.chunk_bytes, 64 * kMiB) << bytes;
+    }
+}
+
+}  // namespace
+}  // namespace dupengine::engine
