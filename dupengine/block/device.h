@@ -39,6 +39,8 @@ class Reader {
     virtual Extent next_data(Extent within) const { return within; }
     /// A descriptor that libraries may read from (never write), or -1.
     virtual int native_fd() const { return -1; }
+    /// Where byte 0 of this reader lies in what native_fd() reads.
+    virtual ByteOffset native_offset() const { return 0; }
 
     /// Buffers, offsets and sizes that are multiples of this go straight to the device.
     static constexpr std::size_t kAlignment = 4096;
@@ -71,8 +73,8 @@ class Window final : public Reader {
     void read(ByteOffset offset, std::span<std::byte> buffer) const override;
     void read_from_medium(ByteOffset offset, std::span<std::byte> buffer) const override;
     Extent next_data(Extent within) const override;
-    /// The descriptor of the whole; the part begins at part().begin.
     int native_fd() const override { return whole_.native_fd(); }
+    ByteOffset native_offset() const override { return whole_.native_offset() + part_.begin; }
     Extent part() const { return part_; }
 
   private:

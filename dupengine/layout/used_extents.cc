@@ -1,0 +1,42 @@
+#include "layout/used_extents.h"
+
+#include <string_view>
+
+namespace dupengine::layout {
+namespace {
+
+UsedExtents whole_because(std::string reason) {
+    UsedExtents result;
+    result.whole = true;
+    result.reason = std::move(reason);
+    return result;
+}
+
+UsedExtents read_by_type(const block::Reader& part, const std::string& type) {
+    if (type == "ext2" || type == "ext3" || type == "ext4" || type == "ext4dev")
+        return ext_used_extents(part);
+    if (type == "vfat" || type == "msdos") return fat_used_extents(part);
+    if (type == "swap" || type == "swsuspend") return swap_used_extents(part);  // swsuspend: hibernated on it
+    return whole_because(fmt::format("no reader for {}; copied whole", type));
+}
+
+}  // namespace
+
+UsedExtents find_used_extents(const block::Reader& part, const std::optional<Signature>& signature) {
+    UsedExtents result;
+    if (!signature) {
+        result = whole_because("nothing recognised here");
+    } else {
+        try {
+            result = read_by_type(part, signature->type);
+        } catch (const Error& e) {
+            if (e.code() != Code::kIntegrity) throw;
+            result = whole_because(fmt::format("{}: {}", signature->type, e.what()));
+        }
+    }
+    const block::Extent all{0, part.geometry().size_bytes};
+    result.used = result.whole ? block::ExtentSet{all} : result.used.clipped_to(all);
+    return result;
+}
+
+}  // namespace dupengine::layout
