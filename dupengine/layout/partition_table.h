@@ -93,6 +93,7 @@ TableImage encode_table(const PartitionTable& table, std::uint64_t disk_bytes);
 
 /// The bytes at the start and at the end of a disk that a table of this kind occupies (GPT: up to the first usable
 /// sector, and from behind the last usable one; MBR: sector 0 and the EBR sectors; none: nothing).
+/// As encode_table places them on a disk of `disk_bytes`; throws kRefused where that has no place for them.
 block::ExtentSet table_extents(const PartitionTable& table, std::uint64_t disk_bytes);
 
 namespace type_guid {
