@@ -10,8 +10,8 @@
 //   24      32    SHA-256 of the text
 //   56      ...   text: JSON, an object with source, started (Unix seconds), size_bytes, protected: [...]
 //
-// The first sector of the disk is zeroed; the mark begins at the second sector, and again in the last 33
-// sectors (GPT's backup area). See engine/apply.cc for the order of writes.
+// The first sector of the disk is zeroed; the mark begins at the second sector, and again where GPT's backup
+// area is: 33 sectors of 512 bytes or 5 of 4096 before the end. See engine/apply.cc for the order of writes.
 
 #include <cstdint>
 #include <optional>
@@ -35,7 +35,8 @@ struct IncompleteMark {
     std::vector<Kept> kept;
 };
 
-/// Room that a mark may take at each end: GPT's 33 sectors.
+/// Room that a mark may take at each end: a GPT header's sector and 128 entries, so 33 sectors of 512 bytes
+/// or 5 of 4096. Never more: a protected partition may begin or end right there.
 std::uint64_t mark_room_bytes(std::uint32_t sector_bytes);
 block::Extent mark_extent_head(const block::Geometry& geometry);
 block::Extent mark_extent_tail(const block::Geometry& geometry);

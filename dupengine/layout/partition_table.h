@@ -34,6 +34,13 @@ struct Partition {
     bool operator==(const Partition&) const = default;
 };
 
+/// An extended boot record (EBR) as it is on the disk: one link of the chain of logical partitions.
+struct BootRecord {
+    ByteOffset offset = 0;
+    Bytes sector;
+    bool operator==(const BootRecord&) const = default;
+};
+
 struct PartitionTable {
     TableKind kind = TableKind::kNone;
     std::uint32_t sector_bytes = 512;
@@ -41,13 +48,20 @@ struct PartitionTable {
     std::uint32_t mbr_signature = 0;  ///< MBR disk signature (bytes 440-443), of a GPT disk's LBA 0 too
     std::uint64_t first_usable_lba = 0, last_usable_lba = 0;  ///< GPT, inclusive
     std::uint32_t entry_count = 128, entry_bytes = 128;       ///< GPT
+    std::uint64_t entries_lba = 2;  ///< GPT: where the entries of the primary copy begin
+    /// GPT: sectors between the last usable one and the end of the disk that the table was made for, the
+    /// backup included. More than the backup needs means that something there was set aside; encoding keeps
+    /// it so. 0: no more.
+    std::uint64_t reserved_tail_sectors = 0;
     Bytes sector0;                      ///< LBA 0 as it is: boot code, hybrid MBR entries, signature
     std::vector<Partition> partitions;  ///< ascending by number; never the MBR extended container itself
     std::optional<block::Extent> mbr_extended;  ///< the MBR extended container, if there is one
     std::uint8_t mbr_extended_type = 0;         ///< 0x05, 0x0f or 0x85
-    bool primary_valid = true;                  ///< GPT: header and entries of the primary copy are whole
-    bool backup_valid = true;                   ///< GPT: the same for the backup copy at the end of the disk
-    std::vector<std::string> problems;          ///< one line each, for a person
+    std::vector<BootRecord>
+        mbr_chain;              ///< MBR: the EBRs as they are, in chain order; bytes to keep when encoding
+    bool primary_valid = true;  ///< GPT: header and entries of the primary copy are whole
+    bool backup_valid = true;   ///< GPT: the same for the backup copy at the end of the disk
+    std::vector<std::string> problems;  ///< one line each, for a person
 
     const Partition* by_number(unsigned number) const;
     const Partition* by_guid(const Guid& guid) const;
@@ -74,11 +88,16 @@ struct TableImage {
 };
 
 /// Encodes for a disk of `disk_bytes`: the backup goes to its very end, last_usable_lba is computed anew, the
-/// protective MBR covers the new size. Throws kRefused if a partition would pass the last usable sector.
+/// protective MBR covers the new size; a hybrid MBR stays as it is. Only `partitions` and the fields beside
+/// it count: add, remove or change there. An unchanged table of an unchanged disk gives back its bytes. A
+/// logical MBR partition without an EBR gets one in the free space in front of it; Linux numbers logical
+/// partitions without gaps, so those behind a removed one move up. Throws kRefused if a partition would pass
+/// the last usable sector, overlaps another or cannot be expressed.
 TableImage encode_table(const PartitionTable& table, std::uint64_t disk_bytes);
 
 /// The bytes at the start and at the end of a disk that a table of this kind occupies (GPT: up to the first
-/// usable sector, and from behind the last usable one; MBR: sector 0 and the EBR sectors; none: nothing).
+/// usable sector, and from behind the last usable one; MBR: sector 0 and the EBR sectors; none: nothing). As
+/// encode_table places them on a disk of `disk_bytes`; throws kRefused where that has no place for them.
 block::ExtentSet table_extents(const PartitionTable& table, std::uint64_t disk_bytes);
 
 namespace type_guid {
