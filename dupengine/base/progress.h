@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <mutex>
 #include <string>
+#include <vector>
 
 namespace dupengine {
 
@@ -25,9 +26,14 @@ class Progress {
     /// Adds work done. From any thread.
     void advance(std::uint64_t bytes) { done_.fetch_add(bytes, std::memory_order_relaxed); }
     State look() const;
+    /// The phases that are over, oldest first, as they stood at their end: those after the first `skip`. However short
+    /// a phase was, it is here.
+    std::vector<State> ended(std::size_t skip = 0) const;
 
   private:
+    State state() const;  // with the mutex held
     mutable std::mutex mutex_;
+    std::vector<State> ended_;
     std::string phase_;
     std::uint64_t total_ = 0;
     unsigned number_ = 0;
