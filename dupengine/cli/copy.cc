@@ -11,16 +11,15 @@
 #include <filesystem>
 #include <map>
 #include <memory>
-#include <nlohmann/json.hpp>
 
 #include "base/fd.h"
 #include "block/open.h"
 #include "cli/command.h"
 #include "cli/confirm.h"
 #include "cli/copy_view.h"
-#include "cli/drawing.h"
 #include "cli/interrupt.h"
 #include "cli/progress_view.h"
+#include "cli/terminal.h"
 #include "engine/apply.h"
 #include "engine/grow.h"
 #include "engine/refusals.h"
@@ -68,10 +67,6 @@ class CreatedFile {
     std::string path_;
 };
 
-void print_json(const nlohmann::ordered_json& document) {
-    fmt::print("{}\n", document.dump(2));
-}
-
 engine::CopyReport execute(const engine::CopyPlan& plan, const CopyArguments& arguments,
                            const block::Reader& source, const Globals& globals) {
     const InterruptWatch interrupt;
@@ -103,9 +98,9 @@ int run_copy(const CopyArguments& arguments, const Globals& globals) {
         engine::make_plan(*source, *block::open_source(arguments.target), arguments.options);
     plan.notes.insert(plan.notes.end(), notes.begin(), notes.end());
 
-    if (!globals.json) fmt::print("{}", draw_plan(plan, terminal_columns()));
+    if (!globals.json) fmt::print("{}", draw_plan(plan, look_at_terminal(STDOUT_FILENO).style));
     if (globals.dry_run) {
-        if (globals.json) print_json(copy_json(plan, nullptr));
+        if (globals.json) fmt::print("{}\n", copy_json(plan, nullptr));
         return 0;
     }
     std::fflush(stdout);
@@ -113,9 +108,9 @@ int run_copy(const CopyArguments& arguments, const Globals& globals) {
     created.keep();
     const engine::CopyReport report = execute(plan, arguments, *source, globals);
     if (globals.json)
-        print_json(copy_json(plan, &report));
+        fmt::print("{}\n", copy_json(plan, &report));
     else
-        fmt::print("{}", draw_report(report, plan));
+        fmt::print("{}", draw_report(report, plan, look_at_terminal(STDOUT_FILENO).style));
     return 0;
 }
 

@@ -1,21 +1,21 @@
 #pragma once
 // The plan and the report of a copy, for people and as JSON. Pure functions from values to text.
 
-#include <nlohmann/json_fwd.hpp>
 #include <string>
 
+#include "cli/drawing.h"
 #include "engine/apply.h"
 #include "engine/plan.h"
 
 namespace dupengine::cli {
 
-/// Several lines: both disks as they are, the target as it will be, what is copied, cleared and kept.
-/// `columns` is the width of the terminal.
-std::string draw_plan(const engine::CopyPlan& plan, unsigned columns);
-std::string draw_report(const engine::CopyReport& report, const engine::CopyPlan& plan);
+/// The target as it is and as it will be, what is copied, cleared and kept, and the notes.
+std::string draw_plan(const engine::CopyPlan& plan, const DrawingStyle& style);
+std::string draw_report(const engine::CopyReport& report, const engine::CopyPlan& plan,
+                        const DrawingStyle& style);
 
-nlohmann::ordered_json plan_json(const engine::CopyPlan& plan);
-/// `result` is "planned", "verified" or "unverified".
-nlohmann::ordered_json copy_json(const engine::CopyPlan& plan, const engine::CopyReport* report);
+/// One JSON document: the report's fields, and "plan". Without a report "result" is "planned"; with one it is
+/// "verified", or "unverified" where verification was switched off. dupengine-copy(8) documents it.
+std::string copy_json(const engine::CopyPlan& plan, const engine::CopyReport* report);
 
 }  // namespace dupengine::cli

@@ -99,7 +99,8 @@ bool can_grow(const std::optional<layout::Signature>& signature) {
 ByteOffset room_end(const CopyPlan& plan, ByteOffset from) {
     const std::uint64_t size = plan.target.geometry.size_bytes;
     ByteOffset end = size;
-    if (plan.table.kind == TableKind::kGpt) end = size - layout::mark_room_bytes(plan.sector_bytes);
+    if (plan.table.kind == TableKind::kGpt)
+        end = std::prev(layout::table_extents(plan.table, size).end())->begin;
     if (plan.table.kind == TableKind::kMbr)  // 32 bits of sectors
         end = std::min<std::uint64_t>(size, std::uint64_t{0xFFFFFFFF} * plan.sector_bytes);
     for (const Kept& k : plan.kept)

@@ -1,0 +1,104 @@
+#include <algorithm>
+#include <nlohmann/json.hpp>
+
+#include "cli/copy_view.h"
+
+namespace dupengine::cli {
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+Json extent_json(block::Extent extent) {
+    return {{"begin", extent.begin}, {"end", extent.end}};
+}
+
+const char* unused_name(engine::Unused unused) {
+    switch (unused) {
+        case engine::Unused::kDiscard:
+            return "discard";
+        case engine::Unused::kZero:
+            return "zero";
+        case engine::Unused::kKeep:
+            return "keep";
+    }
+    return "";
+}
+
+Json partition_json(const engine::CopyPlan& plan, const layout::Partition& p) {
+    const bool kept = std::any_of(plan.kept.begin(), plan.kept.end(),
+                                  [&](const engine::Kept& k) { return k.extent == p.extent; });
+    const auto* described = plan.source.by_number(p.number);
+    Json json = {{"number", p.number},
+                 {"extent", extent_json(p.extent)},
+                 {"partlabel", p.name},
+                 {"action", kept ? "keep" : "copy"},
+                 {"bytes_copied", kept ? 0 : plan.data.clipped_to(p.extent).total_bytes()}};
+    if (plan.table.kind == layout::TableKind::kGpt) {
+        json["type_guid"] = p.type_guid.text();
+        json["partuuid"] = p.guid.text();
+    }
+    if (!kept && described != nullptr) {
+        if (described->signature) json["filesystem"] = described->signature->type;
+        json["whole"] = described->used.whole;
+        if (described->used.whole) json["whole_reason"] = described->used.reason;
+    }
+    return json;
+}
+
+Json plan_json(const engine::CopyPlan& plan) {
+    Json partitions = Json::array();
+    for (const auto& p : plan.table.partitions)
+        partitions.push_back(partition_json(plan, p));
+    Json kept = Json::array();
+    for (const auto& k : plan.kept)
+        kept.push_back({{"name", k.name}, {"extent", extent_json(k.extent)}});
+    Json json = {{"source_bytes", plan.source.geometry.size_bytes},
+                 {"target_bytes", plan.target.geometry.size_bytes},
+                 {"sector_bytes", plan.sector_bytes},
+                 {"table", layout::table_kind_name(plan.table.kind)},
+                 {"partitions", partitions},
+                 {"protected", kept},
+                 {"bytes_to_copy", plan.bytes_used},
+                 {"bytes_to_zero", plan.zero.total_bytes()},
+                 {"unused", unused_name(plan.options.unused)},
+                 {"verify", plan.options.verify == engine::Verify::kAll ? "all" : "none"}};
+    if (plan.grow)
+        json["grow"] = {{"partition", plan.grow->partition},
+                        {"from_bytes", plan.grow->before.size()},
+                        {"to_bytes", plan.grow->after.size()},
+                        {"filesystem", plan.grow->filesystem}};
+    json["notes"] = plan.notes;
+    return json;
+}
+
+void add_report(Json& json, const engine::CopyReport& report) {
+    json["bytes_used"] = report.bytes_used;
+    json["bytes_read"] = report.bytes_read;
+    json["bytes_written"] = report.bytes_written;
+    json["bytes_zeroed"] = report.bytes_zeroed;
+    json["bytes_verified"] = report.bytes_verified;
+    json["seconds"] = report.seconds;
+    json["protected"] = Json::array();
+    for (const auto& p : report.protected_regions)
+        json["protected"].push_back({{"name", p.name},
+                                     {"extent", extent_json(p.extent)},
+                                     {"sha256_before", to_hex(p.before)},
+                                     {"sha256_after", to_hex(p.after)}});
+}
+
+}  // namespace
+
+std::string copy_json(const engine::CopyPlan& plan, const engine::CopyReport* report) {
+    const bool verified = plan.options.verify == engine::Verify::kAll;
+    Json json = {{"result", report == nullptr ? "planned"
+                            : verified        ? "verified"
+                                              : "unverified"},
+                 {"source", plan.source.name},
+                 {"target", plan.target.name}};
+    if (report != nullptr) add_report(json, *report);
+    json["plan"] = plan_json(plan);
+    // Labels come from disks and may be any bytes: what is not UTF-8 is replaced, not refused.
+    return json.dump(2, ' ', false, Json::error_handler_t::replace);
+}
+
+}  // namespace dupengine::cli

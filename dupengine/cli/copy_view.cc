@@ -1,0 +1,165 @@
+#include "cli/copy_view.h"
+
+#include <algorithm>
+
+#include "base/units.h"
+
+namespace dupengine::cli {
+namespace {
+
+using layout::Partition;
+using layout::TableKind;
+
+constexpr std::uint64_t kSmallestGapShown = kMiB;
+
+std::string percent_used(const layout::UsedExtents& used, std::uint64_t size) {
+    if (used.whole || size == 0) return {};
+    return fmt::format(" {} %", used.used.total_bytes() * 100 / size);
+}
+
+Segment segment_of(const Partition& p, const std::optional<layout::Signature>& signature,
+                   const layout::UsedExtents* used) {
+    Segment segment;
+    segment.extent = p.extent;
+    segment.label = fmt::format("{} {}", p.number, p.name);
+    segment.note = signature ? signature->type : "";
+    segment.kind = SegmentKind::kData;
+    if (signature && signature->type == "swap") segment.kind = SegmentKind::kSwap;
+    if (p.type_guid == layout::type_guid::kEfiSystem) segment.kind = SegmentKind::kSystem;
+    if (used != nullptr && !used->whole) {
+        segment.note += percent_used(*used, p.extent.size());
+        segment.filled = static_cast<double>(used->used.total_bytes()) / static_cast<double>(p.extent.size());
+    }
+    return segment;
+}
+
+bool is_kept(const engine::CopyPlan& plan, block::Extent extent) {
+    return std::any_of(plan.kept.begin(), plan.kept.end(),
+                       [&](const engine::Kept& k) { return k.extent == extent; });
+}
+
+std::vector<Segment> segments_now(const engine::CopyPlan& plan) {
+    std::vector<Segment> segments;
+    for (const auto& p : plan.target.partitions) {
+        segments.push_back(segment_of(p.partition, p.signature, nullptr));
+        if (is_kept(plan, p.partition.extent)) {
+            segments.back().kind = SegmentKind::kProtected;
+            segments.back().note = "stays";
+        }
+    }
+    if (plan.target.table.kind == TableKind::kNone && plan.target.signature)
+        segments.push_back(
+            {{0, plan.target.geometry.size_bytes}, plan.target.signature->type, "", SegmentKind::kData, {}});
+    return segments;
+}
+
+std::vector<Segment> segments_after(const engine::CopyPlan& plan) {
+    std::vector<Segment> segments;
+    for (const Partition& p : plan.table.partitions) {
+        const auto* described = plan.source.by_number(p.number);
+        if (is_kept(plan, p.extent))
+            segments.push_back(
+                {p.extent, fmt::format("{} {}", p.number, p.name), "stays", SegmentKind::kProtected, {}});
+        else
+            segments.push_back(segment_of(p, described != nullptr ? described->signature : std::nullopt,
+                                          described != nullptr ? &described->used : nullptr));
+    }
+    for (const engine::Kept& k : plan.kept)
+        if (!k.entry) segments.push_back({k.extent, "protected", "stays", SegmentKind::kProtected, {}});
+    if (plan.table.kind == TableKind::kNone)
+        segments.push_back({{0, plan.source.geometry.size_bytes},
+                            plan.source.signature ? plan.source.signature->type : "raw bytes",
+                            "",
+                            SegmentKind::kData,
+                            {}});
+    std::sort(segments.begin(), segments.end(),
+              [](const Segment& a, const Segment& b) { return a.extent.begin < b.extent.begin; });
+    return segments;
+}
+
+std::string headline(const layout::DiskDescription& disk) {
+    const auto& table = disk.table;
+    const char* kind = table.kind == TableKind::kGpt   ? "GPT"
+                       : table.kind == TableKind::kMbr ? "MBR"
+                                                       : "no table";
+    return fmt::format("{}  {}, {}", disk.name, format_size(disk.geometry.size_bytes), kind);
+}
+
+const char* unused_words(engine::Unused unused) {
+    switch (unused) {
+        case engine::Unused::kDiscard:
+            return "made zero, space given back";
+        case engine::Unused::kZero:
+            return "made zero";
+        case engine::Unused::kKeep:
+            return "left as it is: old data stays readable";
+    }
+    return "";
+}
+
+std::string partition_rows(const engine::CopyPlan& plan, const DrawingStyle& style) {
+    const std::vector<Column> columns = {{"#", true},      {"begin", true},       {"size", true},
+                                         {"copied", true}, {"filesystem", false}, {"name", false}};
+    std::vector<Row> rows;
+    for (const Partition& p : plan.table.partitions) {
+        Row row;
+        const auto* described = plan.source.by_number(p.number);
+        const bool kept = is_kept(plan, p.extent);
+        const bool grows = plan.grow && plan.grow->partition == p.number;
+        row.cells = {std::to_string(p.number),
+                     format_size(p.extent.begin),
+                     format_size(p.extent.size()),
+                     kept ? "stays" : format_size(plan.data.clipped_to(p.extent).total_bytes()),
+                     !kept && described != nullptr && described->signature ? described->signature->type : "",
+                     p.name};
+        if (!kept && described != nullptr && described->used.whole)
+            row.remarks.push_back("copied whole: " + described->used.reason);
+        if (grows)
+            row.remarks.push_back(fmt::format("grows from {} with its {}",
+                                              format_size(plan.grow->before.size()), plan.grow->filesystem));
+        rows.push_back(std::move(row));
+    }
+    return rows.empty() ? "" : draw_table(columns, rows, style);
+}
+
+}  // namespace
+
+std::string draw_plan(const engine::CopyPlan& plan, const DrawingStyle& style) {
+    const block::Extent whole{0, plan.target.geometry.size_bytes};
+    const auto bar = [&](std::vector<Segment> segments) {
+        return draw_bar(with_free_space(std::move(segments), whole, kSmallestGapShown, "free"), style);
+    };
+    std::string text = fmt::format("source  {}\n", printable(headline(plan.source), style.charset));
+    text += fmt::format("target  {}\n\nthe target now\n", printable(headline(plan.target), style.charset));
+    text += bar(segments_now(plan)) + "the target afterwards\n" + bar(segments_after(plan));
+    text += partition_rows(plan, style);
+    text += fmt::format("\ncopied   {} of {}\n", format_size(plan.bytes_used),
+                        format_size(plan.source.geometry.size_bytes));
+    text += fmt::format(
+        "unused   {}: {}\n",
+        plan.options.unused == engine::Unused::kKeep ? "the rest" : format_size(plan.zero.total_bytes()),
+        unused_words(plan.options.unused));
+    for (const engine::Kept& k : plan.kept)
+        text += fmt::format("stays    {}: {} at {}\n", printable(k.name, style.charset),
+                            format_size(k.extent.size()), format_size(k.extent.begin));
+    for (const std::string& note : plan.notes)
+        text += "note     " + printable(note, style.charset) + "\n";
+    return text + "\n";
+}
+
+std::string draw_report(const engine::CopyReport& report, const engine::CopyPlan& plan,
+                        const DrawingStyle& style) {
+    const bool verified = plan.options.verify == engine::Verify::kAll;
+    std::string text =
+        fmt::format("{}: {} is a copy of {}\n", verified ? "done and verified" : "done, not verified",
+                    printable(report.target, style.charset), printable(report.source, style.charset));
+    text +=
+        fmt::format("read {}, wrote {}, made zero {}, read back {} in {}\n", format_size(report.bytes_read),
+                    format_size(report.bytes_written), format_size(report.bytes_zeroed),
+                    format_size(report.bytes_verified), format_duration(report.seconds));
+    for (const auto& p : report.protected_regions)
+        text += fmt::format("untouched: {}, sha256 {}\n", printable(p.name, style.charset), to_hex(p.after));
+    return text;
+}
+
+}  // namespace dupengine::cli
