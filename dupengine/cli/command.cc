@@ -69,6 +69,7 @@ int run_command(int argc, const char* const* argv) {
     app.require_subcommand(1);
     app.failure_message(CLI::FailureMessage::simple);
     add_inspect(app, globals, action);
+    add_copy(app, globals, action);
     try {
         app.parse(argc, argv);
     } catch (const CLI::ParseError& e) {
