@@ -67,6 +67,7 @@ int run_command(int argc, const char* const* argv) {
     app.set_version_flag("--version", std::string("dupengine ") + kVersion);
     app.require_subcommand(1);
     app.failure_message(CLI::FailureMessage::simple);
+    add_profile(app, globals, action);
     try {
         app.parse(argc, argv);
     } catch (const CLI::ParseError& e) {

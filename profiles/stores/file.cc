@@ -89,9 +89,17 @@ std::unique_ptr<ProfileStore> file_store(const std::string& path) {
     return std::make_unique<FileStore>(path);
 }
 
-void init_file_store(const std::string& path, const StoredProfile& first, bool replace_damaged) {
+void check_new_file_store(const std::string& path, bool replace_damaged) {
     check_folder(path);
     const auto store = file_store(path);
+    if (std::filesystem::exists(std::filesystem::symlink_status(path)))
+        check_replaceable(store->look(), store->name(), replace_damaged);
+}
+
+void init_file_store(const std::string& path, const StoredProfile& first, bool replace_damaged) {
+    check_new_file_store(path, replace_damaged);
+    const auto store = file_store(path);
+    // Something that came there since the check is looked at as well.
     if (!make_blank_file(path)) check_replaceable(store->look(), store->name(), replace_damaged);
     store->write(first);
 }

@@ -13,5 +13,7 @@ std::unique_ptr<ProfileStore> file_store(const std::string& path);
 /// blank (an init that was cut), or, with `replace_damaged`, if neither slot can be used. Throws kRefused
 /// otherwise, or if the file would lie in /dev.
 void init_file_store(const std::string& path, const StoredProfile& first, bool replace_damaged);
+/// The refusals of init_file_store alone; writes nothing.
+void check_new_file_store(const std::string& path, bool replace_damaged);
 
 }  // namespace dupengine::profiles
