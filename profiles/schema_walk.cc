@@ -17,6 +17,7 @@ void SchemaWalk::complain(TomlPosition at, std::string message) {
 
 void SchemaWalk::section(const TomlNode& table, std::span<const Key> keys, std::string_view shown) {
     for (const TomlEntry& entry : table.entries) {
+        if (result_.problems.size() >= kProblemLimit) return;  // nothing further would be shown
         if (entry.key.starts_with("x-")) continue;
         const Key* found = nullptr;
         std::vector<std::string_view> known;

@@ -70,6 +70,7 @@ int run_command(int argc, const char* const* argv) {
     app.failure_message(CLI::FailureMessage::simple);
     add_inspect(app, globals, action);
     add_copy(app, globals, action);
+    add_profile(app, globals, action);
     try {
         app.parse(argc, argv);
     } catch (const CLI::ParseError& e) {

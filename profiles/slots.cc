@@ -1,0 +1,196 @@
+#include "profiles/slots.h"
+
+#include <algorithm>
+
+#include "base/aligned_buffer.h"
+#include "codec/digest.h"
+
+namespace dupengine::profiles {
+namespace {
+
+constexpr std::string_view kMagic = "DUPENGINE-SLOT-1";
+constexpr std::uint32_t kVersion = 1;
+constexpr std::uint32_t kPayloadOffset = 4096;
+constexpr std::uint32_t kSecretBytes = 32;
+
+// Offsets of the header's fields; slots.h has the table.
+enum : std::size_t {
+    kVersionAt = 16,
+    kPayloadOffsetAt = 20,
+    kGenerationAt = 24,
+    kSecretSizeAt = 32,
+    kTextSizeAt = 36,
+    kDigestAt = 40,
+    kFlagsAt = 72,
+    kChecksumAt = 76,
+    kHeaderEnd = 80
+};
+
+block::Extent slot_extent(block::Extent region, unsigned slot) {
+    const ByteOffset begin = region.begin + slot * kSlotBytes;
+    return {begin, begin + kSlotBytes};
+}
+
+void check_region(const block::Reader& device, block::Extent region) {
+    if (region.size() < kStoreMinimumBytes || region.end > device.geometry().size_bytes)
+        throw_error(Code::kRefused, "{}: {} is too small for a profile store, which needs {} bytes",
+                    device.name(), region.text(), kStoreMinimumBytes);
+}
+
+Slots::Slot bad(SlotState state, std::string reason) {
+    return {state, std::move(reason), 0};
+}
+
+// Checks that come before anything of the slot is believed. Empty state kGood: go on.
+Slots::Slot check_header(std::span<const std::byte> bytes) {
+    if (bytes.size() != kSlotBytes) return bad(SlotState::kDamaged, "cut short");
+    const auto header = bytes.first(kHeaderEnd);
+    if (is_zero(bytes.first(kPayloadOffset))) return bad(SlotState::kBlank, "never written");
+    if (as_text(header.first(kMagic.size())) != kMagic) return bad(SlotState::kDamaged, "no header");
+    if (crc32(header.first(kChecksumAt)) != load_le<std::uint32_t>(header, kChecksumAt))
+        return bad(SlotState::kDamaged, "bad header checksum");
+    const auto version = load_le<std::uint32_t>(header, kVersionAt);
+    const auto flags = load_le<std::uint32_t>(header, kFlagsAt);
+    if (version != kVersion || flags != 0)
+        return bad(SlotState::kForeign,
+                   fmt::format("format version {} with flags {:#x}, made by another version of "
+                               "this program",
+                               version, flags));
+    return {};
+}
+
+Slots::Slot read_one(const block::Reader& device, block::Extent slot, StoredProfile& content) {
+    AlignedBuffer buffer(kSlotBytes);
+    try {
+        device.read_from_medium(slot.begin, buffer.all());
+    } catch (const Error& e) {
+        return bad(SlotState::kDamaged, e.what());
+    }
+    return decode_slot(buffer.all(), content);
+}
+
+// The slot that an update may destroy.
+unsigned slot_to_write(const Slots& slots, const StoredProfile& next, const std::string& name) {
+    for (const Slots::Slot& slot : slots.slots)
+        if (slot.state == SlotState::kForeign)
+            throw_error(Code::kRefused, "{}: holds a profile of {}; use that version", name, slot.reason);
+    const std::uint64_t newest = slots.newest ? slots.newest->generation : 0;
+    if (next.generation <= newest)
+        throw_error(Code::kRefused, "{}: generation {} is not larger than {}, which is there already", name,
+                    next.generation, newest);
+    return slots.newest ? 1 - slots.newest_slot : 0;
+}
+
+}  // namespace
+
+std::string Slots::reasons() const {
+    return fmt::format("slot 0: {}; slot 1: {}", slots[0].reason.empty() ? "good" : slots[0].reason,
+                       slots[1].reason.empty() ? "good" : slots[1].reason);
+}
+
+Bytes encode_slot(const StoredProfile& content) {
+    if (content.text.size() > kProfileTextLimit)
+        throw_error(Code::kRefused, "a profile of {} bytes; at most {} fit into a store", content.text.size(),
+                    kProfileTextLimit);
+    if (content.secret.bytes.size() != kSecretBytes)
+        throw_error(Code::kInternal, "a node secret of {} bytes", content.secret.bytes.size());
+    Bytes bytes(kSlotBytes);
+    const std::span<std::byte> all(bytes);
+    const auto put = [&](std::size_t at, std::string_view text) {
+        std::copy_n(as_bytes(text).begin(), text.size(), all.begin() + static_cast<std::ptrdiff_t>(at));
+    };
+    put(kPayloadOffset, content.secret.bytes);
+    put(kPayloadOffset + kSecretBytes, content.text);
+    put(0, kMagic);
+    store_le<std::uint32_t>(all, kVersionAt, kVersion);
+    store_le<std::uint32_t>(all, kPayloadOffsetAt, kPayloadOffset);
+    store_le<std::uint64_t>(all, kGenerationAt, content.generation);
+    store_le<std::uint32_t>(all, kSecretSizeAt, kSecretBytes);
+    store_le<std::uint32_t>(all, kTextSizeAt, static_cast<std::uint32_t>(content.text.size()));
+    const auto digest = codec::sha256(all.subspan(kPayloadOffset, kSecretBytes + content.text.size()));
+    put(kDigestAt, as_text(digest));
+    store_le<std::uint32_t>(all, kChecksumAt, crc32(all.first(kChecksumAt)));
+    return bytes;
+}
+
+Slots::Slot decode_slot(std::span<const std::byte> bytes, StoredProfile& content) {
+    const Slots::Slot checked = check_header(bytes);
+    if (!checked.reason.empty()) return checked;
+    const auto payload_at = load_le<std::uint32_t>(bytes, kPayloadOffsetAt);
+    const auto generation = load_le<std::uint64_t>(bytes, kGenerationAt);
+    const auto secret_size = load_le<std::uint32_t>(bytes, kSecretSizeAt);
+    const auto text_size = load_le<std::uint32_t>(bytes, kTextSizeAt);
+    if (payload_at != kPayloadOffset || secret_size != kSecretBytes || text_size > kProfileTextLimit ||
+        generation == 0)
+        return bad(SlotState::kDamaged, "impossible numbers in its header");
+    const auto payload = bytes.subspan(kPayloadOffset, kSecretBytes + text_size);
+    const auto digest = codec::sha256(payload);
+    if (!std::equal(digest.begin(), digest.end(), bytes.begin() + kDigestAt))
+        return bad(SlotState::kDamaged, "bad checksum of its content");
+    content.generation = generation;
+    content.secret.bytes = as_text(payload.first(kSecretBytes));
+    content.text = as_text(payload.subspan(kSecretBytes));
+    return {SlotState::kGood, "", generation};
+}
+
+Slots read_slots(const block::Reader& device, block::Extent region) {
+    check_region(device, region);
+    Slots result;
+    for (unsigned i = 0; i < 2; ++i) {
+        StoredProfile content;
+        result.slots[i] = read_one(device, slot_extent(region, i), content);
+        const bool newer = !result.newest || content.generation > result.newest->generation;
+        if (result.slots[i].state != SlotState::kGood || !newer) continue;
+        result.newest = std::move(content);
+        result.newest_slot = i;
+    }
+    return result;
+}
+
+StoredProfile newest_or_throw(const Slots& slots, const std::string& name) {
+    if (slots.newest) return *slots.newest;
+    if (slots.blank())
+        throw_error(Code::kIntegrity,
+                    "{}: the store has never been written; run: dupengine profile init --store {}", name,
+                    name);
+    throw_error(Code::kIntegrity,
+                "{}: neither copy of the profile can be used ({}); \"dupengine profile init "
+                "--replace-damaged\" makes a "
+                "new store with a new node secret: what is derived from it will differ",
+                name, slots.reasons());
+}
+
+void check_replaceable(const Slots& slots, const std::string& name, bool replace_damaged) {
+    if (slots.newest)
+        throw_error(Code::kRefused,
+                    "{}: there is a profile already (generation {}); change it with: dupengine profile "
+                    "set --store {} FILE.toml",
+                    name, slots.newest->generation, name);
+    if (slots.blank()) return;
+    for (const Slots::Slot& slot : slots.slots)
+        if (slot.state == SlotState::kForeign)
+            throw_error(Code::kRefused, "{}: holds a profile of {}; use that version", name, slot.reason);
+    if (replace_damaged) return;
+    throw_error(Code::kRefused,
+                "{}: a profile was there, but neither copy can be used ({}); with --replace-damaged it is "
+                "given up for "
+                "a new one with a new node secret: what is derived from it will differ",
+                name, slots.reasons());
+}
+
+void write_slot(block::Target& target, block::Extent region, const StoredProfile& next) {
+    const unsigned slot = slot_to_write(read_slots(target, region), next, target.name());
+    const Bytes encoded = encode_slot(next);
+    const block::Extent place = slot_extent(region, slot);
+    AlignedBuffer buffer(kSlotBytes);
+    std::copy(encoded.begin(), encoded.end(), buffer.all().begin());
+    target.write(place.begin, buffer.all());
+    target.flush();
+    target.read_from_medium(place.begin, buffer.all());
+    if (!std::equal(encoded.begin(), encoded.end(), buffer.all().begin()))
+        throw_error(Code::kIntegrity,
+                    "{}: the profile came back different from slot {}; the old one still stands",
+                    target.name(), slot);
+}
+
+}  // namespace dupengine::profiles
