@@ -1,0 +1,247 @@
+// Used extents against the real kernel: filesystems aged on a loop device, unmounted or cut off in the
+// middle.
+
+#include <fcntl.h>
+#include <gtest/gtest.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <filesystem>
+#include <sstream>
+
+#include "base/fd.h"
+#include "base/random.h"
+#include "tests/support/fake_devices.h"
+#include "tests/support/filesystems.h"
+
+namespace dupengine::test {
+namespace {
+
+class Mount {
+  public:
+    Mount(const std::string& device, const std::string& folder) : folder_(folder) {
+        std::filesystem::create_directories(folder);
+        must_run({"mount", "-t", "ext4", device, folder});
+    }
+    ~Mount() {
+        try {
+            run_program({"umount", folder_});
+        } catch (const std::exception&) {
+            // The test has failed already; the loop device stays for whoever looks into it.
+        }
+    }
+    Mount(const Mount&) = delete;
+    Mount& operator=(const Mount&) = delete;
+
+  private:
+    std::string folder_;
+};
+
+// Many small changes, drawn from a seed. Some files are flushed: those must survive a cut.
+class Churn {
+  public:
+    Churn(const std::string& folder, std::uint64_t seed) : folder_(folder), random_(seed) {}
+
+    void run(unsigned steps) {
+        for (unsigned step = 0; step < steps; ++step)
+            change();
+    }
+
+  private:
+    void change() {
+        const std::string path = fmt::format("{}/{}/{}", folder_, random_.below(4), random_.below(60));
+        std::filesystem::create_directories(std::filesystem::path(path).parent_path());
+        if (random_.below(5) == 0) {
+            std::filesystem::remove(path);
+            return;
+        }
+        const Fd fd = open_path(path, O_RDWR | O_CREAT, Code::kInternal);
+        struct stat st {};
+        ::fstat(fd.get(), &st);
+        const auto size = static_cast<std::uint64_t>(st.st_size);
+        switch (random_.below(5)) {
+            case 0: {
+                const int mode = FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE;
+                ::fallocate(fd.get(), mode, static_cast<off_t>(random_.below(size + 1)), 20000);
+                break;
+            }
+            case 1:
+                ::fallocate(fd.get(), 0, static_cast<off_t>(size),
+                            static_cast<off_t>(1 + random_.below(90000)));
+                break;
+            case 2:
+                EXPECT_EQ(::ftruncate(fd.get(), static_cast<off_t>(random_.below(size + 1))), 0);
+                break;
+            default: {
+                Bytes content(1 + random_.below(random_.below(8) == 0 ? 900000 : 20000));
+                fill_pattern(content, random_.next());
+                pwrite_exact(fd.get(), random_.below(size + 50000), content, Code::kInternal, path);
+            }
+        }
+        if (random_.below(4) == 0 && ::fsync(fd.get()) != 0)
+            throw_errno(Code::kInternal, errno, "{}: fsync", path);
+    }
+
+    std::string folder_;
+    SeededRandom random_;
+};
+
+// The makes of ext4 through which the seeds go.
+const std::vector<std::vector<std::string>> kMakes = {
+    {"-t", "ext4"},
+    {"-t", "ext4", "-b", "1024"},
+    {"-t", "ext4", "-g", "1024"},
+    {"-t", "ext4", "-O", "^64bit,^metadata_csum"},
+    {"-t", "ext4", "-O", "bigalloc", "-C", "16384"},
+    {"-t", "ext3", "-b", "1024"},
+    {"-t", "ext4", "-O", "inline_data,meta_bg,^resize_inode", "-g", "1024"},
+};
+
+std::string make_aged(const ScratchFolder& scratch, std::uint64_t seed) {
+    return make_ext(scratch, "image", 96 * kMiB, kMakes[seed % kMakes.size()], "");
+}
+
+void expect_same_files(const ScratchFolder& scratch, const std::string& one, const std::string& other) {
+    extract_ext(one, scratch.file("one"));
+    extract_ext(other, scratch.file("other"));
+    const RunResult result =
+        run_program({"diff", "-r", "--no-dereference", scratch.file("one"), scratch.file("other")});
+    EXPECT_EQ(result.status, 0) << result.complaint();
+    EXPECT_FALSE(std::filesystem::is_empty(scratch.file("one")));
+}
+
+class AgedByTheKernel : public testing::TestWithParam<std::uint64_t> {};
+
+TEST_P(AgedByTheKernel, ACleanlyUnmountedFilesystemIsCopiedWithoutItsFreeBlocks) {
+    const ScratchFolder scratch;
+    const std::string image = make_aged(scratch, GetParam());
+    {
+        const LoopDevice loop(image);
+        const Mount mount(loop.path(), scratch.file("mnt"));
+        Churn(scratch.file("mnt"), GetParam()).run(400);
+    }
+    const Look look = look_at(image);
+    ASSERT_FALSE(look.used.whole) << look.used.reason;
+    EXPECT_EQ(look.used.note, "");
+    const std::uint64_t block_bytes = dumpe2fs_number(image, "Block size");
+    EXPECT_EQ(look.used.used.total_bytes() / block_bytes,
+              dumpe2fs_number(image, "Block count") - dumpe2fs_number(image, "Free blocks"));
+    rebuild(image, look.used, std::byte{0xAA}, scratch.file("copy"));
+    const RunResult check = run_program({"e2fsck", "-fn", scratch.file("copy")});
+    EXPECT_EQ(check.status, 0) << check.out;
+    expect_same_files(scratch, image, scratch.file("copy"));
+}
+
+INSTANTIATE_TEST_SUITE_P(Seed, AgedByTheKernel, testing::Range<std::uint64_t>(1, 21));
+
+// The ranges that the bitmaps in place call free, whatever the journal holds: "Free blocks: 12-34, 56" of
+// dumpe2fs.
+block::ExtentSet free_in_place(const std::string& image) {
+    const std::uint64_t block_bytes = dumpe2fs_number(image, "Block size");
+    std::istringstream lines(must_run({"dumpe2fs", image}));
+    block::ExtentSet free;
+    for (std::string line; std::getline(lines, line);) {
+        if (line.rfind("  Free blocks: ", 0) != 0) continue;
+        std::istringstream ranges(line.substr(15));
+        for (std::string range; std::getline(ranges, range, ',');) {
+            if (range.find_first_of("0123456789") == std::string::npos) continue;
+            const std::uint64_t first = std::stoull(range);
+            const std::size_t dash = range.find('-');
+            const std::uint64_t last =
+                dash == std::string::npos ? first : std::stoull(range.substr(dash + 1));
+            free.insert({first * block_bytes, (last + 1) * block_bytes});
+        }
+    }
+    return free;
+}
+
+// What e2fsck does to it and says of it.
+std::string repaired(const std::string& image) {
+    const RunResult result = run_program({"e2fsck", "-fy", image});
+    std::string text = fmt::format("exit {}\n{}", result.status, result.out);
+    for (std::size_t at; (at = text.find(image)) != std::string::npos;)
+        text.replace(at, image.size(), "IMAGE");
+    return text;
+}
+
+class CutOff : public testing::TestWithParam<std::uint64_t> {};
+
+// The image as a power cut leaves it: files were flushed, but what the kernel knows of them stands in the
+// journal only.
+TEST_P(CutOff, CommittedFilesSurviveAlthoughTheBitmapsInPlaceCallTheirBlocksFree) {
+    const ScratchFolder scratch;
+    const std::string image = make_aged(scratch, GetParam()), cut = scratch.file("cut"),
+                      copy = scratch.file("copy");
+    {
+        const LoopDevice loop(image);
+        const Mount mount(loop.path(), scratch.file("mnt"));
+        Churn(scratch.file("mnt"), GetParam()).run(150);
+        must_run({"cp", "--sparse=always", image, cut});
+    }
+    const Look look = look_at(cut);
+    ASSERT_FALSE(look.used.whole) << look.used.reason;
+    EXPECT_EQ(look.used.note, "needs journal recovery; copied as it is");
+    bool journal_mattered = false;
+    for (block::Extent extent : free_in_place(cut))
+        journal_mattered = journal_mattered || look.used.used.touches(extent);
+    EXPECT_TRUE(journal_mattered);
+
+    rebuild(cut, look.used, std::byte{0xAA}, copy);
+    // The cut itself is the measure: the copy needs the repairs that it needs, and no other.
+    EXPECT_EQ(repaired(copy), repaired(cut));
+    expect_same_files(scratch, cut, copy);
+}
+
+INSTANTIATE_TEST_SUITE_P(Seed, CutOff, testing::Range<std::uint64_t>(1, 15));
+
+TEST(Crashed, AFilesystemWithoutAJournalIsCopiedWhole) {
+    const ScratchFolder scratch;
+    const std::string image = make_ext(scratch, "image", 48 * kMiB, {"-t", "ext4", "-O", "^has_journal"}, "");
+    {
+        const LoopDevice loop(image);
+        const Mount mount(loop.path(), scratch.file("mnt"));
+        Churn(scratch.file("mnt"), 1).run(50);
+        must_run({"cp", "--sparse=always", image, scratch.file("cut")});
+    }
+    const Look cut = look_at(scratch.file("cut"));
+    EXPECT_TRUE(cut.used.whole);
+    EXPECT_NE(cut.used.reason.find("not unmounted cleanly"), std::string::npos) << cut.used.reason;
+    EXPECT_FALSE(look_at(image).used.whole);
+}
+
+TEST(Frozen, AFrozenFilesystemIsReadLikeACleanOne) {
+    const ScratchFolder scratch;
+    const std::string image = make_ext(scratch, "image", 48 * kMiB, {"-t", "ext4"}, "");
+    const LoopDevice loop(image);
+    const Mount mount(loop.path(), scratch.file("mnt"));
+    Churn(scratch.file("mnt"), 1).run(100);
+    must_run({"fsfreeze", "--freeze", scratch.file("mnt")});
+    const Look look = look_at(loop.path());
+    must_run({"fsfreeze", "--unfreeze", scratch.file("mnt")});
+    EXPECT_FALSE(look.used.whole) << look.used.reason;
+    EXPECT_EQ(look.used.note, "");
+}
+
+TEST(Resized, AFilesystemGrownWhileMountedIsReadInFull) {
+    const ScratchFolder scratch;
+    const std::string image =
+        make_ext(scratch, "image", 96 * kMiB, {"-t", "ext4", "-g", "1024"}, "");
+    must_run({"resize2fs", image, "48M"});
+    {
+        const LoopDevice loop(image);
+        const Mount mount(loop.path(), scratch.file("mnt"));
+        Churn(scratch.file("mnt"), 3).run(50);
+        must_run({"resize2fs", loop.path()});
+        Churn(scratch.file("mnt"), 4).run(200);
+    }
+    const Look look = look_at(image);
+    ASSERT_FALSE(look.used.whole) << look.used.reason;
+    EXPECT_EQ(look.used.filesystem_bytes, 96 * kMiB);
+    rebuild(image, look.used, std::byte{0xAA}, scratch.file("copy"));
+    const RunResult check = run_program({"e2fsck", "-fn", scratch.file("copy")});
+    EXPECT_EQ(check.status, 0) << check.out;
+    expect_same_files(scratch, image, scratch.file("copy"));
+}
+
+}  // namespace
+}  // namespace dupengine::test
