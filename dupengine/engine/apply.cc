@@ -78,6 +78,12 @@ std::uint64_t write_boot_structures(const CopyPlan& plan, block::Target& target)
     return verified;
 }
 
+void grow(const CopyPlan& plan, ApplyContext& context) {
+    if (!plan.grow || !context.grow) return;
+    context.progress.begin("grow", 0);
+    context.grow(plan);
+}
+
 }  // namespace
 
 CopyReport apply_plan(const CopyPlan& plan, const block::Reader& source, block::Target& target,
@@ -111,13 +117,14 @@ CopyReport apply_plan(const CopyPlan& plan, const block::Reader& source, block::
         verify_zero(target, plan.zero, options, context.progress, context.stop);
         report.bytes_verified = plan.data.total_bytes() + plan.zero.total_bytes();
     }
-    if (plan.grow && context.grow) {
-        context.progress.begin("grow", 0);
-        context.grow(plan);
-    }
+    // A filesystem in a partition grows while there is no table yet. One without a table has its superblock
+    // among the boot structures, and grows after them: resize2fs marks it as erroneous until it is done.
+    const bool bare = plan.table.kind == layout::TableKind::kNone;
+    if (!bare) grow(plan, context);
     // Everything else is on the medium: now, and only now, it may look like a disk.
     context.progress.begin("boot structures", 0);
     report.bytes_verified += write_boot_structures(plan, target);
+    if (bare) grow(plan, context);
     compare_protected(report.protected_regions, target);
     context.progress.begin("", 0);
     report.bytes_written = target.bytes_written();

@@ -42,10 +42,9 @@ void find_spans(CopyPlan& plan) {
     for (const Kept& k : plan.kept)
         kept.insert(k.extent);
 
-    // Whole pages move past the page cache; the few bytes more are the source's own neighbours.
-    const std::uint64_t unit = std::max<std::uint64_t>(block::Reader::kAlignment, plan.sector_bytes);
+    // Sectors, not pages: what lies beside a small block may be a deleted file.
     const ByteOffset limit = std::min(source.end, target.end);
-    plan.data = used_of_source(plan).aligned_outwards(unit, limit);
+    plan.data = used_of_source(plan).aligned_outwards(plan.sector_bytes, limit);
     plan.data.erase(kept);
     if (plan.source.table.kind == TableKind::kGpt)
         for (const auto& p : plan.source.table.partitions)

@@ -61,7 +61,7 @@ std::string make_root(const ScratchFolder& folder, const DiskImageRecipe& recipe
 
 std::string make_esp(const ScratchFolder& folder, const DiskImageRecipe& recipe, std::uint64_t size) {
     const std::string image = folder.sparse_file("esp.img", size);
-    must_run({"mkfs.fat", "-F", "16", "-S", std::to_string(recipe.sector_bytes), "-n", "ESP", image});
+    must_run({"mkfs.fat", "-S", std::to_string(recipe.sector_bytes), "-n", "ESP", image});
     write_text(folder.file("loader.conf"), "timeout 1\n");
     write_text(folder.file("kernel"), std::string(700'000, 'k'));
     must_run({"mmd", "-i", image, "::/loader", "::/EFI"});
