@@ -5,40 +5,64 @@
 namespace dupengine::layout {
 namespace {
 
+UsedExtents whole_part(std::uint64_t size_bytes, std::string reason) {
+    UsedExtents used;
+    used.used.insert({0, size_bytes});
+    used.whole = true;
+    used.reason = std::move(reason);
+    return used;
+}
+
 PartitionDescription describe_partition(const block::Reader& disk, const Partition& partition, Depth depth) {
-    PartitionDescription description{partition, {}, {}};
-    // A profile is nobody's filesystem, and what stands in it is not to be guessed at.
-    if (partition.type_guid == type_guid::kProfile) return description;
-    const block::Window part(disk, partition.extent,
-                             fmt::format("{}, partition {}", disk.name(), partition.number));
-    description.signature = probe_signature(part);
-    if (depth == Depth::kUsedExtents) description.used = find_used_extents(part, description.signature);
+    PartitionDescription description;
+    description.partition = partition;
+    // Our own format: never a filesystem, whatever its bytes look like.
+    if (partition.type_guid == type_guid::kProfile) {
+        if (depth == Depth::kUsedExtents)
+            description.used = whole_part(partition.extent.size(), "dupengine profile");
+        return description;
+    }
+    description.signature = probe_signature(disk, partition.extent);
+    if (depth == Depth::kUsedExtents) {
+        const block::Window part(disk, partition.extent,
+                                 fmt::format("{} partition {}", disk.name(), partition.number));
+        description.used = find_used_extents(part, description.signature);
+    }
     return description;
+}
+
+// Without a table the whole disk may be one filesystem; behind a damaged table nothing may be guessed.
+void describe_whole(const block::Reader& disk, Depth depth, DiskDescription& description) {
+    if (!description.damaged_table.empty()) {
+        if (depth == Depth::kUsedExtents)
+            description.used = whole_part(disk.geometry().size_bytes, "its partition table is damaged");
+        return;
+    }
+    description.signature = probe_signature(disk);
+    if (depth == Depth::kUsedExtents) description.used = find_used_extents(disk, description.signature);
 }
 
 }  // namespace
 
 const PartitionDescription* DiskDescription::by_number(unsigned number) const {
-    const auto found = std::find_if(partitions.begin(), partitions.end(),
-                                    [&](const auto& p) { return p.partition.number == number; });
-    return found == partitions.end() ? nullptr : &*found;
+    const auto at = std::find_if(partitions.begin(), partitions.end(),
+                                 [&](const PartitionDescription& p) { return p.partition.number == number; });
+    return at == partitions.end() ? nullptr : &*at;
 }
 
 DiskDescription describe_disk(const block::Reader& disk, Depth depth) {
     DiskDescription description;
     description.name = disk.name();
     description.geometry = disk.geometry();
-    description.incomplete = find_mark(disk);
     try {
         description.table = read_partition_table(disk);
     } catch (const Error& e) {
         if (e.code() != Code::kIntegrity) throw;
         description.damaged_table = e.what();
-        return description;
     }
+    description.incomplete = find_mark(disk);
     if (description.table.kind == TableKind::kNone) {
-        description.signature = probe_signature(disk);
-        if (depth == Depth::kUsedExtents) description.used = find_used_extents(disk, description.signature);
+        describe_whole(disk, depth, description);
         return description;
     }
     for (const Partition& partition : description.table.partitions)

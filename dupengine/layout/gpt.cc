@@ -66,6 +66,8 @@ void check_ranges(const Copy& copy, const Place& place) {
     // Each copy's entries stand between its header and the usable sectors.
     const std::uint64_t size =
         sectors_for(std::uint64_t{copy.entry_count} * copy.entry_bytes, place.sector_bytes);
+    if (copy.first_usable_lba < kPrimaryLba + 1 + size)
+        reject(fmt::format("its first usable sector {} leaves no room for the table", copy.first_usable_lba));
     const block::Extent room = place.is_primary() ? block::Extent{kPrimaryLba + 1, copy.first_usable_lba}
                                                   : block::Extent{copy.last_usable_lba + 1, copy.header_lba};
     if (copy.entries_lba < room.begin || room.size() < size || copy.entries_lba > room.end - size)

@@ -38,12 +38,14 @@ struct IncompleteMark {
 /// Room that a mark may take at each end: a GPT header's sector and 128 entries, so 33 sectors of 512 bytes
 /// or 5 of 4096. Never more: a protected partition may begin or end right there.
 std::uint64_t mark_room_bytes(std::uint32_t sector_bytes);
+/// Both throw kRefused if the disk is too small to hold its first sector and both marks.
 block::Extent mark_extent_head(const block::Geometry& geometry);
 block::Extent mark_extent_tail(const block::Geometry& geometry);
 
 /// Exactly mark_room_bytes long. Throws kRefused if there are more kept regions than fit.
 Bytes encode_mark(const IncompleteMark& mark, std::uint32_t sector_bytes);
-/// The mark at the start or the end of the disk; empty if neither is there whole.
+/// The mark at the end of the disk (written first and removed last), else the one at the start; empty if neither is
+/// there whole. Throws only what reading throws, whatever it finds.
 std::optional<IncompleteMark> find_mark(const block::Reader& disk);
 
 }  // namespace dupengine::layout

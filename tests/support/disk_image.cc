@@ -50,7 +50,8 @@ std::string make_root(const ScratchFolder& folder, const DiskImageRecipe& recipe
     for (int i = 0; i < kDeletedFiles; ++i)
         write_text(fmt::format("{}/gone-{}", tree, i), deleted);
     const std::string image = folder.sparse_file("root.img", size);
-    must_run({"mke2fs", "-q", "-F", "-t", "ext4", "-L", "golden-root", "-d", tree, image});
+    must_run({"mke2fs", "-q", "-F", "-t", "ext4", "-b", recipe.sector_bytes == 4096 ? "4096" : "1024", "-L",
+              "golden-root", "-d", tree, image});
     for (int i = 0; i < kDeletedFiles; ++i)
         must_run({"debugfs", "-w", "-R", fmt::format("rm /gone-{}", i), image});
     // debugfs leaves the summary of free blocks as it was before; e2fsck -y makes it as a kernel would.

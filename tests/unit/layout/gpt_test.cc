@@ -286,7 +286,7 @@ TEST(Gpt, ThatDoesNotFitTheTargetIsRefused) {
         }
         return "accepted";
     };
-    EXPECT_THAT(refusal(table, kDisk - 512), HasSubstr("partition 2 ends with sector 32734"));
+    EXPECT_THAT(refusal(table, kDisk - kMiB), HasSubstr("partition 2 ends with sector 30719"));
     EXPECT_EQ(refusal(table, kDisk + 511), "accepted");  // not a whole sector more
     EXPECT_THAT(refusal(table, 4096), HasSubstr("no room"));
     PartitionTable changed = table;
