@@ -56,6 +56,10 @@ struct Row {
     std::vector<std::string> remarks;  ///< a line each, below the row; not cut
 };
 
+/// How wide the table would be if nothing were cut.
+std::size_t table_columns(const std::vector<Column>& columns, const std::vector<Row>& rows,
+                          const DrawingStyle& style);
+
 /// A heading, then the rows. Columns whose cells are all empty are left out; where the rest is wider than the
 /// terminal, the widest columns of text are cut.
 std::string draw_table(const std::vector<Column>& columns, const std::vector<Row>& rows,

@@ -25,15 +25,16 @@ std::vector<std::size_t> natural_widths(const std::vector<Column>& columns, cons
     return widths;
 }
 
+std::size_t total_of(const std::vector<std::size_t>& widths) {
+    std::size_t sum = 0;
+    for (std::size_t width : widths)
+        if (width != 0) sum += width + kGap;
+    return sum - std::min(sum, kGap);
+}
+
 // Takes columns away from the widest text until the line fits, or no text can give any more.
 void narrow(std::vector<std::size_t>& widths, const std::vector<Column>& columns, std::size_t limit) {
-    const auto total = [&] {
-        std::size_t sum = 0;
-        for (std::size_t width : widths)
-            if (width != 0) sum += width + kGap;
-        return sum - std::min(sum, kGap);
-    };
-    while (total() > limit) {
+    while (total_of(widths) > limit) {
         std::size_t widest = columns.size();
         for (std::size_t i = 0; i < columns.size(); ++i)
             if (!columns[i].right && widths[i] > kNarrowestText &&
@@ -62,6 +63,11 @@ std::string line_of(const std::vector<std::string>& cells, const std::vector<Col
 }
 
 }  // namespace
+
+std::size_t table_columns(const std::vector<Column>& columns, const std::vector<Row>& rows,
+                          const DrawingStyle& style) {
+    return total_of(natural_widths(columns, rows, style));
+}
 
 std::string draw_table(const std::vector<Column>& columns, const std::vector<Row>& rows,
                        const DrawingStyle& style) {

@@ -1,5 +1,6 @@
 #include <algorithm>
 #include <ctime>
+#include <utility>
 
 #include "base/units.h"
 #include "cli/inspection.h"
@@ -31,11 +32,24 @@ double share(std::uint64_t part, std::uint64_t whole) {
     return whole == 0 ? 0 : static_cast<double>(part) / static_cast<double>(whole);
 }
 
-// "3.1 GiB (41 %)", or why it is copied whole.
-std::string used_text(const UsedExtents& used, std::uint64_t size) {
-    if (used.whole) return used.reason.empty() ? "whole" : "whole: " + used.reason;
-    const std::uint64_t bytes = used.used.total_bytes();
-    return fmt::format("{} ({:.0f} %)", format_size(bytes), 100 * share(bytes, size));
+// "41 %"; neither "nothing" nor "all" is said of what is not.
+std::string percent(double part) {
+    if (part > 0 && part < 0.01) return "<1 %";
+    return fmt::format("{} %", static_cast<int>(100 * std::min(part, 1.0)));
+}
+
+std::string size_of_used(const UsedExtents& used) {
+    return used.whole ? "whole" : format_size(used.used.total_bytes());
+}
+
+std::string share_of_used(const UsedExtents& used, std::uint64_t size) {
+    return used.whole ? "" : percent(share(used.used.total_bytes(), size));
+}
+
+// Why all of it would be copied, and what else there is to know of it.
+void add_remarks(Row& row, const UsedExtents& used) {
+    if (used.whole && !used.reason.empty()) row.remarks.push_back("copied whole: " + used.reason);
+    if (!used.note.empty()) row.remarks.push_back("note: " + used.note);
 }
 
 SegmentKind kind_of(const std::optional<layout::Signature>& signature, const layout::Partition& partition) {
@@ -62,7 +76,7 @@ Segment segment_of(const Inspection& inspection, const PartitionDescription& des
         segment.note = protection_of(inspection, partition);
     } else if (!described.used.whole) {
         segment.filled = share(described.used.used.total_bytes(), partition.extent.size());
-        segment.note += fmt::format(" {:.0f} %", 100 * *segment.filled);
+        segment.note += " " + percent(*segment.filled);
     }
     return segment;
 }
@@ -88,48 +102,81 @@ std::string bar(const Inspection& inspection, const DrawingStyle& style) {
     return draw_bar(with_free_space(std::move(segments), whole, least, "free"), style);
 }
 
+enum TableColumn : std::size_t {
+    kNumber,
+    kSize,
+    kUsed,
+    kShare,
+    kFilesystem,
+    kLabel,
+    kUuid,
+    kPartLabel,
+    kType
+};
+
 Row row_of(const Inspection& inspection, const PartitionDescription& described) {
     const layout::Partition& partition = described.partition;
     const layout::Signature signature = described.signature.value_or(layout::Signature{});
     const std::string protection = protection_of(inspection, partition);
+    const std::uint64_t size = partition.extent.size();
     Row row;
     row.cells = {std::to_string(partition.number),
-                 format_size(partition.extent.size()),
-                 protection.empty() ? used_text(described.used, partition.extent.size()) : "kept",
+                 format_size(size),
+                 size_of_used(described.used),
+                 share_of_used(described.used, size),
                  signature.type,
                  signature.label,
                  signature.uuid,
                  partition.name,
                  type_in_words(inspection.disk.table.kind, partition)};
-    if (!protection.empty())
-        row.remarks.push_back(fmt::format("protected ({}): no copy writes here", protection));
     for (const layout::Use& use : inspection.uses)
         if (is_use_of(use, partition))
             row.remarks.push_back(fmt::format("in use: {}: {}", use.device, use.detail));
-    if (!described.used.note.empty()) row.remarks.push_back("note: " + described.used.note);
+    if (protection.empty()) {
+        add_remarks(row, described.used);
+    } else {
+        row.cells[kUsed] = "kept";
+        row.cells[kShare].clear();
+        row.remarks.push_back(fmt::format("protected ({}): no copy writes here", protection));
+    }
     return row;
 }
 
-std::string table(const Inspection& inspection, const DrawingStyle& style) {
+std::vector<Row> rows_of(const Inspection& inspection) {
     const layout::DiskDescription& disk = inspection.disk;
     std::vector<Row> rows;
     for (const PartitionDescription& described : disk.partitions)
         rows.push_back(row_of(inspection, described));
     if (disk.table.kind == TableKind::kNone && disk.signature) {
+        const std::uint64_t size = disk.geometry.size_bytes;
         Row row;
         row.cells = {"",
-                     format_size(disk.geometry.size_bytes),
-                     used_text(disk.used, disk.geometry.size_bytes),
+                     format_size(size),
+                     size_of_used(disk.used),
+                     share_of_used(disk.used, size),
                      disk.signature->type,
                      disk.signature->label,
                      disk.signature->uuid};
-        if (!disk.used.note.empty()) row.remarks.push_back("note: " + disk.used.note);
+        add_remarks(row, disk.used);
         rows.push_back(row);
     }
+    return rows;
+}
+
+std::string table(const Inspection& inspection, const DrawingStyle& style) {
+    static const std::vector<Column> kColumns = {{"#", true}, {"size", true}, {"used", true},
+                                                 {"", true},  {"filesystem"}, {"label"},
+                                                 {"UUID"},    {"PARTLABEL"},  {"type"}};
+    std::vector<Row> rows = rows_of(inspection);
     if (rows.empty()) return {};
-    return draw_table(
-        {{"#", true}, {"size", true}, {"used"}, {"filesystem"}, {"label"}, {"UUID"}, {"PARTLABEL"}, {"type"}},
-        rows, style);
+    if (table_columns(kColumns, rows, style) > style.columns) {
+        // Half a UUID is of no use to anyone: it gets a line of its own.
+        for (Row& row : rows) {
+            const std::string uuid = std::exchange(row.cells[kUuid], "");
+            if (!uuid.empty()) row.remarks.insert(row.remarks.begin(), "UUID " + uuid);
+        }
+    }
+    return draw_table(kColumns, rows, style);
 }
 
 std::string date_text(std::int64_t seconds) {
