@@ -222,26 +222,5 @@ TEST(Frozen, AFrozenFilesystemIsReadLikeACleanOne) {
     EXPECT_EQ(look.used.note, "");
 }
 
-TEST(Resized, AFilesystemGrownWhileMountedIsReadInFull) {
-    const ScratchFolder scratch;
-    const std::string image =
-        make_ext(scratch, "image", 96 * kMiB, {"-t", "ext4", "-g", "1024"}, "");
-    must_run({"resize2fs", image, "48M"});
-    {
-        const LoopDevice loop(image);
-        const Mount mount(loop.path(), scratch.file("mnt"));
-        Churn(scratch.file("mnt"), 3).run(50);
-        must_run({"resize2fs", loop.path()});
-        Churn(scratch.file("mnt"), 4).run(200);
-    }
-    const Look look = look_at(image);
-    ASSERT_FALSE(look.used.whole) << look.used.reason;
-    EXPECT_EQ(look.used.filesystem_bytes, 96 * kMiB);
-    rebuild(image, look.used, std::byte{0xAA}, scratch.file("copy"));
-    const RunResult check = run_program({"e2fsck", "-fn", scratch.file("copy")});
-    EXPECT_EQ(check.status, 0) << check.out;
-    expect_same_files(scratch, image, scratch.file("copy"));
-}
-
 }  // namespace
 }  // namespace dupengine::test

@@ -163,5 +163,29 @@ TEST_P(AgedExt, UsedExtentsHoldEveryFileAndNoFreeBlock) {
 
 INSTANTIATE_TEST_SUITE_P(Seed, AgedExt, testing::Range<std::uint64_t>(1, 7));
 
+TEST(ResizedExt, AFilesystemThatGrewIsReadInFull) {
+    const ScratchFolder scratch;
+    const std::string image =
+        make_checked_ext(scratch, {"grows", 48 * 1024, {"-t", "ext4", "-b", "1024", "-g", "1024"}}, 1);
+    must_run({"truncate", "--size=96M", image});
+    must_run({"resize2fs", image});
+    const Look look = look_at(image);
+    EXPECT_EQ(look.used.filesystem_bytes, 96 * kMiB);
+    expect_copy_is_complete(scratch, image, look);
+    expect_no_free_block(image, look);
+}
+
+TEST(ResizedExt, WhatLiesBehindAFilesystemThatShrankIsNotCopied) {
+    const ScratchFolder scratch;
+    const std::string image = make_checked_ext(scratch, {"shrinks", 96 * 1024, {"-t", "ext4"}}, 1);
+    must_run({"resize2fs", image, "40M"});
+    must_run({"truncate", "--size=96M", image});
+    const Look look = look_at(image);
+    EXPECT_EQ(look.used.filesystem_bytes, 40 * kMiB);
+    EXPECT_FALSE(look.used.used.touches({40 * kMiB, 96 * kMiB}));
+    expect_copy_is_complete(scratch, image, look);
+    expect_no_free_block(image, look);
+}
+
 }  // namespace
 }  // namespace dupengine::test
