@@ -64,7 +64,7 @@ Slots::Slot read_one(const block::Reader& device, block::Extent slot, StoredProf
     try {
         device.read_from_medium(slot.begin, buffer.all());
     } catch (const Error& e) {
-        return bad(SlotState::kDamaged, e.what());
+        return bad(SlotState::kUnreadable, e.what());
     }
     return decode_slot(buffer.all(), content);
 }
@@ -74,6 +74,11 @@ unsigned slot_to_write(const Slots& slots, const StoredProfile& next, const std:
     for (const Slots::Slot& slot : slots.slots)
         if (slot.state == SlotState::kForeign)
             throw_error(Code::kRefused, "{}: holds a profile of {}; use that version", name, slot.reason);
+    // What cannot be read may be the newest profile; with another good one at hand it may go.
+    for (const Slots::Slot& slot : slots.slots)
+        if (slot.state == SlotState::kUnreadable && !slots.newest)
+            throw_error(Code::kTargetIo, "{}: no profile can be read, so nothing is written: {}", name,
+                        slot.reason);
     const std::uint64_t newest = slots.newest ? slots.newest->generation : 0;
     if (next.generation <= newest)
         throw_error(Code::kRefused, "{}: generation {} is not larger than {}, which is there already", name,

@@ -47,9 +47,10 @@ struct StoredProfile {
 
 enum class SlotState {
     kGood,
-    kBlank,    ///< nothing but zeros where a header would be: never written
-    kForeign,  ///< a slot of a version or with flags that this program does not know
-    kDamaged   ///< anything else, also a read error
+    kBlank,       ///< nothing but zeros where a header would be: never written
+    kForeign,     ///< a slot of a version or with flags that this program does not know
+    kUnreadable,  ///< the medium fails
+    kDamaged      ///< anything else
 };
 
 struct Slots {
