@@ -23,6 +23,7 @@ new_uuid() { cat /proc/sys/kernel/random/uuid; }
 # The machine's own package sources, as far as they are Debian's. apt knows which those are once it has seen their
 # Release files.
 debian_sources() {
+    # shellcheck disable=SC2016 # apt's words, not the shell's
     apt-get indextargets --format '$(ORIGIN)|$(CODENAME)|$(REPO_URI)|$(RELEASE)|$(COMPONENT)' 'Created-By: Packages' |
         awk -F '|' '$1 == "Debian" && $2 ~ /^bookworm/ {
             print "deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg]", $3, $4, $5 }' | sort -u
