@@ -80,9 +80,10 @@ TEST(ManualPages, TheOverviewNamesEveryVerb) {
 }
 
 TEST(ManualPages, AVerbsPageExplainsItsSubcommands) {
-    for (const auto& words : test::all_commands())
-        if (words.size() == 2)
-            EXPECT_THAT(explained(page("dupengine-" + words[0] + ".8")), Contains(words[1]));
+    for (const auto& words : test::all_commands()) {
+        if (words.size() != 2) continue;
+        EXPECT_THAT(explained(page("dupengine-" + words[0] + ".8")), Contains(words[1]));
+    }
 }
 
 TEST(ManualPages, TheExitStatusesAreThoseOfTheProgram) {
