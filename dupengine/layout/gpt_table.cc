@@ -22,6 +22,9 @@ void note_copies(PartitionTable& table, const Look& look, std::uint64_t disk_sec
             fmt::format("the backup GPT is at sector {}, not in the last one ({}): the table was made "
                         "for a smaller disk",
                         look.backup.lba, disk_sectors - 1));
+    if (look.primary.copy && look.backup.copy && look.primary.copy->alternate_lba != look.backup.lba)
+        problems.push_back(fmt::format("the primary GPT looks for its backup at sector {}; it is at {}",
+                                       look.primary.copy->alternate_lba, look.backup.lba));
     if (look.primary.copy && look.backup.copy && !look.primary.copy->agrees_with(*look.backup.copy))
         problems.emplace_back("the primary GPT and its backup differ; the primary is used");
 }
@@ -58,9 +61,11 @@ void note_hybrid(PartitionTable& table) {
     }
 }
 
-// How many sectors behind the last usable one belong to nobody; 0 if no more than the backup takes.
-std::uint64_t reserved_tail(const PartitionTable& table, std::uint64_t backup_lba) {
-    if (backup_lba <= table.last_usable_lba) return 0;
+// How many sectors behind the last usable one belong to nobody; 0 if no more than the backup takes. Only a
+// place on the disk is believed: where the backup is, else where the primary says that it was.
+std::uint64_t reserved_tail(const PartitionTable& table, const Look& look, std::uint64_t disk_sectors) {
+    const std::uint64_t backup_lba = look.backup.copy ? look.backup.lba : look.primary.copy->alternate_lba;
+    if (backup_lba <= table.last_usable_lba || backup_lba >= disk_sectors) return 0;
     const std::uint64_t tail = backup_lba - table.last_usable_lba;
     return tail > array_sectors(table) + 1 ? tail : 0;
 }
@@ -84,8 +89,7 @@ PartitionTable table_from(const Look& look, Bytes sector0, std::uint64_t disk_by
     table.backup_valid = look.backup.copy.has_value();
     // The backup does not say where the primary's entries were; without that header it is the standard place.
     if (look.primary.header) table.entries_lba = look.primary.header->entries_lba;
-    table.reserved_tail_sectors =
-        reserved_tail(table, look.primary.copy ? copy.alternate_lba : copy.header_lba);
+    table.reserved_tail_sectors = reserved_tail(table, look, disk_bytes / look.sector_bytes);
     note_copies(table, look, disk_bytes / look.sector_bytes);
     note_partitions(table, copy);
     note_hybrid(table);
