@@ -8,10 +8,9 @@
 // finds all that it would have found on the source.
 
 #include <algorithm>
-#include <bit>
-#include <cstring>
 #include <vector>
 
+#include "layout/ext_bitmaps.h"
 #include "layout/ext_filesystem.h"
 #include "layout/ext_journal.h"
 #include "layout/ext_super.h"
@@ -38,65 +37,6 @@ std::vector<std::uint64_t> bitmap_blocks(const ExtFilesystem& filesystem, const 
         blocks[group] = bitmap_is_unwritten(filesystem, group) ? 0 : block;
     }
     return blocks;
-}
-
-// Reads bitmaps, several at once where they lie side by side: on a disk that turns, one seek for sixteen
-// groups.
-class BitmapReader {
-  public:
-    BitmapReader(const block::Reader& part, const ExtGeometry& geometry, std::vector<std::uint64_t> blocks)
-        : part_(part), block_bytes_(geometry.block_bytes), blocks_(std::move(blocks)) {}
-
-    /// The bitmap of `group`, valid until the next call; empty if the group has none on disk.
-    std::span<std::byte> read(std::uint64_t group) {
-        if (blocks_[group] == 0) return {};
-        if (group < first_ || group >= first_ + count_) fetch(group);
-        return std::span(buffer_).subspan((group - first_) * block_bytes_, block_bytes_);
-    }
-
-  private:
-    void fetch(std::uint64_t group) {
-        constexpr std::uint64_t kMost = 64;
-        first_ = group;
-        count_ = 1;
-        while (count_ < kMost && group + count_ < blocks_.size() &&
-               blocks_[group + count_] == blocks_[group] + count_)
-            ++count_;
-        const ByteOffset at = blocks_[group] * block_bytes_;
-        buffer_ = block::read_extent(part_, {at, at + count_ * block_bytes_});
-    }
-
-    const block::Reader& part_;
-    std::uint64_t block_bytes_;
-    std::vector<std::uint64_t> blocks_;
-    std::uint64_t first_ = 0, count_ = 0;
-    Bytes buffer_;
-};
-
-// Calls `take(begin, end)` for every run of ones among the first `count` bits, ascending. 64 bits at a time.
-template <typename Take>
-void for_each_run(std::span<const std::byte> bitmap, std::uint64_t count, Take take) {
-    std::uint64_t begin = 0;
-    bool inside = false;
-    for (std::uint64_t at = 0; at < count;) {
-        const std::size_t byte = at / 64 * 8;
-        std::uint64_t word = 0;
-        std::memcpy(&word, bitmap.data() + byte, std::min<std::size_t>(8, bitmap.size() - byte));
-        word = (inside ? ~word : word) >> (at % 64);  // the next change is the next one
-        const std::uint64_t same = std::min<std::uint64_t>(std::countr_zero(word), 64 - at % 64);
-        at = std::min(at + same, count);
-        if (word == 0 || at == count) continue;
-        if (inside) take(begin, at);
-        begin = at;
-        inside = !inside;
-    }
-    if (inside) take(begin, count);
-}
-
-std::uint64_t count_ones(std::span<const std::byte> bitmap, std::uint64_t count) {
-    std::uint64_t ones = 0;
-    for_each_run(bitmap, count, [&](std::uint64_t begin, std::uint64_t end) { ones += end - begin; });
-    return ones;
 }
 
 class Scan {

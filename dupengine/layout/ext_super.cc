@@ -151,7 +151,7 @@ void check_size(ExtGeometry& geometry, std::uint64_t part_bytes) {
 }  // namespace
 
 ExtSuper read_ext_super(const block::Reader& part) {
-    if (part.geometry().size_bytes < 2 * SUPERBLOCK_OFFSET)
+    if (part.geometry().size_bytes < SUPERBLOCK_OFFSET + SUPERBLOCK_SIZE)
         throw_error(Code::kIntegrity, "too small for a superblock");
     const Bytes bytes = block::read_extent(part, {SUPERBLOCK_OFFSET, SUPERBLOCK_OFFSET + SUPERBLOCK_SIZE});
     ext2_super_block super;

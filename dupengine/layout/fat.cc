@@ -184,7 +184,7 @@ class FatWalk {
 
     void run(UsedExtents& result) {
         // A multiple of 3 and 8, so that no entry of 12, 16 or 32 bits lies on the border of two pieces.
-        constexpr std::uint64_t kPieceEntries = 3 * 64 * kKiB;
+        constexpr std::uint64_t kPieceEntries = 192 * kKiB;
         for (std::uint64_t first = 0; first < volume_.entries(); first += kPieceEntries)
             take_piece(first, std::min(kPieceEntries, volume_.entries() - first), result);
         if (disagree_)

@@ -47,7 +47,7 @@ class ExtEditor {
   private:
     static constexpr std::size_t kSuper = 1024;
     std::size_t descriptor_at(std::uint32_t group) const {
-        return block_bytes() == 1024 ? 2048 + group * 64 : block_bytes() + group * 64;
+        return (block_bytes() == 1024 ? 2048 : block_bytes()) + std::size_t{group} * 64;
     }
     std::span<std::byte> image_;
 };
