@@ -101,7 +101,9 @@ TEST_F(ProfileVerb, MakesAPartitionThatSgdiskLikesAndTouchesNoByteOfTheOthers) {
 TEST_F(ProfileVerb, WorksOnDisksOfBothSectorSizes) {
     for (std::uint32_t sector : {512u, 4096u}) {
         const std::string path = scratch_.sparse_file("disk.img", kDisk);
-        const test::LoopDevice loop(path, {.sector_bytes = sector});
+        test::LoopDevice::Options options;
+        options.sector_bytes = sector;
+        const test::LoopDevice loop(path, options);
         test::must_run({"sgdisk", "-n", "1:1MiB:10MiB", loop.path()});
         const std::string store = "partition:" + loop.path();
         must({"init", "--store", store, "--from", toml(), "--size", "2MiB", "--number", "9"});
@@ -135,7 +137,9 @@ TEST_F(ProfileVerb, RefusesWhatCouldHoldSomebodysData) {
     write("noise.img", bytes(disk(), 2 * kMiB, 9 * kMiB));
     refused(noise, init(noise), "is not blank");
     const std::string mbr = scratch_.sparse_file("mbr.img", kDisk);
-    test::must_run({"sfdisk", "-q", mbr}, {.input = "label: dos\n1MiB,10MiB,L\n"});
+    RunOptions script;
+    script.input = "label: dos\n1MiB,10MiB,L\n";
+    test::must_run({"sfdisk", "-q", mbr}, script);
     refused(mbr, init(mbr), "has an MBR");
     const std::string full = disk("62MiB");
     refused(full, init(full), "partition 2 'root' reaches to byte");

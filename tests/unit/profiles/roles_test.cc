@@ -54,7 +54,9 @@ TEST(ShippedRoles, ScriptsAreScripts) {
         if (!file.content.starts_with("#!/bin/sh\n")) continue;
         ++scripts;
         EXPECT_EQ(file.mode, 0755u) << file.path;
-        const RunResult checked = run_program({"sh", "-n"}, {.input = file.content});
+        RunOptions options;
+        options.input = file.content;
+        const RunResult checked = run_program({"sh", "-n"}, options);
         EXPECT_EQ(checked.status, 0) << file.path << ": " << checked.complaint();
     }
     EXPECT_EQ(scripts, 1u);
