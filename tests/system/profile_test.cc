@@ -41,8 +41,9 @@ class ProfileVerb : public ::testing::Test {
         const Fd fd = open_path(path, O_RDWR, Code::kInternal);
         SeededRandom random(8);
         Bytes block(kMiB);
+        random.fill(block);
         for (ByteOffset at = 0; at < kDisk; at += kMiB) {
-            random.fill(block);
+            store_le<std::uint64_t>(block, 8, at);  // no two MiB are the same
             pwrite_exact(fd.get(), at, block, Code::kInternal, path);
         }
         test::must_run({"sgdisk", "--zap-all", path});
