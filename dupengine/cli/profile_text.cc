@@ -21,6 +21,8 @@ const char* state_name(SlotState state) {
             return "blank";
         case SlotState::kForeign:
             return "foreign";
+        case SlotState::kUnreadable:
+            return "unreadable";
         case SlotState::kDamaged:
             return "damaged";
     }

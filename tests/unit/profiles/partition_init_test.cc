@@ -145,11 +145,13 @@ TEST(ProfilePartition, ThatIsThereTwiceIsNotGuessedAt) {
 // -- writing it
 // -------------------------------------------------------------------------------------------------------
 
+constexpr std::uint64_t kSmallDisk = 16 * kMiB;
+
 class ProfilePartitionOnDisk : public ::testing::TestWithParam<std::uint32_t> {
   protected:
     ProfilePartitionOnDisk() {
         test::fill_pattern(disk_->content, 3);
-        for (const auto& image = layout::encode_table(table_, kDisk);
+        for (const auto& image = layout::encode_table(table_, kSmallDisk);
              const auto* pieces : {&image.primary, &image.backup})
             for (const auto& piece : *pieces)
                 std::copy(piece.content.begin(), piece.content.end(), disk_->content.begin() + piece.offset);
@@ -158,21 +160,21 @@ class ProfilePartitionOnDisk : public ::testing::TestWithParam<std::uint32_t> {
     void apply(test::Interceptor interceptor = {}) {
         SeededRandom random(6);
         const PartitionPlan planned = plan_profile_partition(
-            layout::read_partition_table(MemoryDevice(disk_, GetParam())), kDisk, {}, random, "disk");
+            layout::read_partition_table(MemoryDevice(disk_, GetParam())), kSmallDisk, {}, random, "disk");
         auto device = std::make_unique<MemoryDevice>(disk_, GetParam());
         device->set_interceptor(std::move(interceptor));
         block::Target target(std::move(device),
-                             block::ProtectedRegions::all_except(extents_to_write(planned, kDisk), kDisk,
-                                                                 "the profile and the table"));
+                             block::ProtectedRegions::all_except(extents_to_write(planned, kSmallDisk),
+                                                                 kSmallDisk, "the profile and the table"));
         apply_profile_partition(target, planned, {1, "text", {std::string(32, 's')}});
     }
     PartitionTable read() { return layout::read_partition_table(MemoryDevice(disk_, GetParam())); }
     bool others_untouched() const {
-        return std::equal(before_.begin() + kMiB, before_.begin() + 59 * kMiB, disk_->content.begin() + kMiB);
+        return std::equal(before_.begin() + kMiB, before_.begin() + 11 * kMiB, disk_->content.begin() + kMiB);
     }
 
-    PartitionTable table_ = gpt({partition(1, 1, 10), partition(2, 10, 20)}, GetParam());
-    std::shared_ptr<DiskBytes> disk_ = std::make_shared<DiskBytes>(kDisk);
+    PartitionTable table_ = gpt({partition(1, 1, 3), partition(2, 3, 8)}, GetParam());
+    std::shared_ptr<DiskBytes> disk_ = std::make_shared<DiskBytes>(kSmallDisk);
     Bytes before_;
 };
 
@@ -181,13 +183,13 @@ TEST_P(ProfilePartitionOnDisk, IsFoundAgainAndChangesNoByteOfOthers) {
     const MemoryDevice disk(disk_, GetParam());
     const auto place = find_profile_place(disk);
     ASSERT_TRUE(place);
-    EXPECT_EQ(place->extent, (block::Extent{59 * kMiB, 63 * kMiB}));
+    EXPECT_EQ(place->extent, (block::Extent{11 * kMiB, 15 * kMiB}));
     EXPECT_EQ(read_slots(disk, place->extent).newest->text, "text");
     EXPECT_TRUE(others_untouched());
     const PartitionTable after = read();
     EXPECT_TRUE(after.primary_valid && after.backup_valid);
-    EXPECT_EQ(*after.by_number(1), partition(1, 1, 10));
-    EXPECT_EQ(*after.by_number(2), partition(2, 10, 20));
+    EXPECT_EQ(*after.by_number(1), partition(1, 1, 3));
+    EXPECT_EQ(*after.by_number(2), partition(2, 3, 8));
     EXPECT_EQ(after.disk_guid, table_.disk_guid);
 }
 
@@ -207,7 +209,7 @@ TEST_P(ProfilePartitionOnDisk, ACutAtAnyOperationLeavesAGoodTableAndAWholeProfil
         ASSERT_EQ(after.kind, TableKind::kGpt) << "cut before operation " << cut;
         EXPECT_TRUE(others_untouched()) << "cut before operation " << cut;
         ASSERT_NE(after.by_number(1), nullptr);
-        EXPECT_EQ(*after.by_number(2), partition(2, 10, 20));
+        EXPECT_EQ(*after.by_number(2), partition(2, 3, 8));
         const MemoryDevice disk(disk_, GetParam());
         if (const auto place = find_profile_place(disk)) {
             EXPECT_EQ(read_slots(disk, place->extent).newest->text, "text") << "cut before operation " << cut;
