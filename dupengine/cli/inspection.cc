@@ -30,37 +30,36 @@ constexpr std::array<MbrType, 16> kMbrTypes = {{{0x01, "FAT12"},
                                                 {0xef, "EFI system"},
                                                 {0xfd, "Linux RAID"}}};
 
-// A disk with read errors still has a table, or at least a size: deep first, then shallow.
-void describe_what_can_be_read(const block::Reader& reader, Inspection& inspection) {
-    try {
-        inspection.disk = layout::describe_disk(reader, layout::Depth::kUsedExtents);
-        return;
-    } catch (const Error& e) {
-        inspection.failure = e;
-    }
-    try {
-        inspection.disk = layout::describe_disk(reader, layout::Depth::kTable);
-    } catch (const Error&) {
-        inspection.disk.name = reader.name();  // the first failure says what is wrong
-        inspection.disk.geometry = reader.geometry();
-    }
-}
-
 }  // namespace
 
-Inspection look_at_disk(const std::string& path, std::optional<std::uint32_t> sector_bytes) {
+Inspection describe_what_can_be_read(const block::Reader& reader) {
     Inspection inspection;
+    try {
+        inspection.disk = layout::describe_disk(reader, layout::Depth::kUsedExtents);
+    } catch (const Error& e) {
+        inspection.failure = e;
+        try {
+            inspection.disk = layout::describe_disk(reader, layout::Depth::kTable);
+        } catch (const Error&) {
+            inspection.disk.name = reader.name();  // the first failure says what is wrong
+            inspection.disk.geometry = reader.geometry();
+        }
+    }
+    const std::string& damage = inspection.disk.damaged_table;
+    if (!inspection.failure && !damage.empty())
+        inspection.failure = Error(
+            Code::kSourceIo, damage.starts_with(reader.name()) ? damage : reader.name() + ": " + damage);
+    return inspection;
+}
+
+Inspection look_at_disk(const std::string& path, std::optional<std::uint32_t> sector_bytes) {
     block::identify(path);
-    const auto reader = block::open_source(path, sector_bytes);
-    describe_what_can_be_read(*reader, inspection);
+    Inspection inspection = describe_what_can_be_read(*block::open_source(path, sector_bytes));
     try {
         inspection.uses = layout::find_uses(path);
     } catch (const Error& e) {
         if (!inspection.failure) inspection.failure = e;
     }
-    const std::string& damage = inspection.disk.damaged_table;
-    if (!inspection.failure && !damage.empty())
-        inspection.failure = Error(Code::kSourceIo, damage.starts_with(path) ? damage : path + ": " + damage);
     return inspection;
 }
 

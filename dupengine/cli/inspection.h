@@ -24,6 +24,10 @@ struct Inspection {
 /// whatever goes wrong later becomes `failure`.
 Inspection look_at_disk(const std::string& path, std::optional<std::uint32_t> sector_bytes);
 
+/// The part of it that needs no path: without uses. A disk that cannot be read everywhere still has a table,
+/// or at least a size.
+Inspection describe_what_can_be_read(const block::Reader& reader);
+
 /// The picture, the table, the remarks.
 std::string inspection_text(const Inspection& inspection, const DrawingStyle& style);
 /// One JSON document with exact numbers (dupengine-inspect(8), JSON).

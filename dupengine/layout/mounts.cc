@@ -8,6 +8,7 @@
 #include <filesystem>
 #include <set>
 #include <sstream>
+#include <utility>
 
 namespace dupengine::layout {
 namespace {
@@ -148,7 +149,7 @@ std::vector<BtrfsGroup> btrfs_groups(const SystemRoots& roots, const BlockGraph&
 std::vector<Mount> all_mounts(const SystemRoots& roots, const BlockGraph& graph) {
     const std::vector<BtrfsGroup> groups = btrfs_groups(roots, graph);
     std::set<std::string> views;
-    std::set<std::uint64_t> ids;
+    std::set<std::pair<std::uint64_t, DeviceNumber>> known;  // an id alone may be given anew meanwhile
     std::vector<Mount> mounts;
     bool any = false;
     for (const std::string& name : processes(roots)) {
@@ -162,7 +163,7 @@ std::vector<Mount> all_mounts(const SystemRoots& roots, const BlockGraph& graph)
         std::istringstream lines(*text);
         for (std::string line; std::getline(lines, line);) {
             auto mount = parse_mountinfo_line(line);
-            if (!mount || !ids.insert(mount->id).second) continue;
+            if (!mount || !known.insert({mount->id, mount->device}).second) continue;
             if (name != "self") std::from_chars(name.data(), name.data() + name.size(), mount->seen_by);
             find_sources(*mount, process, graph, groups);
             mounts.push_back(std::move(*mount));

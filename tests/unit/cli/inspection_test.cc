@@ -5,6 +5,7 @@
 #include <nlohmann/json.hpp>
 
 #include "base/bytes.h"
+#include "tests/support/fake_devices.h"
 
 namespace dupengine::cli {
 namespace {
@@ -151,6 +152,18 @@ TEST(Inspection, AUseOfTheWholeDiskIsToldOnceAndNotOfAPartition) {
     const auto text = inspection_text(inspection, {80, Charset::kAscii, false});
     EXPECT_THAT(text, HasSubstr("\nin use: /dev/sdx: holds"));
     EXPECT_THAT(text, Not(HasSubstr("    in use")));
+}
+
+TEST(Inspection, ADiskWithReadErrorsIsStillDescribedAsFarAsItCanBeRead) {
+    test::MemoryDevice disk(64 * kMiB);
+    disk.set_interceptor([](std::size_t, const test::Call& call) {
+        if (call.extent.end > kMiB) throw_error(Code::kSourceIo, "memory: read failed: Input/output error");
+    });
+    const Inspection inspection = describe_what_can_be_read(disk);
+    EXPECT_EQ(inspection.disk.geometry.size_bytes, 64 * kMiB);
+    ASSERT_TRUE(inspection.failure);
+    EXPECT_EQ(inspection.failure->code(), Code::kSourceIo);
+    EXPECT_THAT(inspection_text(inspection, {80, Charset::kAscii, false}), HasSubstr("64 MiB"));
 }
 
 TEST(Inspection, ADamagedTableIsNamedAndSoIsEachProblem) {
