@@ -1,4 +1,5 @@
-// The node's name: /etc/hostname, the lines of /etc/hosts that carry the old one, and /etc/mailname if it is the old one.
+// The node's name: /etc/hostname, the lines of /etc/hosts that carry the old one, and /etc/mailname if it is
+// the old one.
 
 #include "base/error.h"
 #include "profiles/items/item.h"
@@ -23,9 +24,12 @@ std::string parse_hostname(const std::string& text) {
     return {};
 }
 
-std::string short_name(const std::string& name) { return name.substr(0, name.find('.')); }
+std::string short_name(const std::string& name) {
+    return name.substr(0, name.find('.'));
+}
 
-// The new name for a word of /etc/hosts that is the old name, alone or with any domain; the word itself otherwise.
+// The new name for a word of /etc/hosts that is the old name, alone or with any domain; the word itself
+// otherwise.
 std::string renamed(const std::string& word, const std::string& before, const std::string& after) {
     if (word == before) return after;
     const std::string old_short = short_name(before), new_short = short_name(after);
@@ -63,9 +67,12 @@ std::string rename_in_hosts(const std::string& text, const std::string& before, 
 
 std::string wanted_name(const Profile& profile) {
     switch (profile.hostname.mode) {
-        case Mode::kSet: return profile.hostname.value.empty() ? profile.node : profile.hostname.value;
-        case Mode::kDerive: return profile.node;
-        default: refuse_mode("hostname", profile.hostname.mode);
+        case Mode::kSet:
+            return profile.hostname.value.empty() ? profile.node : profile.hostname.value;
+        case Mode::kDerive:
+            return profile.node;
+        default:
+            refuse_mode("hostname", profile.hostname.mode);
     }
 }
 
@@ -90,13 +97,14 @@ void stage_hostname(ItemContext& context) {
     if (before.empty() || before == "localhost") return;
     const Node hosts = staged.take(resolve(staged, "/etc/hosts"));
     if (hosts.kind == NodeKind::kFile)
-        staged.change("hostname", "/etc/hosts", hosts.with_content(rename_in_hosts(*hosts.content, before, after)), before,
-                      after);
+        staged.change("hostname", "/etc/hosts",
+                      hosts.with_content(rename_in_hosts(*hosts.content, before, after)), before, after);
     const Node mail = staged.take(resolve(staged, "/etc/mailname"));
     if (mail.kind != NodeKind::kFile) return;
     const std::string mail_name = trimmed(*mail.content), new_mail_name = renamed(mail_name, before, after);
     if (new_mail_name != mail_name)
-        staged.change("hostname", "/etc/mailname", mail.with_content(new_mail_name + "\n"), mail_name, new_mail_name);
+        staged.change("hostname", "/etc/mailname", mail.with_content(new_mail_name + "\n"), mail_name,
+                      new_mail_name);
 }
 
 }  // namespace dupengine::profiles

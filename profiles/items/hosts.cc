@@ -14,7 +14,8 @@ std::string block_of(const std::vector<Host>& hosts) {
     std::string block(kBegin);
     for (const Host& host : hosts) {
         block += host.address;
-        for (const std::string& name : host.names) block += (&name == &host.names.front() ? '\t' : ' ') + name;
+        for (const std::string& name : host.names)
+            block += (&name == &host.names.front() ? '\t' : ' ') + name;
         block += '\n';
     }
     return block + std::string(kEnd);
@@ -36,9 +37,11 @@ void stage_hosts(ItemContext& context) {
     std::string text = there.kind == NodeKind::kFile ? without_block(*there.content) : std::string();
     const std::string block = block_of(context.profile.hosts);
     if (!block.empty() && !text.empty() && text.back() != '\n') text += '\n';
-    const Node node = there.kind == NodeKind::kFile ? there.with_content(text + block) : Node::file(text + block, 0644);
+    const Node node =
+        there.kind == NodeKind::kFile ? there.with_content(text + block) : Node::file(text + block, 0644);
     staged.change("host", "/etc/hosts", node, "",
-                  block.empty() ? "(no lines of a profile)" : fmt::format("{} lines of the profile", context.profile.hosts.size()));
+                  block.empty() ? "(no lines of a profile)"
+                                : fmt::format("{} lines of the profile", context.profile.hosts.size()));
 }
 
 }  // namespace dupengine::profiles

@@ -3,6 +3,25 @@
 #include "codec/digest.h"
 
 namespace dupengine::profiles {
+namespace {
+
+const char* spelled(Mode mode) {
+    switch (mode) {
+        case Mode::kIgnore:
+            return "ignore";
+        case Mode::kSet:
+            return "set";
+        case Mode::kDerive:
+            return "derive";
+        case Mode::kRegenerate:
+            return "regenerate";
+        case Mode::kRemove:
+            return "remove";
+    }
+    return "ignore";
+}
+
+}  // namespace
 
 Bytes derive(const NodeSecret& secret, std::string_view what) {
     // The prefix keeps these values apart from any other use of the secret.
@@ -16,20 +35,10 @@ Guid derive_guid(const NodeSecret& secret, std::string_view what) {
     return Guid::from_entropy(std::span(bytes).first<16>());
 }
 
-const char* mode_name(Mode mode) {
-    switch (mode) {
-        case Mode::kIgnore: return "ignore";
-        case Mode::kSet: return "set";
-        case Mode::kDerive: return "derive";
-        case Mode::kRegenerate: return "regenerate";
-        case Mode::kRemove: return "remove";
-    }
-    return "ignore";
-}
-
 void refuse_mode(std::string_view item, Mode mode) {
-    throw_error(Code::kRefused, "the profile wants {} in mode '{}', which it does not have (dupengine-profile(5))", item,
-                mode_name(mode));
+    throw_error(Code::kRefused,
+                "the profile wants {} in mode '{}', which it does not have (dupengine-profile(5))", item,
+                spelled(mode));
 }
 
 }  // namespace dupengine::profiles

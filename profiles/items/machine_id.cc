@@ -1,5 +1,5 @@
-// machine-id(5). Boot entries and folders of the boot partition that are named by it are references and follow it (references.cc);
-// the journal's folder keeps its name, because its content is the source's.
+// machine-id(5). Boot entries and folders of the boot partition that are named by it are references and
+// follow it (references.cc); the journal's folder keeps its name, because its content is the source's.
 
 #include "base/error.h"
 #include "profiles/items/item.h"
@@ -23,7 +23,8 @@ bool is_machine_id(const std::string& text) {
 
 std::string present_id(const Tree& tree) {
     std::string text = read_text(tree, kPath);
-    while (!text.empty() && text.back() == '\n') text.pop_back();
+    while (!text.empty() && text.back() == '\n')
+        text.pop_back();
     return text;
 }
 
@@ -32,15 +33,19 @@ std::string wanted(ItemContext& context) {
     switch (item.mode) {
         case Mode::kSet:
             if (!is_machine_id(item.value))
-                throw_error(Code::kRefused, "the profile's machine_id '{}' is not 32 lower-case hexadecimal digits", item.value);
+                throw_error(Code::kRefused,
+                            "the profile's machine_id '{}' is not 32 lower-case hexadecimal digits",
+                            item.value);
             return item.value;
-        case Mode::kDerive: return without_dashes(derive_guid(context.secret, "machine_id").text());
+        case Mode::kDerive:
+            return without_dashes(derive_guid(context.secret, "machine_id").text());
         case Mode::kRegenerate: {
             std::string& value = context.remembered["machine_id"];
             if (!is_machine_id(value)) value = without_dashes(context.random.guid().text());
             return value;
         }
-        default: return {};
+        default:
+            return {};
     }
 }
 
@@ -55,14 +60,16 @@ void stage_machine_id(ItemContext& context) {
     if (context.profile.machine_id.mode == Mode::kIgnore) return;
     Staged& staged = context.staged;
     const std::string before = present_id(staged), after = wanted(context);
-    // Empty, not absent: absent would make it a first boot, which sets all units back to their presets (machine-id(5)).
+    // Empty, not absent: absent would make it a first boot, which sets all units back to their presets
+    // (machine-id(5)).
     const std::string text = after.empty() ? "" : after + "\n";
     const Node there = staged.take(resolve(staged, kPath));
     const Node node = there.kind == NodeKind::kFile ? there.with_content(text) : Node::file(text, 0444);
     staged.change("machine_id", kPath, node, before, after.empty() ? "(made at the first start)" : after);
     const Node bus = staged.take(kBusPath);
     if (bus.kind == NodeKind::kFile)
-        staged.change("machine_id", kBusPath, bus.with_content(text), before, after.empty() ? "(empty)" : after);
+        staged.change("machine_id", kBusPath, bus.with_content(text), before,
+                      after.empty() ? "(empty)" : after);
 }
 
 }  // namespace dupengine::profiles

@@ -1,5 +1,6 @@
-// The seed that the system feeds to the kernel's generator at its start: two machines with one seed draw the same "random"
-// keys. The one on the root (systemd-random-seed.service(8)) and the boot loader's (bootctl(1), "random-seed").
+// The seed that the system feeds to the kernel's generator at its start: two machines with one seed draw the
+// same "random" keys. The one on the root (systemd-random-seed.service(8)) and the boot loader's (bootctl(1),
+// "random-seed").
 
 #include "base/error.h"
 #include "profiles/items/item.h"
@@ -13,10 +14,12 @@ constexpr std::size_t kLeastBytes = 32, kUsualBytes = 512, kMostBytes = 4096;
 
 Node fresh_seed(const Node& there, RandomSource& random) {
     std::size_t size = kUsualBytes;
-    if (there.kind == NodeKind::kFile) size = std::min(std::max<std::size_t>(there.size_bytes, kLeastBytes), kMostBytes);
+    if (there.kind == NodeKind::kFile)
+        size = std::min(std::max<std::size_t>(there.size_bytes, kLeastBytes), kMostBytes);
     std::string seed(size, '\0');
     random.fill(std::as_writable_bytes(std::span(seed.data(), seed.size())));
-    // A new file: the attribute "user.random-seed-creditable", which vouches for the old bytes, is not taken over.
+    // A new file: the attribute "user.random-seed-creditable", which vouches for the old bytes, is not taken
+    // over.
     return Node::file(std::move(seed), 0600);
 }
 
@@ -40,7 +43,8 @@ void stage_random_seed(ItemContext& context, const std::vector<std::string>& boo
         if (mode == Mode::kRemove)
             staged.change("random_seed", seed, {}, "the source's", "(none)");
         else
-            staged.change("random_seed", seed, fresh_seed(there, context.random), "the source's", "fresh bytes");
+            staged.change("random_seed", seed, fresh_seed(there, context.random), "the source's",
+                          "fresh bytes");
     }
 }
 

@@ -1,5 +1,5 @@
-// SSH host keys: the source's are taken away, all of them, and the node's own are put there. Derived ones are the same
-// after every duplication, so nobody who knows this machine is asked to trust it anew.
+// SSH host keys: the source's are taken away, all of them, and the node's own are put there. Derived ones are
+// the same after every duplication, so nobody who knows this machine is asked to trust it anew.
 
 #include <algorithm>
 
@@ -13,7 +13,9 @@ namespace {
 constexpr const char* kFolder = "/etc/ssh";
 constexpr std::string_view kPrefix = "ssh_host_";
 
-std::string private_path(const std::string& type) { return fmt::format("{}/{}{}_key", kFolder, kPrefix, type); }
+std::string private_path(const std::string& type) {
+    return fmt::format("{}/{}{}_key", kFolder, kPrefix, type);
+}
 
 // "ssh_host_ed25519_key", ".pub" or "-cert.pub" of it -> "ed25519"; empty for any other name.
 std::string type_of_file(const std::string& name) {
@@ -41,7 +43,8 @@ Bytes seed_for(ItemContext& context, const std::string& type) {
 
 SshKey make_key(ItemContext& context, const std::string& type) {
     const std::string comment = "root@" + context.profile.node;
-    if (context.profile.ssh_host_keys.mode == Mode::kDerive) return ssh_key_of_seed(type, seed_for(context, type), comment);
+    if (context.profile.ssh_host_keys.mode == Mode::kDerive)
+        return ssh_key_of_seed(type, seed_for(context, type), comment);
     if (type == "rsa") return fresh_rsa_key(context.random, comment);
     Bytes seed(ssh_seed_bytes(type));
     context.random.fill(seed);
@@ -51,9 +54,12 @@ SshKey make_key(ItemContext& context, const std::string& type) {
 void check_types(const SshHostKeys& keys) {
     for (const std::string& type : keys.types) {
         if (type != "ed25519" && type != "ecdsa" && type != "rsa")
-            throw_error(Code::kRefused, "the profile wants an SSH host key of type '{}'; known are ed25519, ecdsa and rsa", type);
+            throw_error(Code::kRefused,
+                        "the profile wants an SSH host key of type '{}'; known are ed25519, ecdsa and rsa",
+                        type);
         if (type == "rsa" && keys.mode == Mode::kDerive)
-            throw_error(Code::kRefused, "the profile wants to derive an rsa SSH host key; rsa can only be regenerated");
+            throw_error(Code::kRefused,
+                        "the profile wants to derive an rsa SSH host key; rsa can only be regenerated");
     }
 }
 
@@ -62,15 +68,19 @@ void remove_foreign(ItemContext& context, const std::vector<std::string>& types)
     for (const std::string& name : context.staged.list(kFolder)) {
         const std::string type = type_of_file(name);
         if (type.empty()) continue;
-        const bool replaced = std::find(types.begin(), types.end(), type) != types.end() && !name.ends_with("-cert.pub");
-        if (!replaced) context.staged.change("ssh_host_keys", join(kFolder, name), {}, fingerprint_at(context.staged, type), "(none)");
+        const bool replaced =
+            std::find(types.begin(), types.end(), type) != types.end() && !name.ends_with("-cert.pub");
+        if (!replaced)
+            context.staged.change("ssh_host_keys", join(kFolder, name), {},
+                                  fingerprint_at(context.staged, type), "(none)");
     }
 }
 
 void stage_key(ItemContext& context, const std::string& type) {
     const std::string path = private_path(type), memory = "ssh_host_key " + type;
     const bool drawn = context.profile.ssh_host_keys.mode == Mode::kRegenerate;
-    if (drawn && context.remembered.contains(memory) && context.staged.look(path).kind == NodeKind::kFile) return;
+    if (drawn && context.remembered.contains(memory) && context.staged.look(path).kind == NodeKind::kFile)
+        return;
     const SshKey key = make_key(context, type);
     const std::string before = fingerprint_at(context.staged, type), after = ssh_fingerprint(key.public_file);
     if (drawn) context.remembered[memory] = after;
@@ -89,9 +99,11 @@ void stage_ssh_host_keys(ItemContext& context) {
         context.notes.emplace_back("there is no /etc/ssh in the copied system, so it gets no SSH host keys");
         return;
     }
-    const std::vector<std::string> types = keys.mode == Mode::kRemove ? std::vector<std::string>() : keys.types;
+    const std::vector<std::string> types =
+        keys.mode == Mode::kRemove ? std::vector<std::string>() : keys.types;
     remove_foreign(context, types);
-    for (const std::string& type : types) stage_key(context, type);
+    for (const std::string& type : types)
+        stage_key(context, type);
 }
 
 }  // namespace dupengine::profiles

@@ -1,6 +1,6 @@
-// Identifiers on the disk: two disks with one UUID in one machine are a danger, and clones with equal ids cannot be
-// told apart. A derived value depends on the node's secret, the kind and the partition's number, so that the next duplication
-// finds the same ones.
+// Identifiers on the disk: two disks with one UUID in one machine are a danger, and clones with equal ids
+// cannot be told apart. A derived value depends on the node's secret, the kind and the partition's number, so
+// that the next duplication finds the same ones.
 
 #include <charconv>
 
@@ -13,11 +13,15 @@ namespace {
 const Item& item_of(const Profile& profile, IdentifierKind kind) {
     switch (kind) {
         case IdentifierKind::kFilesystemUuid:
-        case IdentifierKind::kFatId: return profile.fs_uuid;
-        case IdentifierKind::kSwapUuid: return profile.swap_uuid;
-        case IdentifierKind::kPartitionGuid: return profile.part_guid;
+        case IdentifierKind::kFatId:
+            return profile.fs_uuid;
+        case IdentifierKind::kSwapUuid:
+            return profile.swap_uuid;
+        case IdentifierKind::kPartitionGuid:
+            return profile.part_guid;
         case IdentifierKind::kDiskGuid:
-        case IdentifierKind::kDiskSignature: return profile.disk_guid;
+        case IdentifierKind::kDiskSignature:
+            return profile.disk_guid;
     }
     return profile.fs_uuid;
 }
@@ -25,16 +29,22 @@ const Item& item_of(const Profile& profile, IdentifierKind kind) {
 const char* item_name(IdentifierKind kind) {
     switch (kind) {
         case IdentifierKind::kFilesystemUuid:
-        case IdentifierKind::kFatId: return "fs_uuid";
-        case IdentifierKind::kSwapUuid: return "swap_uuid";
-        case IdentifierKind::kPartitionGuid: return "part_guid";
+        case IdentifierKind::kFatId:
+            return "fs_uuid";
+        case IdentifierKind::kSwapUuid:
+            return "swap_uuid";
+        case IdentifierKind::kPartitionGuid:
+            return "part_guid";
         case IdentifierKind::kDiskGuid:
-        case IdentifierKind::kDiskSignature: return "disk_guid";
+        case IdentifierKind::kDiskSignature:
+            return "disk_guid";
     }
     return "fs_uuid";
 }
 
-bool is_short(IdentifierKind kind) { return kind == IdentifierKind::kFatId || kind == IdentifierKind::kDiskSignature; }
+bool is_short(IdentifierKind kind) {
+    return kind == IdentifierKind::kFatId || kind == IdentifierKind::kDiskSignature;
+}
 
 // Four bytes as FAT and MBR show them. Zero means "none" to some readers, so it becomes something else.
 std::string short_text(IdentifierKind kind, std::span<const std::byte> bytes) {
@@ -54,9 +64,13 @@ std::string given_value(const Item& item, const Identifier& present) {
         refuse_mode(item_name(present.kind), item.mode);  // one value for several partitions
     if (present.kind != IdentifierKind::kDiskSignature) return Guid::parse(item.value).text();
     std::uint32_t value = 0;
-    const auto [end, error] = std::from_chars(item.value.data(), item.value.data() + item.value.size(), value, 16);
+    const auto [end, error] =
+        std::from_chars(item.value.data(), item.value.data() + item.value.size(), value, 16);
     if (error != std::errc() || item.value.size() != 8 || end != item.value.data() + 8)
-        throw_error(Code::kRefused, "the profile's disk_guid '{}' is no disk signature (8 hexadecimal digits), as this MBR disk has", item.value);
+        throw_error(
+            Code::kRefused,
+            "the profile's disk_guid '{}' is no disk signature (8 hexadecimal digits), as this MBR disk has",
+            item.value);
     return fmt::format("{:08x}", value);
 }
 
@@ -64,24 +78,30 @@ std::string wanted_value(ItemContext& context, const Identifier& present) {
     const Item& item = item_of(context.profile, present.kind);
     const std::string what = fmt::format("{} {}", identifier_kind_name(present.kind), present.partition);
     switch (item.mode) {
-        case Mode::kSet: return given_value(item, present);
-        case Mode::kDerive: return text_of(present.kind, derive_guid(context.secret, what));
+        case Mode::kSet:
+            return given_value(item, present);
+        case Mode::kDerive:
+            return text_of(present.kind, derive_guid(context.secret, what));
         case Mode::kRegenerate: {
             const auto [drawn, fresh] = context.remembered.try_emplace(what);
             if (fresh) drawn->second = text_of(present.kind, context.random.guid());
             return drawn->second;
         }
-        case Mode::kRemove: refuse_mode(item_name(present.kind), item.mode);
-        case Mode::kIgnore: break;
+        case Mode::kRemove:
+            refuse_mode(item_name(present.kind), item.mode);
+        case Mode::kIgnore:
+            break;
     }
     return present.value;
 }
 
 void check_single_swap(const Profile& profile, const std::vector<Identifier>& present) {
     unsigned swaps = 0;
-    for (const Identifier& identifier : present) swaps += identifier.kind == IdentifierKind::kSwapUuid;
+    for (const Identifier& identifier : present)
+        swaps += identifier.kind == IdentifierKind::kSwapUuid;
     if (profile.swap_uuid.mode == Mode::kSet && swaps > 1)
-        throw_error(Code::kRefused, "the profile sets one swap_uuid, but there are {} swap partitions", swaps);
+        throw_error(Code::kRefused, "the profile sets one swap_uuid, but there are {} swap partitions",
+                    swaps);
 }
 
 }  // namespace
@@ -94,8 +114,9 @@ std::vector<IdentifierChange> plan_identifiers(ItemContext& context, const std::
         const bool asked = item_of(context.profile, identifier.kind).mode != Mode::kIgnore;
         if (!asked || (identifier.partition != 0 && kept_partitions.contains(identifier.partition))) continue;
         if (!identifier.fixed.empty()) {
-            context.notes.push_back(fmt::format("{}: {}; it keeps {}", identifier.where, identifier.fixed,
-                                                identifier.value.empty() ? "its identifier" : identifier.value));
+            context.notes.push_back(
+                fmt::format("{}: {}; it keeps {}", identifier.where, identifier.fixed,
+                            identifier.value.empty() ? "its identifier" : identifier.value));
             continue;
         }
         const std::string after = wanted_value(context, identifier);
@@ -114,9 +135,11 @@ IdentifierMap storage_references(const std::vector<IdentifierChange>& changes,
             map.add(change.before, change.after);
             continue;
         }
-        // MBR: PARTUUID is the signature and the number of the partition, two digits each (kernel: block/partitions/msdos.c).
+        // MBR: PARTUUID is the signature and the number of the partition, two digits each (kernel:
+        // block/partitions/msdos.c).
         for (const unsigned number : partition_numbers)
-            map.add(fmt::format("{}-{:02x}", change.before, number), fmt::format("{}-{:02x}", change.after, number));
+            map.add(fmt::format("{}-{:02x}", change.before, number),
+                    fmt::format("{}-{:02x}", change.after, number));
         map.add("0x" + change.before, "0x" + change.after);
     }
     return map;

@@ -1,4 +1,5 @@
-// [[user]]: the keys with which a user may log in. Owner and home come from the copied system's own /etc/passwd (passwd(5)).
+// [[user]]: the keys with which a user may log in. Owner and home come from the copied system's own
+// /etc/passwd (passwd(5)).
 
 #include <charconv>
 #include <optional>
@@ -36,7 +37,8 @@ std::optional<Account> find_account(const std::string& passwd, const std::string
         begin = end + 1;
         if (fields.size() != 7 || fields[0] != user) continue;
         Account account;
-        if (!parse_number(fields[2], account.uid) || !parse_number(fields[3], account.gid)) return std::nullopt;
+        if (!parse_number(fields[2], account.uid) || !parse_number(fields[3], account.gid))
+            return std::nullopt;
         account.home = fields[5];
         return account;
     }
@@ -58,19 +60,25 @@ void stage_user(ItemContext& context, const User& user, const std::string& passw
     Staged& staged = context.staged;
     const auto account = find_account(passwd, user.name);
     if (!account)
-        throw_error(Code::kRefused, "the profile gives keys to the user {}, who is not in /etc/passwd of the copied system", user.name);
+        throw_error(Code::kRefused,
+                    "the profile gives keys to the user {}, who is not in /etc/passwd of the copied system",
+                    user.name);
     require_normal(account->home);
     const std::string home = resolve(staged, account->home);
     if (home == "/" || staged.look(home).kind != NodeKind::kFolder)
-        throw_error(Code::kRefused, "{}: the home of {} is no folder of the copied system", account->home, user.name);
+        throw_error(Code::kRefused, "{}: the home of {} is no folder of the copied system", account->home,
+                    user.name);
     const std::string folder = resolve(staged, home + "/.ssh");
     std::string text;
-    for (const std::string& key : user.ssh_authorized_keys) text += key + "\n";
-    const std::string before = fmt::format("{} keys", count_keys(read_text(staged, folder + "/authorized_keys")));
+    for (const std::string& key : user.ssh_authorized_keys)
+        text += key + "\n";
+    const std::string before =
+        fmt::format("{} keys", count_keys(read_text(staged, folder + "/authorized_keys")));
     staged.change("user " + user.name, folder, Node::folder(0700, account->uid, account->gid), "",
                   fmt::format("mode 0700, owner {}", user.name));
-    staged.change("user " + user.name, folder + "/authorized_keys", Node::file(text, 0600, account->uid, account->gid),
-                  before, fmt::format("{} keys", user.ssh_authorized_keys.size()));
+    staged.change("user " + user.name, folder + "/authorized_keys",
+                  Node::file(text, 0600, account->uid, account->gid), before,
+                  fmt::format("{} keys", user.ssh_authorized_keys.size()));
 }
 
 }  // namespace
@@ -78,7 +86,8 @@ void stage_user(ItemContext& context, const User& user, const std::string& passw
 void stage_users(ItemContext& context) {
     if (context.profile.users.empty()) return;
     const std::string passwd = read_text(context.staged, "/etc/passwd");
-    for (const User& user : context.profile.users) stage_user(context, user, passwd);
+    for (const User& user : context.profile.users)
+        stage_user(context, user, passwd);
 }
 
 }  // namespace dupengine::profiles

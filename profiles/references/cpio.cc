@@ -13,7 +13,21 @@ namespace {
 constexpr std::size_t kMagicBytes = 6, kFieldBytes = 8, kFields = 13;
 constexpr std::size_t kHeaderBytes = kMagicBytes + kFields * kFieldBytes;
 constexpr std::string_view kTrailer = "TRAILER!!!";
-enum Field { kInode, kMode, kUid, kGid, kLinks, kTime, kSize, kDevMajor, kDevMinor, kRMajor, kRMinor, kNameSize, kCheck };
+enum Field {
+    kInode,
+    kMode,
+    kUid,
+    kGid,
+    kLinks,
+    kTime,
+    kSize,
+    kDevMajor,
+    kDevMinor,
+    kRMajor,
+    kRMinor,
+    kNameSize,
+    kCheck
+};
 
 using Fields = std::array<std::uint32_t, kFields>;
 
@@ -26,7 +40,9 @@ bool parse_fields(std::string_view header, Fields& fields) {
     return true;
 }
 
-bool has_magic(std::string_view bytes) { return bytes.substr(0, 6) == "070701" || bytes.substr(0, 6) == "070702"; }
+bool has_magic(std::string_view bytes) {
+    return bytes.substr(0, 6) == "070701" || bytes.substr(0, 6) == "070702";
+}
 
 std::string plain_name(std::string name) {
     for (;;) {
@@ -40,9 +56,10 @@ std::string plain_name(std::string name) {
 }
 
 void append_member(std::string& archive, const CpioMember& member, std::uint32_t inode) {
-    archive += fmt::format("070701{:08X}{:08X}{:08X}{:08X}{:08X}{:08X}{:08X}{:08X}{:08X}{:08X}{:08X}{:08X}{:08X}", inode,
-                           member.mode, member.uid, member.gid, 1, member.mtime, member.content.size(), 0, 0, 0, 0,
-                           member.name.size() + 1, 0);
+    archive +=
+        fmt::format("070701{:08X}{:08X}{:08X}{:08X}{:08X}{:08X}{:08X}{:08X}{:08X}{:08X}{:08X}{:08X}{:08X}",
+                    inode, member.mode, member.uid, member.gid, 1, member.mtime, member.content.size(), 0, 0,
+                    0, 0, member.name.size() + 1, 0);
     archive += member.name;
     archive += '\0';
     archive.resize((archive.size() + 3) / 4 * 4);
@@ -85,7 +102,8 @@ CpioReader::Found CpioReader::next(CpioMember& member) {
             ++offset_;
         }
         if (!fill(1)) {
-            if (inside_) throw_error(Code::kIntegrity, "the archive ends at byte {} without its trailer", offset_);
+            if (inside_)
+                throw_error(Code::kIntegrity, "the archive ends at byte {} without its trailer", offset_);
             return Found::kEnd;
         }
         if (!fill(kMagicBytes) || !has_magic(std::string_view(buffer_).substr(at_))) {
@@ -96,8 +114,8 @@ CpioReader::Found CpioReader::next(CpioMember& member) {
         if (!parse_fields(get(kHeaderBytes, "a header"), fields))
             throw_error(Code::kIntegrity, "a member's header before byte {} is no number", offset_);
         if (fields[kNameSize] == 0 || fields[kNameSize] > kNameLimit || fields[kSize] > kMemberLimit)
-            throw_error(Code::kIntegrity, "a member before byte {} says it has {} bytes and a name of {}", offset_,
-                        fields[kSize], fields[kNameSize]);
+            throw_error(Code::kIntegrity, "a member before byte {} says it has {} bytes and a name of {}",
+                        offset_, fields[kSize], fields[kNameSize]);
         inside_ = true;
         std::string name = get(fields[kNameSize], "a name");
         name.pop_back();
@@ -116,7 +134,8 @@ CpioReader::Found CpioReader::next(CpioMember& member) {
 std::string encode_cpio(const std::vector<CpioMember>& members) {
     std::string archive;
     std::uint32_t inode = 0;
-    for (const CpioMember& member : members) append_member(archive, member, ++inode);
+    for (const CpioMember& member : members)
+        append_member(archive, member, ++inode);
     append_member(archive, {std::string(kTrailer), 0, 0, 0, 0, {}}, 0);
     return archive;
 }

@@ -21,20 +21,25 @@ std::string to_case(std::string text, bool upper) {
 
 std::string escaped(const std::string& text) {
     std::string result;
-    for (const char c : text) c == '-' ? result += kEscapedDash : result += c;
+    for (const char c : text)
+        c == '-' ? result += kEscapedDash : result += c;
     return result;
 }
 
 std::string widened(const std::string& text) {
     std::string result;
-    for (const char c : text) (result += c) += '\0';
+    for (const char c : text)
+        (result += c) += '\0';
     return result;
 }
 
-bool is_word(char c) { return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z'); }
+bool is_word(char c) {
+    return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
+}
 
 unsigned pair_at(std::string_view text, std::size_t offset) {
-    return static_cast<unsigned char>(text[offset]) | static_cast<unsigned>(static_cast<unsigned char>(text[offset + 1])) << 8;
+    return static_cast<unsigned char>(text[offset]) |
+           static_cast<unsigned>(static_cast<unsigned char>(text[offset + 1])) << 8;
 }
 
 // "\x2f" and the like: what precedes is an escaped separator, not a word.
@@ -59,7 +64,8 @@ void IdentifierMap::add(const std::string& before, const std::string& after) {
 }
 
 void IdentifierMap::add_pattern(Pattern pattern) {
-    // Digits alone have one case, and no dash means nothing to escape. The dashes of the new one are at the same places.
+    // Digits alone have one case, and no dash means nothing to escape. The dashes of the new one are at the
+    // same places.
     for (const Pattern& known : patterns_)
         if (known.before == pattern.before) return;
     if (pattern.before.size() != pattern.after.size())
@@ -69,7 +75,8 @@ void IdentifierMap::add_pattern(Pattern pattern) {
 
 void IdentifierMap::index() {
     window_ = std::numeric_limits<std::uint8_t>::max();
-    for (const Pattern& pattern : patterns_) window_ = std::min(window_, pattern.before.size());
+    for (const Pattern& pattern : patterns_)
+        window_ = std::min(window_, pattern.before.size());
     jump_.assign(65536, static_cast<std::uint8_t>(window_ - 1));
     ending_.assign(256, {});
     for (std::size_t p = 0; p < patterns_.size(); ++p) {
@@ -84,10 +91,12 @@ void IdentifierMap::index() {
 bool IdentifierMap::stands_alone(std::string_view text, std::size_t offset, const Pattern& pattern) const {
     if (!pattern.bounded) return true;
     const std::size_t step = pattern.wide ? 2 : 1, end = offset + pattern.before.size();
-    const bool is_escaped = pattern.before.find(kEscapedDash) != std::string::npos;
-    // In an escaped name the plain dash stands for '/', so it ends a word there; elsewhere it goes on.
-    const auto goes_on = [&](char c) { return is_word(c) || (c == '-' && !is_escaped); };
-    if (offset >= step && goes_on(text[offset - step]) && !ends_in_escape(text.substr(0, offset))) return false;
+    const bool has_dash = pattern.before.find('-') != std::string::npos;
+    // "1234-ABCD" may be the middle of a UUID. Without dashes ("\\x2d" in an escaped name, where '-' stands
+    // for '/'; a machine-id before "-6.1.conf") a dash ends the word.
+    const auto goes_on = [&](char c) { return is_word(c) || (c == '-' && has_dash); };
+    if (offset >= step && goes_on(text[offset - step]) && !ends_in_escape(text.substr(0, offset)))
+        return false;
     if (end < text.size() && goes_on(text[end])) return false;
     return text.substr(end).rfind(kEscapedDash, 0) != 0;
 }
@@ -106,8 +115,8 @@ std::vector<IdentifierMap::Hit> IdentifierMap::find(std::string_view text) const
             const Pattern& pattern = patterns_[p];
             if (text.compare(start, pattern.before.size(), pattern.before) != 0) continue;
             if (!stands_alone(text, start, pattern)) continue;
-            hits.push_back({start, pattern.before.size(), text.substr(start, pattern.before.size()), pattern.after,
-                            pattern.identifier, pattern.wide});
+            hits.push_back({start, pattern.before.size(), text.substr(start, pattern.before.size()),
+                            pattern.after, pattern.identifier, pattern.wide});
             next = start + pattern.before.size();
             break;
         }
@@ -118,10 +127,13 @@ std::vector<IdentifierMap::Hit> IdentifierMap::find(std::string_view text) const
 
 std::string IdentifierMap::rewrite(std::string_view text) const {
     std::string result(text);
-    for (const Hit& hit : find(text)) result.replace(hit.offset, hit.length, hit.replacement);
+    for (const Hit& hit : find(text))
+        result.replace(hit.offset, hit.length, hit.replacement);
     return result;
 }
 
-bool is_text(std::string_view content) { return content.find('\0') == std::string_view::npos; }
+bool is_text(std::string_view content) {
+    return content.find('\0') == std::string_view::npos;
+}
 
 }  // namespace dupengine::profiles

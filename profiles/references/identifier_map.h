@@ -1,8 +1,9 @@
 #pragma once
-// Old identifiers and the new ones that take their place, found and replaced in text of any kind. An identifier is
-// recognized in either case, plain ("1234-ABCD"), with systemd's escapes ("1234\x2dABCD", as in unit names) and in
-// UTF-16 (EFI programs). Old and new have the same length, so every offset in a file stays what it was.
-// One pass over the text whatever the number of identifiers; pure; safe from any thread once built.
+// Old identifiers and the new ones that take their place, found and replaced in text of any kind. An
+// identifier is recognized in either case, plain ("1234-ABCD"), with systemd's escapes ("1234\x2dABCD", as in
+// unit names) and in UTF-16 (EFI programs). Old and new have the same length, so every offset in a file stays
+// what it was. One pass over the text whatever the number of identifiers; pure; safe from any thread once
+// built.
 
 #include <array>
 #include <cstdint>
@@ -14,8 +15,8 @@ namespace dupengine::profiles {
 
 class IdentifierMap {
   public:
-    /// Both as people write them: UUID, "1234-ABCD", "deadbeef-01", 32 hexadecimal digits. Throws kInternal if the lengths
-    /// differ or are shorter than kShortest; equal ones are ignored.
+    /// Both as people write them: UUID, "1234-ABCD", "deadbeef-01", 32 hexadecimal digits. Throws kInternal
+    /// if the lengths differ or are shorter than kShortest; equal ones are ignored.
     void add(const std::string& before, const std::string& after);
     bool empty() const { return patterns_.empty(); }
 
@@ -45,7 +46,8 @@ class IdentifierMap {
     bool stands_alone(std::string_view text, std::size_t offset, const Pattern& pattern) const;
 
     std::vector<Pattern> patterns_;
-    // Wu and Manber's search: how far the window may jump when it ends in these two bytes, and which patterns have them there.
+    // Wu and Manber's search: how far the window may jump when it ends in these two bytes, and which patterns
+    // have them there.
     std::size_t window_ = 0;
     std::vector<std::uint8_t> jump_;
     std::vector<std::vector<std::uint16_t>> ending_;  // by the low byte of the pair

@@ -16,17 +16,19 @@ namespace {
 // What libarchive can decompress and the kernel too (usr/Kconfig, lib/decompress.c).
 bool is_compressed(std::string_view bytes) {
     using namespace std::string_view_literals;
-    for (const std::string_view magic : {"\x1f\x8b"sv, "\xfd"
-                                                       "7zXZ\0"sv,
+    for (const std::string_view magic : {"\x1f\x8b"sv,
+                                         "\xfd"
+                                         "7zXZ\0"sv,
                                          "\x28\xb5\x2f\xfd"sv, "\x02\x21\x4c\x18"sv, "\x5d\0\0"sv, "BZh"sv})
         if (bytes.substr(0, magic.size()) == magic) return true;
     return false;
 }
 
-// A compressed part ends where the file ends or where a plain archive begins. A header is 110 given characters on a
-// multiple of four, which compressed bytes do not make by chance.
+// A compressed part ends where the file ends or where a plain archive begins. A header is 110 given
+// characters on a multiple of four, which compressed bytes do not make by chance.
 std::size_t end_of_compressed(std::string_view file, std::size_t begin) {
-    for (std::size_t at = file.find("07070", begin); at != std::string_view::npos; at = file.find("07070", at + 1))
+    for (std::size_t at = file.find("07070", begin); at != std::string_view::npos;
+         at = file.find("07070", at + 1))
         if (at % 4 == 0 && is_cpio_header(file, at)) return at;
     return file.size();
 }
@@ -71,7 +73,8 @@ ByteSource decompressing_source(std::string_view bytes) {
     };
 }
 
-// What the kernel would have in the end, as far as old identifiers are concerned: a later member replaces an earlier.
+// What the kernel would have in the end, as far as old identifiers are concerned: a later member replaces an
+// earlier.
 class Contents {
   public:
     explicit Contents(const IdentifierMap& map) : map_(map) {}
@@ -102,9 +105,11 @@ class Contents {
             found.rewritten.push_back(name);
             members.push_back(member);
         }
-        for (const auto& [name, why] : stuck_) found.stuck.push_back(name + ": " + why);
+        for (const auto& [name, why] : stuck_)
+            found.stuck.push_back(name + ": " + why);
         if (members.empty()) return found;
-        // The kernel wants an archive on a multiple of four, and lz4 wants a zero word to see the end of its blocks.
+        // The kernel wants an archive on a multiple of four, and lz4 wants a zero word to see the end of its
+        // blocks.
         found.addition.assign((file.size() + 3) / 4 * 4 - file.size() + 4, '\0');
         found.addition += encode_cpio(members);
         return found;
@@ -119,16 +124,23 @@ class Contents {
 // True if all of it was archives.
 bool read_archives(CpioReader& reader, Contents& contents) {
     CpioMember member;
-    for (;;) switch (reader.next(member)) {
-            case CpioReader::Found::kMember: contents.take(member); break;
-            case CpioReader::Found::kEnd: return true;
-            case CpioReader::Found::kOther: return false;
+    for (;;)
+        switch (reader.next(member)) {
+            case CpioReader::Found::kMember:
+                contents.take(member);
+                break;
+            case CpioReader::Found::kEnd:
+                return true;
+            case CpioReader::Found::kOther:
+                return false;
         }
 }
 
 }  // namespace
 
-bool may_be_initramfs(std::string_view file) { return is_cpio_header(file, 0) || is_compressed(file); }
+bool may_be_initramfs(std::string_view file) {
+    return is_cpio_header(file, 0) || is_compressed(file);
+}
 
 InitramfsFindings inspect_initramfs(std::string_view file, const IdentifierMap& map) {
     Contents contents(map);
@@ -144,7 +156,8 @@ InitramfsFindings inspect_initramfs(std::string_view file, const IdentifierMap& 
         }
         CpioReader reader(plain_source(file.substr(at)));
         if (read_archives(reader, contents)) break;
-        if (reader.offset() == 0) throw_error(Code::kIntegrity, "neither an archive nor compressed at byte {}", at);
+        if (reader.offset() == 0)
+            throw_error(Code::kIntegrity, "neither an archive nor compressed at byte {}", at);
         at += reader.offset();
     }
     return contents.findings(file);

@@ -26,8 +26,8 @@ struct Program {
     }
 };
 
-// Offsets of the PE format: COFF header after "PE\0\0", optional header PE32+ (magic 0x20b), data directory 4 is the
-// certificate table, a section header has 40 bytes.
+// Offsets of the PE format: COFF header after "PE\0\0", optional header PE32+ (magic 0x20b), data directory 4
+// is the certificate table, a section header has 40 bytes.
 std::optional<Program> parse_program(std::string_view file) {
     const auto bytes = as_bytes(file);
     if (file.substr(0, 2) != "MZ") return std::nullopt;
@@ -35,7 +35,8 @@ std::optional<Program> parse_program(std::string_view file) {
         const std::uint64_t pe = load_le<std::uint32_t>(bytes, 0x3c);
         if (load_le<std::uint32_t>(bytes, pe) != 0x4550) return std::nullopt;
         const unsigned count = load_le<std::uint16_t>(bytes, pe + 6);
-        const std::uint64_t optional_header = pe + 24, optional_bytes = load_le<std::uint16_t>(bytes, pe + 20);
+        const std::uint64_t optional_header = pe + 24,
+                            optional_bytes = load_le<std::uint16_t>(bytes, pe + 20);
         Program program;
         const bool plus = load_le<std::uint16_t>(bytes, optional_header) == 0x20b;
         const std::uint64_t directories = optional_header + (plus ? 112 : 96);
@@ -43,7 +44,8 @@ std::optional<Program> parse_program(std::string_view file) {
             program.is_signed = load_le<std::uint32_t>(bytes, directories + 4 * 8 + 4) != 0;
         for (unsigned i = 0; i < count; ++i) {
             const std::uint64_t at = optional_header + optional_bytes + 40u * i;
-            const std::uint64_t size = load_le<std::uint32_t>(bytes, at + 16), begin = load_le<std::uint32_t>(bytes, at + 20);
+            const std::uint64_t size = load_le<std::uint32_t>(bytes, at + 16),
+                                begin = load_le<std::uint32_t>(bytes, at + 20);
             std::string name(file.substr(at, 8));
             name.resize(name.find('\0') == std::string::npos ? name.size() : name.find('\0'));
             if (begin + size > file.size()) return std::nullopt;
@@ -69,7 +71,8 @@ void inspect_inner_initramfs(std::string_view file, const Program& program, cons
     const InitramfsFindings found = inspect_initramfs(inner, map);
     for (const std::string& name : found.rewritten)
         stuck.push_back("the initramfs inside holds an old identifier in " + name);
-    for (const std::string& line : found.stuck) stuck.push_back("the initramfs inside: " + line);
+    for (const std::string& line : found.stuck)
+        stuck.push_back("the initramfs inside: " + line);
 }
 
 }  // namespace
@@ -85,7 +88,8 @@ UnifiedKernelFindings inspect_unified_kernel(std::string_view file, const Identi
     for (const auto& hit : hits)
         if (command_line == nullptr || !command_line->holds(hit.offset, hit.length))
             found.stuck.push_back("holds " + hit.identifier + " outside its command line");
-    if (!hits.empty() && program->is_signed) found.stuck.emplace_back("is signed, and a change would break the signature");
+    if (!hits.empty() && program->is_signed)
+        found.stuck.emplace_back("is signed, and a change would break the signature");
     if (!hits.empty() && found.stuck.empty()) found.corrected = map.rewrite(file);
     return found;
 }

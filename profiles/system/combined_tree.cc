@@ -13,7 +13,8 @@ void CombinedTree::mount(const std::string& path, Tree& tree) {
 const CombinedTree::Mounted& CombinedTree::holder_of(const std::string& path) const {
     const Mounted* deepest = &mounted_.front();
     for (const Mounted& candidate : mounted_)
-        if (is_within(path, candidate.path) && candidate.path.size() >= deepest->path.size()) deepest = &candidate;
+        if (is_within(path, candidate.path) && candidate.path.size() >= deepest->path.size())
+            deepest = &candidate;
     return *deepest;
 }
 
@@ -24,7 +25,9 @@ CombinedTree::Place CombinedTree::place_of(const std::string& path) const {
     return {holder.tree, rest.empty() ? "/" : rest};
 }
 
-const std::string& CombinedTree::mount_point_of(const std::string& path) const { return holder_of(path).path; }
+const std::string& CombinedTree::mount_point_of(const std::string& path) const {
+    return holder_of(path).path;
+}
 
 Node CombinedTree::look(const std::string& path) const {
     const Place place = place_of(path);

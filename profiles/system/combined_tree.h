@@ -1,6 +1,6 @@
 #pragma once
-// Several trees joined as the copied system will see them: its root, and others mounted at folders of it. A path
-// belongs to the deepest mount point above it, whether or not the folder is there in the root.
+// Several trees joined as the copied system will see them: its root, and others mounted at folders of it. A
+// path belongs to the deepest mount point above it, whether or not the folder is there in the root.
 
 #include "profiles/system/tree.h"
 

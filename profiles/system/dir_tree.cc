@@ -26,7 +26,8 @@ int open_in_root(int root, const std::string& path, unsigned flags) {
     for (;;) {
         const long fd = ::syscall(SYS_openat2, root, path.c_str(), &how, sizeof how);
         if (fd >= 0) return static_cast<int>(fd);
-        if (errno != EINTR && errno != EAGAIN) return -1;  // EAGAIN: a rename elsewhere raced with the resolution
+        if (errno != EINTR && errno != EAGAIN)
+            return -1;  // EAGAIN: a rename elsewhere raced with the resolution
     }
 }
 
@@ -76,7 +77,8 @@ DirTree::DirTree(Fd folder, std::string name) : folder_(std::move(folder)), name
 
 DirTree DirTree::open(const std::string& path) {
     std::string name = path;
-    while (!name.empty() && name.back() == '/') name.pop_back();
+    while (!name.empty() && name.back() == '/')
+        name.pop_back();
     return {open_path(path, O_RDONLY | O_DIRECTORY, Code::kRefused), name};
 }
 
@@ -157,11 +159,20 @@ std::vector<std::string> DirTree::list(const std::string& path) const {
 void DirTree::put(const std::string& path, const Node& node) {
     const Fd parent = open_existing_parent(path);
     switch (node.kind) {
-        case NodeKind::kAbsent: remove(parent, path); break;
-        case NodeKind::kFile: put_file(parent, path, node); break;
-        case NodeKind::kLink: put_link(parent, path, node); break;
-        case NodeKind::kFolder: put_folder(parent, path, node); break;
-        case NodeKind::kOther: throw_error(Code::kInternal, "{}: a special file cannot be made", full(path));
+        case NodeKind::kAbsent:
+            remove(parent, path);
+            break;
+        case NodeKind::kFile:
+            put_file(parent, path, node);
+            break;
+        case NodeKind::kLink:
+            put_link(parent, path, node);
+            break;
+        case NodeKind::kFolder:
+            put_folder(parent, path, node);
+            break;
+        case NodeKind::kOther:
+            throw_error(Code::kInternal, "{}: a special file cannot be made", full(path));
     }
     sync_folder(parent.get(), full(path));
 }
@@ -169,14 +180,16 @@ void DirTree::put(const std::string& path, const Node& node) {
 void DirTree::put_file(const Fd& parent, const std::string& path, const Node& node) {
     ::unlinkat(parent.get(), kTemporary, 0);  // of a run that was cut
     Fd fd(::openat(parent.get(), kTemporary, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600));
-    if (!fd.valid()) throw_errno(Code::kTargetIo, errno, "{}: no temporary file can be made beside it", full(path));
+    if (!fd.valid())
+        throw_errno(Code::kTargetIo, errno, "{}: no temporary file can be made beside it", full(path));
     try {
         pwrite_exact(fd.get(), 0, as_bytes(*node.content), Code::kTargetIo, full(path));
         if (::fchown(fd.get(), node.uid, node.gid) != 0 || ::fchmod(fd.get(), node.mode) != 0)
             throw_errno(Code::kTargetIo, errno, "{}: owner or mode cannot be set", full(path));
         for (const auto& [key, value] : node.extended_attributes)
             if (::fsetxattr(fd.get(), key.c_str(), value.data(), value.size(), 0) != 0)
-                throw_errno(Code::kTargetIo, errno, "{}: extended attribute {} cannot be set", full(path), key);
+                throw_errno(Code::kTargetIo, errno, "{}: extended attribute {} cannot be set", full(path),
+                            key);
         if (::fsync(fd.get()) != 0) throw_errno(Code::kTargetIo, errno, "{}: flush failed", full(path));
         fd.close(Code::kTargetIo, full(path));
         replace(parent, path);
@@ -219,8 +232,8 @@ void DirTree::remove(const Fd& parent, const std::string& path) {
 
 void DirTree::rename(const std::string& from, const std::string& to) {
     const Fd old_parent = open_existing_parent(from), new_parent = open_existing_parent(to);
-    if (::syscall(SYS_renameat2, old_parent.get(), leaf_of(from).c_str(), new_parent.get(), leaf_of(to).c_str(),
-                  1u /* RENAME_NOREPLACE */) != 0)
+    if (::syscall(SYS_renameat2, old_parent.get(), leaf_of(from).c_str(), new_parent.get(),
+                  leaf_of(to).c_str(), 1u /* RENAME_NOREPLACE */) != 0)
         throw_errno(Code::kTargetIo, errno, "{}: cannot be renamed to {}", full(from), to);
     sync_folder(old_parent.get(), full(from));
     sync_folder(new_parent.get(), full(to));
@@ -231,11 +244,14 @@ void DirTree::sweep(const std::string& folder) {
     if (parent.valid()) ::unlinkat(parent.get(), kTemporary, 0);
 }
 
-Node DirTree::as_stored(const std::string&, const Node& node) const { return node; }
+Node DirTree::as_stored(const std::string&, const Node& node) const {
+    return node;
+}
 
 std::uint64_t DirTree::free_bytes(const std::string&) const {
     struct statvfs room {};
-    if (::fstatvfs(folder_.get(), &room) != 0) throw_errno(Code::kTargetIo, errno, "{}: cannot be examined", name_);
+    if (::fstatvfs(folder_.get(), &room) != 0)
+        throw_errno(Code::kTargetIo, errno, "{}: cannot be examined", name_);
     return static_cast<std::uint64_t>(room.f_bavail) * room.f_frsize;
 }
 

@@ -1,7 +1,7 @@
 #pragma once
-// A folder of this machine (or a file system that is mounted nowhere, known by a descriptor) as a Tree. Every path
-// is resolved by the kernel with that folder as its root (openat2(2), RESOLVE_IN_ROOT), so an absolute symlink or
-// any number of ".." inside the copied system never reaches this machine's own files.
+// A folder of this machine (or a file system that is mounted nowhere, known by a descriptor) as a Tree. Every
+// path is resolved by the kernel with that folder as its root (openat2(2), RESOLVE_IN_ROOT), so an absolute
+// symlink or any number of ".." inside the copied system never reaches this machine's own files.
 
 #include "base/fd.h"
 #include "profiles/system/tree.h"

@@ -87,7 +87,8 @@ void FatTree::read_index() {
         if (folder) line.pop_back();
         entries_[lower(line)] = {line, folder ? NodeKind::kFolder : NodeKind::kFile};
         if (entries_.size() > kEntryLimit)
-            throw_error(Code::kIntegrity, "{}: more than {} files, which no boot partition has", name_, kEntryLimit);
+            throw_error(Code::kIntegrity, "{}: more than {} files, which no boot partition has", name_,
+                        kEntryLimit);
     }
 }
 
@@ -138,11 +139,14 @@ void FatTree::put(const std::string& path, const Node& node) {
             if (there.exists()) change({there.kind == NodeKind::kFolder ? "mrd" : "mdel", argument(path)});
             entries_.erase(lower(path));
             return;
-        case NodeKind::kFile: put_file(path, *node.content); break;
+        case NodeKind::kFile:
+            put_file(path, *node.content);
+            break;
         case NodeKind::kFolder:
             if (!there.exists()) change({"mmd", argument(path)});
             break;
-        default: throw_error(Code::kRefused, "{}{}: FAT holds files and folders only", name_, path);
+        default:
+            throw_error(Code::kRefused, "{}{}: FAT holds files and folders only", name_, path);
     }
     entries_[lower(path)] = {path, node.kind};
 }
@@ -157,7 +161,8 @@ void FatTree::put_file(const std::string& path, const std::string& content) {
 }
 
 void FatTree::rename(const std::string& from, const std::string& to) {
-    if (look(to).exists()) throw_error(Code::kTargetIo, "{}{}: cannot be renamed to {}, which exists", name_, from, to);
+    if (look(to).exists())
+        throw_error(Code::kTargetIo, "{}{}: cannot be renamed to {}, which exists", name_, from, to);
     change({"mmove", argument(from), argument(to)});
     read_index();
 }
@@ -185,7 +190,8 @@ std::uint64_t FatTree::free_bytes(const std::string&) const {
     const std::size_t begin = listing.rfind('\n', end) + 1;
     std::uint64_t free = 0;
     for (const char c : listing.substr(begin, end - begin))
-        if (c >= '0' && c <= '9') free = checked_add(checked_mul(free, 10, name_), static_cast<unsigned>(c - '0'), name_);
+        if (c >= '0' && c <= '9')
+            free = checked_add(checked_mul(free, 10, name_), static_cast<unsigned>(c - '0'), name_);
     return free;
 }
 

@@ -1,8 +1,8 @@
 #pragma once
-// A FAT file system (an EFI system partition) as a Tree, through mtools: it needs no vfat in this machine's kernel,
-// and it is given a device that ends where the partition ends. Names compare without case, as FAT's do; owners and
-// modes are constants; there are no links. A cut put() may leave neither the old nor the new file: who writes keeps
-// a journal (assume/journal.h).
+// A FAT file system (an EFI system partition) as a Tree, through mtools: it needs no vfat in this machine's
+// kernel, and it is given a device that ends where the partition ends. Names compare without case, as FAT's
+// do; owners and modes are constants; there are no links. A cut put() may leave neither the old nor the new
+// file: who writes keeps a journal (assume/journal.h).
 
 #include <map>
 
@@ -33,7 +33,7 @@ class FatTree final : public Tree {
     const Entry* find(const std::string& path) const;
     std::string argument(const std::string& path) const;  ///< "::/EFI/BOOT"; throws kRefused for a pattern
     std::string run(const std::vector<std::string>& words) const;  ///< mtools' NAME -i DEVICE ...
-    void change(const std::vector<std::string>& words) const;  ///< run, then flush the device
+    void change(const std::vector<std::string>& words) const;      ///< run, then flush the device
     void put_file(const std::string& path, const std::string& content);
 
     std::string device_, name_;

@@ -11,11 +11,13 @@
 namespace dupengine::profiles {
 
 FolderSystem::FolderSystem(const std::string& path) : name_(path), tree_(DirTree::open(path)) {
-    struct stat here {}, running {};
+    struct stat here {
+    }, running{};
     if (::fstat(tree_.fd(), &here) != 0 || ::stat("/", &running) != 0)
         throw_errno(Code::kRefused, errno, "{}: cannot be examined", path);
     if (here.st_dev == running.st_dev && here.st_ino == running.st_ino)
-        throw_error(Code::kRefused, "{}: is the running system; a role is taken up by a copy that does not run", path);
+        throw_error(Code::kRefused,
+                    "{}: is the running system; a role is taken up by a copy that does not run", path);
 }
 
 void FolderSystem::open_for_writing(const std::vector<IdentifierChange>&) {

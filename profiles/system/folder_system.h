@@ -1,5 +1,6 @@
 #pragma once
-// A copied system that somebody has mounted at a folder. Its files can be changed; the identifiers of its disk cannot.
+// A copied system that somebody has mounted at a folder. Its files can be changed; the identifiers of its
+// disk cannot.
 
 #include "profiles/system/dir_tree.h"
 #include "profiles/system/system.h"

@@ -67,7 +67,8 @@ void Staged::put(const std::string& path, const Node& node) {
 
 void Staged::rename(const std::string& from, const std::string& to) {
     if (!puts_.empty()) throw_error(Code::kInternal, "{}: renamed after other changes were planned", from);
-    if (look(to).exists()) throw_error(Code::kRefused, "{}: would be renamed to {}, which exists already", from, to);
+    if (look(to).exists())
+        throw_error(Code::kRefused, "{}: would be renamed to {}, which exists already", from, to);
     renames_.push_back({from, to});
 }
 
@@ -75,13 +76,14 @@ void Staged::make_folders(const std::string& item, const std::string& path) {
     const Node there = look(path);
     if (there.kind == NodeKind::kFolder) return;
     if (there.exists())
-        throw_error(Code::kRefused, "{}: is a {}, where {} needs a folder", path, node_kind_name(there.kind), item);
+        throw_error(Code::kRefused, "{}: is a {}, where {} needs a folder", path, node_kind_name(there.kind),
+                    item);
     make_folders(item, parent_of(path));
     put(path, Node::folder(0755));
 }
 
-void Staged::change(const std::string& item, const std::string& path, const Node& node, const std::string& before,
-                    const std::string& after) {
+void Staged::change(const std::string& item, const std::string& path, const Node& node,
+                    const std::string& before, const std::string& after) {
     require_normal(path);
     const bool follow = node.kind == NodeKind::kFile;
     const std::string place = resolve(*this, path, follow ? LastLink::kFollow : LastLink::kKeep);

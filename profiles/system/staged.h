@@ -1,7 +1,7 @@
 #pragma once
-// Changes that are only thought of: a Tree over another Tree that shows what the system will look like and writes
-// nothing. Personality items work on it as if it were the system; afterwards it tells, per path, what stood there
-// and what shall stand there. Renames come first and are seen at once by everything after them.
+// Changes that are only thought of: a Tree over another Tree that shows what the system will look like and
+// writes nothing. Personality items work on it as if it were the system; afterwards it tells, per path, what
+// stood there and what shall stand there. Renames come first and are seen at once by everything after them.
 
 #include <optional>
 #include <variant>
@@ -30,8 +30,9 @@ class Staged final : public Tree {
   public:
     explicit Staged(const Tree& base) : base_(base) {}
 
-    /// As put(), at the place that `path` resolves to (a file: links followed; a link: not), with the folders above it
-    /// that are missing (0755, root), and with a line for the person. Nothing happens if it stands there already.
+    /// As put(), at the place that `path` resolves to (a file: links followed; a link: not), with the folders
+    /// above it that are missing (0755, root), and with a line for the person. Nothing happens if it stands
+    /// there already.
     void change(const std::string& item, const std::string& path, const Node& node, const std::string& before,
                 const std::string& after);
     /// A line without an effect of its own.
@@ -44,7 +45,9 @@ class Staged final : public Tree {
     /// Throws kRefused if something stands at `to`, kInternal after the first put().
     void rename(const std::string& from, const std::string& to) override;
     void sweep(const std::string&) override {}
-    Node as_stored(const std::string& path, const Node& node) const override { return base_.as_stored(path, node); }
+    Node as_stored(const std::string& path, const Node& node) const override {
+        return base_.as_stored(path, node);
+    }
     std::uint64_t free_bytes(const std::string& path) const override { return base_.free_bytes(path); }
 
     const std::vector<Change>& changes() const { return changes_; }

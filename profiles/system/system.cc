@@ -7,19 +7,26 @@
 namespace dupengine::profiles {
 namespace {
 
-constexpr std::array kKinds = {IdentifierKind::kFilesystemUuid, IdentifierKind::kFatId,    IdentifierKind::kSwapUuid,
-                               IdentifierKind::kPartitionGuid,  IdentifierKind::kDiskGuid, IdentifierKind::kDiskSignature};
+constexpr std::array kKinds = {IdentifierKind::kFilesystemUuid, IdentifierKind::kFatId,
+                               IdentifierKind::kSwapUuid,       IdentifierKind::kPartitionGuid,
+                               IdentifierKind::kDiskGuid,       IdentifierKind::kDiskSignature};
 
 }  // namespace
 
 const char* identifier_kind_name(IdentifierKind kind) {
     switch (kind) {
-        case IdentifierKind::kFilesystemUuid: return "fs_uuid";
-        case IdentifierKind::kFatId: return "fat_id";
-        case IdentifierKind::kSwapUuid: return "swap_uuid";
-        case IdentifierKind::kPartitionGuid: return "part_guid";
-        case IdentifierKind::kDiskGuid: return "disk_guid";
-        case IdentifierKind::kDiskSignature: return "disk_signature";
+        case IdentifierKind::kFilesystemUuid:
+            return "fs_uuid";
+        case IdentifierKind::kFatId:
+            return "fat_id";
+        case IdentifierKind::kSwapUuid:
+            return "swap_uuid";
+        case IdentifierKind::kPartitionGuid:
+            return "part_guid";
+        case IdentifierKind::kDiskGuid:
+            return "disk_guid";
+        case IdentifierKind::kDiskSignature:
+            return "disk_signature";
     }
     return "fs_uuid";
 }

@@ -1,7 +1,7 @@
 #pragma once
-// A copied system that is not running: its files, and the identifiers of the disk it is on. Everything that takes up
-// a role works on this; behind it is a disk (disk_system.h), a mounted folder (folder_system.h), or memory (tests).
-// Nothing is written before open_for_writing(). Used by one thread.
+// A copied system that is not running: its files, and the identifiers of the disk it is on. Everything that
+// takes up a role works on this; behind it is a disk (disk_system.h), a mounted folder (folder_system.h), or
+// memory (tests). Nothing is written before open_for_writing(). Used by one thread.
 
 #include <set>
 #include <string>
@@ -15,11 +15,12 @@ enum class IdentifierKind {
     kFilesystemUuid,  ///< ext2, ext3, ext4
     kFatId,           ///< volume id of FAT
     kSwapUuid,
-    kPartitionGuid,   ///< GPT: PARTUUID
-    kDiskGuid,        ///< GPT
-    kDiskSignature    ///< MBR; every PARTUUID of the disk is made of it
+    kPartitionGuid,  ///< GPT: PARTUUID
+    kDiskGuid,       ///< GPT
+    kDiskSignature   ///< MBR; every PARTUUID of the disk is made of it
 };
-const char* identifier_kind_name(IdentifierKind kind);  ///< "fs_uuid", "fat_id", "swap_uuid", "part_guid", ...
+const char* identifier_kind_name(
+    IdentifierKind kind);  ///< "fs_uuid", "fat_id", "swap_uuid", "part_guid", ...
 IdentifierKind identifier_kind_of(const std::string& name);  ///< throws kIntegrity
 
 struct Identifier {
@@ -66,11 +67,11 @@ class System {
     /// The numbers of the partitions that are there; MBR's PARTUUIDs are made of them.
     virtual std::vector<unsigned> partition_numbers() const = 0;
 
-    /// Takes the system for itself, checks what will be changed (a damaged file system: kIntegrity, nothing was
-    /// changed), and makes the trees writable.
+    /// Takes the system for itself, checks what will be changed (a damaged file system: kIntegrity, nothing
+    /// was changed), and makes the trees writable.
     virtual void open_for_writing(const std::vector<IdentifierChange>& identifiers) = 0;
-    /// Changes identifiers on the disk, those of the table last; one that is changed already is left. Afterwards the
-    /// trees can be used again.
+    /// Changes identifiers on the disk, those of the table last; one that is changed already is left.
+    /// Afterwards the trees can be used again.
     virtual void set_identifiers(const std::vector<IdentifierChange>& identifiers) = 0;
     /// Flushes and lets go; the trees are gone.
     virtual void close() = 0;

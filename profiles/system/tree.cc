@@ -8,11 +8,16 @@ namespace dupengine::profiles {
 
 const char* node_kind_name(NodeKind kind) {
     switch (kind) {
-        case NodeKind::kAbsent: return "absent";
-        case NodeKind::kFile: return "file";
-        case NodeKind::kLink: return "link";
-        case NodeKind::kFolder: return "folder";
-        case NodeKind::kOther: return "other";
+        case NodeKind::kAbsent:
+            return "absent";
+        case NodeKind::kFile:
+            return "file";
+        case NodeKind::kLink:
+            return "link";
+        case NodeKind::kFolder:
+            return "folder";
+        case NodeKind::kOther:
+            return "other";
     }
     return "other";
 }
@@ -96,7 +101,8 @@ std::string resolve(const Tree& tree, const std::string& path, LastLink last) {
             behind = here;
             continue;
         }
-        if (++links > kLinkLimit) throw_error(Code::kRefused, "{}: more than {} symlinks on the way", path, kLinkLimit);
+        if (++links > kLinkLimit)
+            throw_error(Code::kRefused, "{}: more than {} symlinks on the way", path, kLinkLimit);
         if (node.link_target.rfind('/', 0) == 0) behind = "/";
         const std::deque<std::string> target = split(node.link_target);
         ahead.insert(ahead.begin(), target.begin(), target.end());
@@ -113,7 +119,9 @@ std::string parent_of(const std::string& path) {
     return slash == 0 || slash == std::string::npos ? "/" : path.substr(0, slash);
 }
 
-std::string leaf_of(const std::string& path) { return path.substr(path.rfind('/') + 1); }
+std::string leaf_of(const std::string& path) {
+    return path.substr(path.rfind('/') + 1);
+}
 
 bool is_within(const std::string& path, const std::string& folder) {
     return folder == "/" || path == folder || path.rfind(folder + "/", 0) == 0;

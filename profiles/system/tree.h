@@ -1,8 +1,8 @@
 #pragma once
-// The files of a copied system, seen from its own root: "/etc/fstab" is the target's, whatever stands above it on
-// this machine. No path and no symlink leads out. A Tree is a mounted folder (dir_tree.h), a FAT file system
-// (fat_tree.h), several of them joined (combined_tree.h), changes that are only thought of (staged.h), or memory
-// (tests). Paths are absolute and normal: no "." or "..", no "//". Used by one thread at a time.
+// The files of a copied system, seen from its own root: "/etc/fstab" is the target's, whatever stands above
+// it on this machine. No path and no symlink leads out. A Tree is a mounted folder (dir_tree.h), a FAT file
+// system (fat_tree.h), several of them joined (combined_tree.h), changes that are only thought of (staged.h),
+// or memory (tests). Paths are absolute and normal: no "." or "..", no "//". Used by one thread at a time.
 // Errors: kTargetIo when the medium fails, kRefused when a path is not what it should be.
 
 #include <cstdint>
@@ -22,9 +22,9 @@ struct Node {
     NodeKind kind = NodeKind::kAbsent;
     unsigned mode = 0;  ///< permission bits, at most 07777
     unsigned uid = 0, gid = 0;
-    std::uint64_t size_bytes = 0;                ///< files
-    std::string link_target;                     ///< links
-    std::shared_ptr<const std::string> content;  ///< files; null unless take() gave it
+    std::uint64_t size_bytes = 0;                            ///< files
+    std::string link_target;                                 ///< links
+    std::shared_ptr<const std::string> content;              ///< files; null unless take() gave it
     std::map<std::string, std::string> extended_attributes;  ///< files; only from take()
 
     static Node file(std::string content, unsigned mode, unsigned uid = 0, unsigned gid = 0);
@@ -49,8 +49,9 @@ class Tree {
     /// The names in a folder, sorted; none if it is no folder.
     virtual std::vector<std::string> list(const std::string& path) const = 0;
 
-    /// Makes `path` what `node` says (a kAbsent node removes). A file or link is replaced whole: after a cut the old
-    /// or the new one is there (FAT: or neither). The parent exists. A folder is made empty, removed when empty.
+    /// Makes `path` what `node` says (a kAbsent node removes). A file or link is replaced whole: after a cut
+    /// the old or the new one is there (FAT: or neither). The parent exists. A folder is made empty, removed
+    /// when empty.
     virtual void put(const std::string& path, const Node& node) = 0;
     virtual void rename(const std::string& from, const std::string& to) = 0;
     /// Takes away what a cut put() may have left in this folder.
@@ -66,8 +67,8 @@ class Tree {
 /// The content of the file at `path`, links followed inside the tree; empty if there is no file.
 std::string read_text(const Tree& tree, const std::string& path);
 
-/// `path` with every link followed inside the tree. `follow_last` false leaves a link in last place alone. Parts that do
-/// not exist are kept as they are. Throws kRefused after 40 links.
+/// `path` with every link followed inside the tree. `follow_last` false leaves a link in last place alone.
+/// Parts that do not exist are kept as they are. Throws kRefused after 40 links.
 enum class LastLink { kFollow, kKeep };
 std::string resolve(const Tree& tree, const std::string& path, LastLink last = LastLink::kFollow);
 
