@@ -18,16 +18,21 @@ std::string describe_place(const PartitionDescription& partition) {
 
 const PartitionDescription& require_partition(const layout::DiskDescription& description, unsigned number) {
     const PartitionDescription* partition = description.by_number(number);
-    if (partition == nullptr) throw_error(Code::kIntegrity, "{}: there is no partition {}", description.name, number);
+    if (partition == nullptr)
+        throw_error(Code::kIntegrity, "{}: there is no partition {}", description.name, number);
     return *partition;
 }
 
 // What the identifier inside a partition is, and whether it can be changed.
-std::optional<Identifier> content_identifier(const block::Reader& disk, const PartitionDescription& partition) {
+std::optional<Identifier> content_identifier(const block::Reader& disk,
+                                             const PartitionDescription& partition) {
     if (!partition.signature || partition.signature->uuid.empty()) return std::nullopt;
     const layout::Signature& signature = *partition.signature;
-    Identifier identifier{IdentifierKind::kFilesystemUuid, partition.partition.number, signature.uuid,
-                          describe_place(partition), {}};
+    Identifier identifier{IdentifierKind::kFilesystemUuid,
+                          partition.partition.number,
+                          signature.uuid,
+                          describe_place(partition),
+                          {}};
     if (is_ext(partition)) {
         const block::Window part(disk, partition.partition.extent, identifier.where);
         if (read_ext_state(part).uuid_is_fixed)
@@ -53,14 +58,17 @@ FatPlaces fat_places(const block::Reader& part) {
     const auto reserved = load_le<std::uint16_t>(boot, 0x0e), backup = load_le<std::uint16_t>(boot, 0x32);
     const bool fat32 = load_le<std::uint16_t>(boot, 0x16) == 0;
     const unsigned id = fat32 ? 0x43 : 0x27;
-    const bool power_of_two = bytes_per_sector >= 512 && bytes_per_sector <= 4096 && (bytes_per_sector & (bytes_per_sector - 1)) == 0;
-    if (load_le<std::uint16_t>(boot, 510) != 0xaa55 || !power_of_two || load_le<std::uint8_t>(boot, id - 1) != 0x29)
+    const bool power_of_two = bytes_per_sector >= 512 && bytes_per_sector <= 4096 &&
+                              (bytes_per_sector & (bytes_per_sector - 1)) == 0;
+    if (load_le<std::uint16_t>(boot, 510) != 0xaa55 || !power_of_two ||
+        load_le<std::uint8_t>(boot, id - 1) != 0x29)
         throw_error(Code::kIntegrity, "{}: its boot sector carries no volume id", part.name());
     FatPlaces places;
     if (fat32 && backup != 0 && backup < reserved) {
         const ByteOffset at = static_cast<ByteOffset>(backup) * bytes_per_sector;
         const Bytes copy = block::read_extent(part, {at, at + 512});
-        if (load_le<std::uint16_t>(copy, 510) == 0xaa55 && load_le<std::uint8_t>(copy, id - 1) == 0x29) places.offsets.push_back(at + id);
+        if (load_le<std::uint16_t>(copy, 510) == 0xaa55 && load_le<std::uint8_t>(copy, id - 1) == 0x29)
+            places.offsets.push_back(at + id);
     }
     places.offsets.push_back(id);
     return places;
@@ -86,7 +94,8 @@ block::Extent sectors_around(const block::Reader& disk, ByteOffset offset, std::
 void patch(block::Target& disk, ByteOffset offset, std::span<const std::byte> bytes) {
     const block::Extent around = sectors_around(disk, offset, bytes.size());
     Bytes content = block::read_extent(disk, around);
-    std::copy(bytes.begin(), bytes.end(), content.begin() + static_cast<std::ptrdiff_t>(offset - around.begin));
+    std::copy(bytes.begin(), bytes.end(),
+              content.begin() + static_cast<std::ptrdiff_t>(offset - around.begin));
     disk.write(around.begin, content);
 }
 
@@ -101,12 +110,14 @@ std::uint32_t short_id(std::string text) {
     std::erase(text, '-');
     std::uint32_t value = 0;
     const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value, 16);
-    if (error != std::errc() || text.size() != 8 || end != text.data() + 8) throw_error(Code::kInternal, "'{}' is no short id", text);
+    if (error != std::errc() || text.size() != 8 || end != text.data() + 8)
+        throw_error(Code::kInternal, "'{}' is no short id", text);
     return value;
 }
 
 bool is_of_table(IdentifierKind kind) {
-    return kind == IdentifierKind::kPartitionGuid || kind == IdentifierKind::kDiskGuid || kind == IdentifierKind::kDiskSignature;
+    return kind == IdentifierKind::kPartitionGuid || kind == IdentifierKind::kDiskGuid ||
+           kind == IdentifierKind::kDiskSignature;
 }
 
 void change_table(layout::PartitionTable& table, const IdentifierChange& change) {
@@ -125,25 +136,38 @@ void change_table(layout::PartitionTable& table, const IdentifierChange& change)
 }  // namespace
 
 bool is_ext(const PartitionDescription& partition) {
-    return partition.signature && (partition.signature->type == "ext2" || partition.signature->type == "ext3" ||
-                                   partition.signature->type == "ext4");
+    return partition.signature &&
+           (partition.signature->type == "ext2" || partition.signature->type == "ext3" ||
+            partition.signature->type == "ext4");
 }
 
-bool is_fat(const PartitionDescription& partition) { return partition.signature && partition.signature->type == "vfat"; }
+bool is_fat(const PartitionDescription& partition) {
+    return partition.signature && partition.signature->type == "vfat";
+}
 
-std::vector<Identifier> list_identifiers(const block::Reader& disk, const layout::DiskDescription& description) {
+std::vector<Identifier> list_identifiers(const block::Reader& disk,
+                                         const layout::DiskDescription& description) {
     std::vector<Identifier> identifiers;
     const bool gpt = description.table.kind == TableKind::kGpt;
     for (const PartitionDescription& partition : description.partitions) {
         if (gpt && partition.partition.type_guid == layout::type_guid::kProfile) continue;
         if (auto content = content_identifier(disk, partition)) identifiers.push_back(std::move(*content));
         if (gpt)
-            identifiers.push_back({IdentifierKind::kPartitionGuid, partition.partition.number, partition.partition.guid.text(),
-                                   fmt::format("table entry {}", partition.partition.number), {}});
+            identifiers.push_back({IdentifierKind::kPartitionGuid,
+                                   partition.partition.number,
+                                   partition.partition.guid.text(),
+                                   fmt::format("table entry {}", partition.partition.number),
+                                   {}});
     }
-    if (gpt) identifiers.push_back({IdentifierKind::kDiskGuid, 0, description.table.disk_guid.text(), "table", {}});
+    if (gpt)
+        identifiers.push_back(
+            {IdentifierKind::kDiskGuid, 0, description.table.disk_guid.text(), "table", {}});
     if (description.table.kind == TableKind::kMbr)
-        identifiers.push_back({IdentifierKind::kDiskSignature, 0, fmt::format("{:08x}", description.table.mbr_signature), "table", {}});
+        identifiers.push_back({IdentifierKind::kDiskSignature,
+                               0,
+                               fmt::format("{:08x}", description.table.mbr_signature),
+                               "table",
+                               {}});
     return identifiers;
 }
 
@@ -158,7 +182,8 @@ block::ExtentSet identifier_extents(const block::Reader& disk, const layout::Dis
         const block::Extent place = require_partition(description, change.partition).partition.extent;
         const block::Window part(disk, place, change.where);
         if (change.kind == IdentifierKind::kFatId)
-            for (const ByteOffset offset : fat_places(part).offsets) extents.insert(sectors_around(disk, place.begin + offset, 4));
+            for (const ByteOffset offset : fat_places(part).offsets)
+                extents.insert(sectors_around(disk, place.begin + offset, 4));
         if (change.kind == IdentifierKind::kSwapUuid) {
             check_swap(part);
             extents.insert(sectors_around(disk, place.begin + kSwapUuidOffset, 16));
@@ -193,7 +218,8 @@ void set_table_identifiers(block::Target& disk, const std::vector<IdentifierChan
     if (same && table.primary_valid && table.backup_valid) return;
     const layout::TableImage image = layout::encode_table(table, disk.geometry().size_bytes);
     for (const auto* pieces : {&image.backup, &image.primary}) {
-        for (const layout::TableImage::Piece& piece : *pieces) disk.write(piece.offset, piece.content);
+        for (const layout::TableImage::Piece& piece : *pieces)
+            disk.write(piece.offset, piece.content);
         disk.flush();
     }
 }

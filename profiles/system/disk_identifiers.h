@@ -1,7 +1,7 @@
 #pragma once
-// The identifiers that a disk and what is on it carry, and how those are changed that are a few bytes in a known place
-// (FAT, swap, the partition table). All writes go through the guard, which is opened for exactly these bytes.
-// Formats: Microsoft fatgen103; Linux' swap header (include/linux/swap.h); partition_table.h.
+// The identifiers that a disk and what is on it carry, and how those are changed that are a few bytes in a
+// known place (FAT, swap, the partition table). All writes go through the guard, which is opened for exactly
+// these bytes. Formats: Microsoft fatgen103; Linux' swap header (include/linux/swap.h); partition_table.h.
 
 #include <set>
 #include <vector>
@@ -13,7 +13,8 @@
 namespace dupengine::profiles {
 
 /// What there is. The profile's own partition is left out: it is never changed.
-std::vector<Identifier> list_identifiers(const block::Reader& disk, const layout::DiskDescription& description);
+std::vector<Identifier> list_identifiers(const block::Reader& disk,
+                                         const layout::DiskDescription& description);
 
 bool is_ext(const layout::PartitionDescription& partition);
 bool is_fat(const layout::PartitionDescription& partition);

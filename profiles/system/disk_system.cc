@@ -33,7 +33,8 @@ void refuse_if_used(const std::string& disk) {
 
 bool is_boot_type(const layout::DiskDescription& description, const layout::Partition& partition) {
     if (description.table.kind == layout::TableKind::kMbr) return partition.mbr_type == 0xef;
-    return partition.type_guid == layout::type_guid::kEfiSystem || partition.type_guid == layout::type_guid::kXbootldr;
+    return partition.type_guid == layout::type_guid::kEfiSystem ||
+           partition.type_guid == layout::type_guid::kXbootldr;
 }
 
 }  // namespace
@@ -55,11 +56,14 @@ DiskSystem::~DiskSystem() = default;
 void DiskSystem::look_again(const block::Reader& disk) {
     description_ = layout::describe_disk(disk, layout::Depth::kTable);
     if (description_.incomplete)
-        throw_error(Code::kRefused, "{}: a copy onto it was begun and has not finished; complete it first", name_);
+        throw_error(Code::kRefused, "{}: a copy onto it was begun and has not finished; complete it first",
+                    name_);
     if (!description_.damaged_table.empty())
-        throw_error(Code::kRefused, "{}: its partition table is damaged: {}", name_, description_.damaged_table);
+        throw_error(Code::kRefused, "{}: its partition table is damaged: {}", name_,
+                    description_.damaged_table);
     if (description_.table.kind == layout::TableKind::kNone)
-        throw_error(Code::kRefused, "{}: has no partition table, so there is no system disk to work on", name_);
+        throw_error(Code::kRefused, "{}: has no partition table, so there is no system disk to work on",
+                    name_);
     identifiers_ = list_identifiers(disk, description_);
 }
 
@@ -69,7 +73,9 @@ const PartitionDescription& DiskSystem::partition(unsigned number) const {
     return *found;
 }
 
-std::string DiskSystem::label(unsigned number) const { return fmt::format("{}, partition {}", name_, number); }
+std::string DiskSystem::label(unsigned number) const {
+    return fmt::format("{}, partition {}", name_, number);
+}
 
 PartitionLoop DiskSystem::loop_on(unsigned number, Access access) const {
     return {name_, partition(number).partition.extent, description_.table.sector_bytes, access};
@@ -85,23 +91,31 @@ void DiskSystem::put_in_order(unsigned number, Repair repair) {
     if (state.is_clean && !state.was_cut) return;
     if (repair == Repair::kNever) {
         if (state.was_cut)
-            throw_error(Code::kRefused, "{}: an earlier run was cut while it changed the UUID; without --plan it is completed", label(number));
-        notes_.push_back(fmt::format("partition {}: its journal has not been replayed yet, so this was read from before it", number));
+            throw_error(
+                Code::kRefused,
+                "{}: an earlier run was cut while it changed the UUID; without --plan it is completed",
+                label(number));
+        notes_.push_back(fmt::format(
+            "partition {}: its journal has not been replayed yet, so this was read from before it", number));
         return;
     }
     // Nobody but this loop device may write while we hold the disk.
     const auto claim = block::open_target(
-        name_, block::ProtectedRegions::all_except(block::ExtentSet{}, description_.geometry.size_bytes, "nothing"));
+        name_,
+        block::ProtectedRegions::all_except(block::ExtentSet{}, description_.geometry.size_bytes, "nothing"));
     PartitionLoop loop = loop_on(number, Access::kWrite);
     repair_ext(loop.path(), state, label(number));
     if (state.was_cut) clear_ext_mark(loop.path(), state, label(number));
     loop.flush();
-    notes_.push_back(fmt::format("partition {}: {}", number, state.was_cut ? "checksums put right after a run that was cut" : "journal replayed"));
+    notes_.push_back(
+        fmt::format("partition {}: {}", number,
+                    state.was_cut ? "checksums put right after a run that was cut" : "journal replayed"));
 }
 
 void DiskSystem::repair_what_was_cut(Repair repair) {
     for (const PartitionDescription& part : description_.partitions)
-        if (is_ext(part) && state_of(part.partition.number).was_cut) put_in_order(part.partition.number, repair);
+        if (is_ext(part) && state_of(part.partition.number).was_cut)
+            put_in_order(part.partition.number, repair);
     look_again(*block::open_source(name_));
 }
 
@@ -113,21 +127,28 @@ bool DiskSystem::holds_system(const PartitionDescription& part) {
 
 unsigned DiskSystem::find_root(const std::optional<unsigned>& asked) {
     if (asked) {
-        if (!is_ext(partition(*asked))) throw_error(Code::kRefused, "{}: is no ext2, ext3 or ext4 file system", label(*asked));
+        if (!is_ext(partition(*asked)))
+            throw_error(Code::kRefused, "{}: is no ext2, ext3 or ext4 file system", label(*asked));
         return *asked;
     }
     std::vector<unsigned> found;
     for (const PartitionDescription& part : description_.partitions)
-        if (is_ext(part) && part.partition.type_guid == layout::type_guid::kRootX86_64) found.push_back(part.partition.number);
+        if (is_ext(part) && part.partition.type_guid == layout::type_guid::kRootX86_64)
+            found.push_back(part.partition.number);
     if (found.empty())
         for (const PartitionDescription& part : description_.partitions)
             if (is_ext(part) && holds_system(part)) found.push_back(part.partition.number);
     if (found.size() == 1) return found.front();
     if (found.empty())
-        throw_error(Code::kRefused, "{}: no ext2, ext3 or ext4 partition of it holds a system (/etc/os-release, /etc/fstab)", name_);
+        throw_error(Code::kRefused,
+                    "{}: no ext2, ext3 or ext4 partition of it holds a system (/etc/os-release, /etc/fstab)",
+                    name_);
     std::string numbers;
-    for (const unsigned number : found) numbers += fmt::format("{}{}", numbers.empty() ? "" : ", ", number);
-    throw_error(Code::kRefused, "{}: the root could be any of the partitions {}; name it with --root-partition", name_, numbers);
+    for (const unsigned number : found)
+        numbers += fmt::format("{}{}", numbers.empty() ? "" : ", ", number);
+    throw_error(Code::kRefused,
+                "{}: the root could be any of the partitions {}; name it with --root-partition", name_,
+                numbers);
 }
 
 std::string DiskSystem::default_place_of_efi() {
@@ -145,7 +166,8 @@ void DiskSystem::find_mounts() {
         const PartitionDescription& part = partition(mount.partition);
         if ((is_ext(part) || is_fat(part)) && placed.insert(mount.partition).second) mounts.push_back(mount);
     }
-    // What boots is looked through even if fstab does not know it (systemd-gpt-auto-generator(8) mounts it by type).
+    // What boots is looked through even if fstab does not know it (systemd-gpt-auto-generator(8) mounts it by
+    // type).
     for (const PartitionDescription& part : description_.partitions) {
         if (!is_boot_type(description_, part.partition) || !(is_ext(part) || is_fat(part))) continue;
         if (!placed.insert(part.partition.number).second) continue;
@@ -179,7 +201,8 @@ DiskSystem::Trees& DiskSystem::trees() {
         return *trees->parts.back();
     };
     trees->all = std::make_unique<CombinedTree>(add(root_));
-    for (const MountPoint& mount : mounts_) trees->all->mount(mount.path, add(mount.partition));
+    for (const MountPoint& mount : mounts_)
+        trees->all->mount(mount.path, add(mount.partition));
     trees_ = std::move(trees);
     return *trees_;
 }
@@ -191,26 +214,36 @@ void DiskSystem::let_go() {
             if (::syncfs(folder) != 0) throw_errno(Code::kTargetIo, errno, "{}: flush failed", name_);
         trees_->all.reset();
         trees_->parts.clear();  // unmounts
-        for (PartitionLoop& loop : trees_->loops) loop.flush();
+        for (PartitionLoop& loop : trees_->loops)
+            loop.flush();
     }
     trees_.reset();
 }
 
-Tree& DiskSystem::root() { return *trees().parts.front(); }
-Tree& DiskSystem::tree() { return *trees().all; }
-std::string DiskSystem::file_system_of(const std::string& path) { return trees().all->mount_point_of(path); }
+Tree& DiskSystem::root() {
+    return *trees().parts.front();
+}
+Tree& DiskSystem::tree() {
+    return *trees().all;
+}
+std::string DiskSystem::file_system_of(const std::string& path) {
+    return trees().all->mount_point_of(path);
+}
 
 std::vector<std::string> DiskSystem::boot_folders() {
     std::vector<std::string> folders = {"/boot", "/efi"};
     for (const MountPoint& mount : mounts_)
-        if (is_fat(partition(mount.partition)) || is_boot_type(description_, partition(mount.partition).partition))
-            if (std::find(folders.begin(), folders.end(), mount.path) == folders.end()) folders.push_back(mount.path);
+        if (is_fat(partition(mount.partition)) ||
+            is_boot_type(description_, partition(mount.partition).partition))
+            if (std::find(folders.begin(), folders.end(), mount.path) == folders.end())
+                folders.push_back(mount.path);
     return folders;
 }
 
 std::vector<unsigned> DiskSystem::partition_numbers() const {
     std::vector<unsigned> numbers;
-    for (const PartitionDescription& part : description_.partitions) numbers.push_back(part.partition.number);
+    for (const PartitionDescription& part : description_.partitions)
+        numbers.push_back(part.partition.number);
     return numbers;
 }
 
@@ -219,11 +252,13 @@ void DiskSystem::open_for_writing(const std::vector<IdentifierChange>& identifie
     const auto disk = block::open_source(name_);
     const block::ExtentSet writable = identifier_extents(*disk, description_, identifiers);
     target_ = block::open_target(
-        name_, block::ProtectedRegions::all_except(writable, description_.geometry.size_bytes, "the identifiers to be changed"));
+        name_, block::ProtectedRegions::all_except(writable, description_.geometry.size_bytes,
+                                                   "the identifiers to be changed"));
     look_again(*target_);
     for (const IdentifierChange& change : identifiers) {
         if (change.kind != IdentifierKind::kFilesystemUuid) continue;
-        const ExtState state = read_ext_state(block::Window(*target_, partition(change.partition).partition.extent, change.where));
+        const ExtState state = read_ext_state(
+            block::Window(*target_, partition(change.partition).partition.extent, change.where));
         const PartitionLoop loop = loop_on(change.partition, Access::kWrite);
         if (state.full_check_first)
             check_ext(loop.path(), label(change.partition));
@@ -246,7 +281,8 @@ void DiskSystem::set_one(const IdentifierChange& change) {
 
 void DiskSystem::set_identifiers(const std::vector<IdentifierChange>& identifiers) {
     let_go();
-    for (const IdentifierChange& change : identifiers) set_one(change);
+    for (const IdentifierChange& change : identifiers)
+        set_one(change);
     set_table_identifiers(*target_, identifiers);
     look_again(*target_);
 }

@@ -1,7 +1,7 @@
 #pragma once
-// A copied system on its disk or raw image file. Each partition is reached through a loop device that ends where it ends;
-// ext file systems are mounted where no other process sees them; FAT goes through mtools. The disk is taken exclusively
-// before the first write. The profile partition is never opened for writing.
+// A copied system on its disk or raw image file. Each partition is reached through a loop device that ends
+// where it ends; ext file systems are mounted where no other process sees them; FAT goes through mtools. The
+// disk is taken exclusively before the first write. The profile partition is never opened for writing.
 
 #include <memory>
 #include <optional>
@@ -27,8 +27,8 @@ class DiskSystem final : public System {
         Repair repair = Repair::kNever;
         std::optional<unsigned> root_partition;  ///< where several could be the root
     };
-    /// Throws kRefused if the disk is in use, half-copied, or holds no (or more than one) system; kIntegrity if a file
-    /// system is damaged.
+    /// Throws kRefused if the disk is in use, half-copied, or holds no (or more than one) system; kIntegrity
+    /// if a file system is damaged.
     DiskSystem(const std::string& disk, const Options& options);
     ~DiskSystem() override;
 

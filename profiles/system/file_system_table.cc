@@ -27,8 +27,10 @@ std::string unescaped(const std::string& text) {
     std::string result;
     const auto octal = [](char c) { return c >= '0' && c <= '7'; };
     for (std::size_t i = 0; i < text.size(); ++i) {
-        if (text[i] == '\\' && i + 3 < text.size() && octal(text[i + 1]) && octal(text[i + 2]) && octal(text[i + 3])) {
-            result += static_cast<char>((text[i + 1] - '0') * 64 + (text[i + 2] - '0') * 8 + (text[i + 3] - '0'));
+        if (text[i] == '\\' && i + 3 < text.size() && octal(text[i + 1]) && octal(text[i + 2]) &&
+            octal(text[i + 3])) {
+            result +=
+                static_cast<char>((text[i + 1] - '0') * 64 + (text[i + 2] - '0') * 8 + (text[i + 3] - '0'));
             i += 3;
         } else {
             result += text[i];
@@ -55,7 +57,8 @@ std::optional<Tag> tag_of(const std::string& device) {
     return Tag{lower(device.substr(0, equals)), value};
 }
 
-bool matches(const Tag& tag, const layout::PartitionDescription& candidate, const layout::PartitionTable& table) {
+bool matches(const Tag& tag, const layout::PartitionDescription& candidate,
+             const layout::PartitionTable& table) {
     const layout::Partition& partition = candidate.partition;
     if (tag.key == "uuid") return candidate.signature && lower(candidate.signature->uuid) == lower(tag.value);
     if (tag.key == "label") return candidate.signature && candidate.signature->label == tag.value;
@@ -68,7 +71,8 @@ bool matches(const Tag& tag, const layout::PartitionDescription& candidate, cons
 
 }  // namespace
 
-std::vector<MountPoint> mount_points_of(const std::string& fstab, const layout::DiskDescription& description) {
+std::vector<MountPoint> mount_points_of(const std::string& fstab,
+                                        const layout::DiskDescription& description) {
     std::vector<MountPoint> mounts;
     for (std::size_t begin = 0; begin < fstab.size();) {
         const std::size_t end = std::min(fstab.find('\n', begin), fstab.size());

@@ -27,13 +27,15 @@ std::string mount_complaint(int context) {
     const ssize_t n = ::read(context, text, sizeof text - 1);
     if (n <= 2) return {};
     std::string message(text + 2, static_cast<std::size_t>(n) - 2);  // "e " in front tells the severity
-    while (!message.empty() && message.back() == '\n') message.pop_back();
+    while (!message.empty() && message.back() == '\n')
+        message.pop_back();
     return " (" + message + ")";
 }
 
 }  // namespace
 
-PartitionLoop::PartitionLoop(const std::string& disk, block::Extent part, std::uint32_t sector_bytes, Access access) {
+PartitionLoop::PartitionLoop(const std::string& disk, block::Extent part, std::uint32_t sector_bytes,
+                             Access access) {
     const int mode = access == Access::kRead ? O_RDONLY : O_RDWR;
     const Fd backing = open_path(disk, mode, Code::kTargetIo);
     const Fd control = open_path("/dev/loop-control", O_RDWR, Code::kUnsupported);
@@ -48,7 +50,8 @@ PartitionLoop::PartitionLoop(const std::string& disk, block::Extent part, std::u
             fd_ = std::move(fd);
             return;
         }
-        if (errno != EBUSY) throw_errno(Code::kTargetIo, errno, "{}: {} cannot show {} of it", disk, path_, part.text());
+        if (errno != EBUSY)
+            throw_errno(Code::kTargetIo, errno, "{}: {} cannot show {} of it", disk, path_, part.text());
     }
     throw_error(Code::kUnsupported, "{}: no free loop device after {} attempts", disk, kAttempts);
 }
@@ -65,11 +68,14 @@ Fd mount_ext(const std::string& device, Access access, const std::string& name) 
         for (const char* flag : {"ro", "noload"})
             good = good && ::fsconfig(context.get(), FSCONFIG_SET_FLAG, flag, nullptr, 0) == 0;
     good = good && ::fsconfig(context.get(), FSCONFIG_CMD_CREATE, nullptr, nullptr, 0) == 0;
-    constexpr unsigned kCareful = MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC | MOUNT_ATTR_NOATIME;
+    constexpr unsigned kCareful =
+        MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC | MOUNT_ATTR_NOATIME;
     Fd root;
     if (good)
-        root = Fd(::fsmount(context.get(), FSMOUNT_CLOEXEC, kCareful | (access == Access::kRead ? MOUNT_ATTR_RDONLY : 0)));
-    if (!root.valid()) throw_errno(Code::kIntegrity, errno, "{}: cannot be mounted{}", name, mount_complaint(context.get()));
+        root = Fd(::fsmount(context.get(), FSMOUNT_CLOEXEC,
+                            kCareful | (access == Access::kRead ? MOUNT_ATTR_RDONLY : 0)));
+    if (!root.valid())
+        throw_errno(Code::kIntegrity, errno, "{}: cannot be mounted{}", name, mount_complaint(context.get()));
     return root;
 }
 

@@ -1,7 +1,8 @@
 #pragma once
-// A loop device that shows one partition of a disk or image file and ends where it ends: programs that are given it (the kernel's
-// ext4, e2fsck, tune2fs, mtools) cannot write anywhere else. Works without a partition table parser in the kernel.
-// It goes away when the object does, or the process, however that ends (LO_FLAGS_AUTOCLEAR).
+// A loop device that shows one partition of a disk or image file and ends where it ends: programs that are
+// given it (the kernel's ext4, e2fsck, tune2fs, mtools) cannot write anywhere else. Works without a partition
+// table parser in the kernel. It goes away when the object does, or the process, however that ends
+// (LO_FLAGS_AUTOCLEAR).
 
 #include <string>
 
@@ -25,8 +26,9 @@ class PartitionLoop {
     std::string path_;
 };
 
-/// Mounts an ext2, ext3 or ext4 file system nowhere: the result is a descriptor of its root, and it is unmounted when
-/// the last descriptor is closed. No other process sees it. Reading leaves every byte as it is (no journal replay).
+/// Mounts an ext2, ext3 or ext4 file system nowhere: the result is a descriptor of its root, and it is
+/// unmounted when the last descriptor is closed. No other process sees it. Reading leaves every byte as it is
+/// (no journal replay).
 Fd mount_ext(const std::string& device, Access access, const std::string& name);
 
 }  // namespace dupengine::profiles
