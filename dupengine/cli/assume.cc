@@ -1,0 +1,209 @@
+// dupengine assume: takes up the role offline on a copied system. See dupengine-assume(8).
+
+#include "profiles/assume.h"
+
+#include <chrono>
+#include <memory>
+#include <nlohmann/json.hpp>
+
+#include "cli/command.h"
+#include "cli/confirm.h"
+#include "cli/terminal.h"
+#include "cli/text.h"
+#include "profiles/merge.h"
+#include "profiles/node_role.h"
+#include "profiles/system/disk_system.h"
+#include "profiles/system/folder_system.h"
+
+namespace dupengine::cli {
+namespace {
+
+using nlohmann::ordered_json;
+using namespace dupengine::profiles;
+
+struct Options {
+    std::string disk, root, store;
+    std::vector<std::string> role_folders, left_references;
+    std::vector<unsigned> kept_partitions;
+    unsigned root_partition = 0;  // 0: to be found
+    bool undo = false;
+};
+
+// What is told in the end.
+struct Report {
+    std::string result, node, where;
+    std::vector<Change> changes;
+    std::vector<std::string> notes;
+    double seconds = 0;
+};
+
+std::string store_of(const Options& options) {
+    if (!options.store.empty()) return options.store;
+    if (options.disk.empty())
+        throw_error(Code::kUsage, "--root needs --store: a folder has no profile partition");
+    return "partition:" + options.disk;
+}
+
+std::unique_ptr<System> open_system(const Options& options, bool only_look, std::vector<std::string>& notes) {
+    if (options.disk.empty()) return std::make_unique<FolderSystem>(options.root);
+    DiskSystem::Options how;
+    how.repair = only_look ? Repair::kNever : Repair::kAllowed;
+    if (options.root_partition != 0) how.root_partition = options.root_partition;
+    auto system = std::make_unique<DiskSystem>(options.disk, how);
+    notes = system->notes();
+    return system;
+}
+
+ordered_json to_json(const Report& report) {
+    ordered_json changes = ordered_json::array();
+    for (const Change& change : report.changes)
+        changes.push_back({{"item", change.item},
+                           {"where", printable(change.where, Charset::kUtf8)},
+                           {"before", printable(change.before, Charset::kUtf8)},
+                           {"after", printable(change.after, Charset::kUtf8)}});
+    ordered_json notes = ordered_json::array();
+    for (const std::string& note : report.notes)
+        notes.push_back(printable(note, Charset::kUtf8));
+    return {{"result", report.result}, {"node", report.node}, {"where", report.where},
+            {"changes", changes},      {"notes", notes},      {"seconds", report.seconds}};
+}
+
+void print_changes(const Report& report) {
+    const Charset charset = look_at_terminal(STDOUT_FILENO).style.charset;
+    std::string item;
+    for (const Change& change : report.changes) {
+        if (change.item != item) fmt::print("{}\n", printable(change.item, charset));
+        item = change.item;
+        fmt::print("  {}\n", printable(change.where, charset));
+        if (!change.before.empty()) fmt::print("    - {}\n", printable(change.before, charset));
+        fmt::print("    + {}\n", printable(change.after, charset));
+    }
+    for (const std::string& note : report.notes)
+        fmt::print("note: {}\n", printable(note, charset));
+}
+
+void print_result(const Globals& globals, const Report& report) {
+    if (globals.json)
+        fmt::print("{}\n", to_json(report).dump(2));
+    else
+        fmt::print("{}: {} ({} changes, {:.1f} s)\n", report.where, report.result, report.changes.size(),
+                   report.seconds);
+}
+
+// Shows what will be done; false: that was all that was wanted.
+bool agree(const Globals& globals, Report& report) {
+    if (!globals.json) print_changes(report);
+    if (globals.dry_run) {
+        report.result = "planned";
+        return false;
+    }
+    std::fflush(stdout);
+    if (!globals.yes) confirm_overwrite("the configuration on " + report.where);
+    return true;
+}
+
+void undo(const Globals& globals, const NodeSecret& secret, System& system, Report& report) {
+    report.changes = plan_undo(secret, system);
+    if (!agree(globals, report)) return;
+    undo_assume(secret, system);
+    report.result = "undone";
+}
+
+void take_up(const Globals& globals, const Options& options, const Profile& profile, const NodeSecret& secret,
+             System& system, Report& report) {
+    SystemRandom random;
+    AssumeOptions how;
+    how.left_references = {options.left_references.begin(), options.left_references.end()};
+    how.kept_partitions = {options.kept_partitions.begin(), options.kept_partitions.end()};
+    const AssumePlan plan = plan_assume(profile, secret, system, random, how);
+    report.changes = plan.changes;
+    report.notes.insert(report.notes.end(), plan.notes.begin(), plan.notes.end());
+    if (plan.empty()) {
+        if (!globals.json) print_changes(report);
+        report.result = "nothing to change";
+        return;
+    }
+    if (!agree(globals, report)) return;
+    apply_assume(plan, secret, system);
+    report.result = "role taken up";
+}
+
+// A run that was cut comes first: finished, or, where undo is asked for or was under way, undone.
+bool settle_pending(const Globals& globals, const Options& options, const NodeSecret& secret, System& system,
+                    Report& report) {
+    const Pending pending = find_pending(secret, system);
+    if (pending == Pending::kNothing || (options.undo && pending == Pending::kFinish)) return false;
+    const char* what = pending == Pending::kFinish ? "finished" : "undone";
+    if (globals.dry_run)
+        throw_error(Code::kRefused, "{}: an earlier run was cut; without --plan it will be {} first",
+                    report.where, what);
+    if (!globals.yes)
+        confirm_overwrite(fmt::format("{}: an earlier run was cut and has to be {}; the configuration",
+                                      report.where, what));
+    complete_pending(secret, system);
+    report.notes.push_back(fmt::format("an earlier run was cut; it was {}", what));
+    return pending == Pending::kUndo && options.undo;
+}
+
+int run_assume(const Globals& globals, const Options& options) {
+    const auto begin = std::chrono::steady_clock::now();
+    Report report;
+    report.where = options.disk.empty() ? options.root : options.disk;
+    const std::string store = store_of(options);
+    const StoredProfile stored = read_stored_role(store);
+    const auto system = open_system(options, globals.dry_run, report.notes);
+    const bool all_done = settle_pending(globals, options, stored.secret, *system, report);
+    const auto folders = options.role_folders.empty() ? default_role_folders() : options.role_folders;
+    const Profile profile = merge_role(stored, store, folders, system->tree(), report.where);
+    report.node = profile.node;
+    if (all_done)
+        report.result = "undone";
+    else if (options.undo)
+        undo(globals, stored.secret, *system, report);
+    else
+        take_up(globals, options, profile, stored.secret, *system, report);
+    report.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
+    print_result(globals, report);
+    return 0;
+}
+
+}  // namespace
+
+void add_assume(CLI::App& app, Globals& globals, Action& action) {
+    CLI::App* verb =
+        app.add_subcommand("assume", "Take up the role of the profile on a copied system that does not run");
+    const auto options = std::make_shared<Options>();
+    auto* place = verb->add_option_group("PLACE", "Where the copied system is");
+    place->add_option("--disk", options->disk, "Block device or raw image file that holds the system")
+        ->option_text("DISK");
+    place
+        ->add_option("--root", options->root,
+                     "Folder where its root is mounted; identifiers of the disk stay")
+        ->option_text("DIR");
+    place->require_option(1);
+    verb->add_option("--store", options->store,
+                     "Where the profile is: partition:DISK (default: the disk's own) or file:PATH")
+        ->option_text("STORE");
+    verb->add_option("--roles", options->role_folders,
+                     "Folder of role files; may be repeated, the first has precedence")
+        ->option_text("DIR")
+        ->allow_extra_args(false);
+    verb->add_option("--root-partition", options->root_partition, "Number of the partition that is the root")
+        ->option_text("N");
+    verb->add_option("--keep-partition", options->kept_partitions,
+                     "Leave the identifiers of this partition; may be repeated")
+        ->option_text("N")
+        ->allow_extra_args(false);
+    verb->add_option("--leave-reference", options->left_references,
+                     "Accept a file that refers to an old identifier as it is; may be repeated")
+        ->option_text("PATH")
+        ->allow_extra_args(false);
+    verb->add_flag("--undo", options->undo, "Bring back what was there before the last run");
+    verb->add_flag("--plan,--dry-run", globals.dry_run, "Show each change and stop: nothing is written");
+    verb->add_flag("-y,--yes", globals.yes, "Do not ask before writing");
+    add_json_option(*verb, globals);
+    verb->callback(
+        [options, &globals, &action] { action = [=, &globals] { return run_assume(globals, *options); }; });
+}
+
+}  // namespace dupengine::cli

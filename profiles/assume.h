@@ -1,0 +1,61 @@
+#pragma once
+// Taking up a role: what must be different on a copied system so that it is this node and no other, planned
+// first and then carried out under a journal. A cut at any moment is finished, or undone, by the next run; a
+// second run finds nothing to change and writes nothing; undo brings back what was there. Planning never
+// writes; carrying out never decides. Used by one thread.
+//
+// Order of the work: journal (with everything that was and will be), renames, files, identifiers of file
+// systems and swap, identifiers of the table, journal closed. The journal is in the root file system
+// (assume_journal.h).
+
+#include <set>
+#include <string>
+#include <vector>
+
+#include "base/random.h"
+#include "profiles/profile.h"
+#include "profiles/system/staged.h"
+#include "profiles/system/system.h"
+
+namespace dupengine::profiles {
+
+struct AssumeOptions {
+    std::set<std::string> left_references;  ///< files whose references a person accepts as they are
+    std::set<unsigned> kept_partitions;     ///< partitions whose identifiers stay
+};
+
+struct AssumePlan {
+    std::string node;
+    std::uint64_t generation = 0;  ///< of the profile
+    std::vector<Change> changes;   ///< for a person, in the order of the items
+    std::vector<std::string> notes;
+    std::vector<RenameAction> renames;
+    std::vector<PutAction> puts;
+    std::vector<IdentifierChange> identifiers;
+    std::map<std::string, std::string> remembered;  ///< values drawn for this copy (Mode::kRegenerate)
+
+    bool empty() const { return renames.empty() && puts.empty() && identifiers.empty(); }
+};
+
+/// What an earlier run left to be done.
+enum class Pending { kNothing, kFinish, kUndo };
+
+/// Throws kRefused if the copied system came from a source that had itself been cut in the middle.
+Pending find_pending(const NodeSecret& secret, System& system);
+
+/// Throws kRefused for what the profile asks and cannot be had, or if something is pending.
+AssumePlan plan_assume(const Profile& profile, const NodeSecret& secret, System& system, RandomSource& random,
+                       const AssumeOptions& options = {});
+
+/// Throws kRefused if the system is no longer what was planned, or has no room; then nothing was changed.
+void apply_assume(const AssumePlan& plan, const NodeSecret& secret, System& system);
+
+/// Does what find_pending() found.
+void complete_pending(const NodeSecret& secret, System& system);
+
+/// What undo would bring back, for a person. Throws kRefused if no role was taken up on this copy by this
+/// node, or if something was changed since by somebody else.
+std::vector<Change> plan_undo(const NodeSecret& secret, System& system);
+void undo_assume(const NodeSecret& secret, System& system);
+
+}  // namespace dupengine::profiles

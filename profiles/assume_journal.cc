@@ -1,0 +1,178 @@
+#include "profiles/assume_journal.h"
+
+#include <algorithm>
+
+#include "base/bytes.h"
+#include "base/error.h"
+#include "codec/digest.h"
+#include "profiles/assume_record.h"
+
+namespace dupengine::profiles {
+namespace {
+
+constexpr const char* kFolder = "/var/lib/dupengine/assume";
+constexpr std::string_view kMagic = "dupengine-assume 1 ";
+constexpr std::size_t kDigestDigits = 64;
+constexpr std::uint64_t kStateLimit = 64 * kMiB;
+
+std::string authenticator(const NodeSecret& secret, const std::string& body) {
+    return to_hex(
+        codec::hmac_sha256(as_bytes(secret.bytes), as_bytes("dupengine assume journal v1\n" + body)));
+}
+
+std::string digest_of(const Node& node) {
+    return node.content ? to_hex(codec::sha256(as_bytes(*node.content))) : std::string();
+}
+
+std::string disk_after(const AssumePlan& plan, const std::string& before) {
+    for (const IdentifierChange& change : plan.identifiers)
+        if (change.kind == IdentifierKind::kDiskGuid || change.kind == IdentifierKind::kDiskSignature)
+            return change.after;
+    return before;
+}
+
+}  // namespace
+
+std::string disk_identity(const System& system) {
+    for (const Identifier& identifier : system.identifiers())
+        if (identifier.kind == IdentifierKind::kDiskGuid || identifier.kind == IdentifierKind::kDiskSignature)
+            return identifier.value;
+    return {};
+}
+
+std::string AssumeJournal::folder() const {
+    return resolve(system_.root(), kFolder);
+}
+
+std::optional<AssumeRecord> AssumeJournal::load() const {
+    const Tree& root = system_.root();
+    const std::string path = join(folder(), "state");
+    const Node there = root.look(path);
+    if (there.kind != NodeKind::kFile || there.size_bytes > kStateLimit) return std::nullopt;
+    const std::string text = *root.take(path).content;
+    const std::size_t head = kMagic.size() + kDigestDigits + 1;
+    if (text.size() <= head || text.rfind(kMagic, 0) != 0) return std::nullopt;
+    const std::string body = text.substr(head);
+    const bool ours = text.substr(kMagic.size(), kDigestDigits) == authenticator(secret_, body);
+    if (ours) {
+        const AssumeRecord record = decode_record(body);
+        const std::string disk = disk_identity(system_);
+        // Written on another disk with the same profile: what was drawn there is not this disk's.
+        if (disk == record.disk_before || disk == record.disk_after || record.disk_after.empty() ||
+            disk.empty())
+            return record;
+    }
+    const ForeignClaim claim = read_foreign_claim(body);
+    if (claim.unfinished)
+        throw_error(
+            Code::kRefused,
+            "{}: was copied from a system that was in the middle of taking up the role of '{}'; let that one "
+            "finish and duplicate it again",
+            system_.name(), claim.node);
+    return std::nullopt;
+}
+
+void AssumeJournal::make_folder(const std::string& path, unsigned mode, std::vector<std::string>& made) {
+    Tree& root = system_.root();
+    if (root.look(path).kind == NodeKind::kFolder) return;
+    make_folder(parent_of(path), 0755, made);
+    root.put(path, Node::folder(mode));
+    made.push_back(path);
+}
+
+AssumeRecord AssumeJournal::begin(const AssumePlan& plan) {
+    Tree& root = system_.root();
+    AssumeRecord record;
+    const std::optional<AssumeRecord> previous = load();
+    const std::string place = folder();
+    if (previous) record.made_folders = previous->made_folders;
+    make_folder(place, 0700, record.made_folders);
+    for (unsigned number = 1; record.run.empty(); ++number)
+        if (!root.look(join(place, std::to_string(number))).exists()) record.run = std::to_string(number);
+    record.node = plan.node;
+    record.generation = plan.generation;
+    record.disk_before = disk_identity(system_);
+    record.disk_after = disk_after(plan, record.disk_before);
+    record.mounts = system_.mounts();
+    record.remembered = plan.remembered;
+    record.renames = plan.renames;
+    record.puts = plan.puts;
+    record.identifiers = plan.identifiers;
+    const std::string run = join(place, record.run);
+    root.put(run, Node::folder(0700));
+    for (std::size_t i = 0; i < plan.puts.size(); ++i) {
+        const PutAction& put = plan.puts[i];
+        record.digests_before.push_back(digest_of(put.before));
+        record.digests_after.push_back(digest_of(put.after));
+        if (put.before.content)
+            root.put(fmt::format("{}/before-{}", run, i), Node::file(*put.before.content, 0600));
+        if (put.after.content)
+            root.put(fmt::format("{}/after-{}", run, i), Node::file(*put.after.content, 0600));
+    }
+    write_state(record);
+    for (const std::string& name : root.list(place))
+        if (name != "state" && name != record.run) remove_folder(join(place, name));
+    return record;
+}
+
+void AssumeJournal::write_state(const AssumeRecord& record) {
+    const std::string body = encode_record(record);
+    system_.root().put(join(folder(), "state"),
+                       Node::file(std::string(kMagic) + authenticator(secret_, body) + "\n" + body, 0600));
+}
+
+void AssumeJournal::set_phase(AssumeRecord& record, AssumePhase phase) {
+    if (record.phase == phase) return;
+    record.phase = phase;
+    write_state(record);
+}
+
+void AssumeJournal::finish(AssumeRecord& record) {
+    set_phase(record, AssumePhase::kDone);
+    const std::string run = join(folder(), record.run);
+    for (const std::string& name : system_.root().list(run))
+        if (name.rfind("after-", 0) == 0) system_.root().put(join(run, name), {});
+}
+
+void AssumeJournal::remove_folder(const std::string& path) {
+    Tree& root = system_.root();
+    if (root.look(path).kind == NodeKind::kFolder)
+        for (const std::string& name : root.list(path))
+            remove_folder(join(path, name));
+    root.put(path, {});
+}
+
+void AssumeJournal::erase(const AssumeRecord& record) {
+    Tree& root = system_.root();
+    const std::string place = folder();
+    // The state goes last: until then the next run comes here again.
+    remove_folder(join(place, record.run));
+    root.put(join(place, "state"), {});
+    std::vector<std::string> made = record.made_folders;
+    std::sort(made.rbegin(), made.rend());
+    for (const std::string& path : made)
+        if (root.list(path).empty()) root.put(path, {});
+}
+
+Node AssumeJournal::read_image(const AssumeRecord& record, const Node& node, const std::string& digest,
+                               const std::string& name) const {
+    if (node.kind != NodeKind::kFile) return node;
+    const std::string path = join(join(folder(), record.run), name);
+    const Node image = system_.root().take(path);
+    if (image.kind != NodeKind::kFile || digest_of(image) != digest)
+        throw_error(Code::kIntegrity, "{}: {} is not what the journal says; duplicate the source again",
+                    system_.name(), path);
+    return node.with_content(*image.content);
+}
+
+Node AssumeJournal::read_before(const AssumeRecord& record, std::size_t n) const {
+    return read_image(record, record.puts.at(n).before, record.digests_before.at(n),
+                      fmt::format("before-{}", n));
+}
+
+Node AssumeJournal::read_after(const AssumeRecord& record, std::size_t n) const {
+    return read_image(record, record.puts.at(n).after, record.digests_after.at(n),
+                      fmt::format("after-{}", n));
+}
+
+}  // namespace dupengine::profiles

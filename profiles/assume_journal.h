@@ -1,0 +1,75 @@
+#pragma once
+// The journal of taking up a role: /var/lib/dupengine/assume in the copied system's root file system. It says
+// what is being done, holds every file as it was (kept until the next run, for undo) and as it will be (until
+// the run is complete), and what was drawn for this copy.
+//
+//   state          first line "dupengine-assume 1 HMAC", then JSON; replaced as a whole
+//   RUN/before-N   the N-th file as it was
+//   RUN/after-N    the N-th file as it will be
+//
+// HMAC is HMAC-SHA-256 of the JSON under the node's secret: a journal that was copied from a source, or made
+// by anybody else, is not ours and is never acted on. It also names the disk that it was written on.
+
+#include <optional>
+
+#include "profiles/assume.h"
+
+namespace dupengine::profiles {
+
+enum class AssumePhase {
+    kApplying,
+    kDone,
+    kUndoing,
+    kUndone  ///< all is as it was; only the journal itself is still there
+};
+
+struct AssumeRecord {
+    AssumePhase phase = AssumePhase::kApplying;
+    std::string node;
+    std::uint64_t generation = 0;
+    std::string disk_before, disk_after;    ///< disk GUID or signature; empty without a disk
+    std::string run;                        ///< the folder of the images
+    std::vector<std::string> made_folders;  ///< above the journal; removed with it
+    std::vector<MountPoint> mounts;
+    std::map<std::string, std::string> remembered;
+    std::vector<RenameAction> renames;
+    std::vector<PutAction> puts;  ///< files without content: read_before() and read_after() have it
+    std::vector<IdentifierChange> identifiers;
+    std::vector<std::string> digests_before,
+        digests_after;  ///< of each put's content; empty if it is no file
+};
+
+class AssumeJournal {
+  public:
+    AssumeJournal(System& system, const NodeSecret& secret) : system_(system), secret_(secret) {}
+
+    /// Ours, or nothing. Throws kRefused for one that is not ours and was left in the middle.
+    std::optional<AssumeRecord> load() const;
+    /// Writes the images, then the state. From here on the next run knows what to do.
+    AssumeRecord begin(const AssumePlan& plan);
+    void set_phase(AssumeRecord& record, AssumePhase phase);
+    /// Done: images of what will be are not needed any more.
+    void finish(AssumeRecord& record);
+    /// Nothing is left of the journal, nor of the folders that were made for it.
+    void erase(const AssumeRecord& record);
+
+    /// The N-th put's node with its content. Throws kIntegrity if the image is not what was written.
+    Node read_before(const AssumeRecord& record, std::size_t n) const;
+    Node read_after(const AssumeRecord& record, std::size_t n) const;
+
+  private:
+    std::string folder() const;
+    void write_state(const AssumeRecord& record);
+    void make_folder(const std::string& path, unsigned mode, std::vector<std::string>& made);
+    void remove_folder(const std::string& path);
+    Node read_image(const AssumeRecord& record, const Node& node, const std::string& digest,
+                    const std::string& name) const;
+
+    System& system_;
+    const NodeSecret& secret_;
+};
+
+/// The disk GUID or signature that the system has now; empty without a disk.
+std::string disk_identity(const System& system);
+
+}  // namespace dupengine::profiles

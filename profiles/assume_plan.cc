@@ -1,0 +1,78 @@
+#include "profiles/assume.h"
+#include "profiles/assume_journal.h"
+#include "profiles/items/item.h"
+#include "profiles/references/stage_references.h"
+
+namespace dupengine::profiles {
+namespace {
+
+std::string present_machine_id(const Tree& tree) {
+    std::string text = read_text(tree, "/etc/machine-id");
+    while (!text.empty() && text.back() == '\n')
+        text.pop_back();
+    return text;
+}
+
+void note_unreachable_storage(const Profile& profile, const System& system, std::vector<std::string>& notes) {
+    if (system.reaches_storage()) return;
+    for (const Item* item : {&profile.disk_guid, &profile.part_guid, &profile.fs_uuid, &profile.swap_uuid})
+        if (item->mode != Mode::kIgnore) {
+            notes.emplace_back(
+                "the profile gives the disk new identifiers, which needs --disk; they stay as they are");
+            return;
+        }
+}
+
+// A file of the profile is put there as it is, so it must not name what will be gone.
+void check_profile_files(const Profile& profile, const IdentifierMap& map) {
+    for (const File& file : profile.files)
+        if (const auto hits = map.find(file.content); !hits.empty())
+            throw_error(
+                Code::kRefused,
+                "the profile's file {} names {}, which will be changed; write it with the new identifier "
+                "or a label",
+                file.path, hits.front().identifier);
+}
+
+void stage_items(ItemContext& context, System& system) {
+    stage_machine_id(context);
+    stage_hostname(context);
+    stage_ssh_host_keys(context);
+    stage_random_seed(context, system.boot_folders());
+    stage_files(context);
+    stage_hosts(context);
+    stage_users(context);
+    stage_services(context);
+}
+
+}  // namespace
+
+AssumePlan plan_assume(const Profile& profile, const NodeSecret& secret, System& system, RandomSource& random,
+                       const AssumeOptions& options) {
+    if (find_pending(secret, system) != Pending::kNothing)
+        throw_error(Code::kRefused, "{}: an earlier run was cut and has to be completed first",
+                    system.name());
+    if (profile.kind != Kind::kNode || profile.node.empty())
+        throw_error(Code::kRefused, "the profile is not that of a node, so there is no role to take up");
+    AssumePlan plan;
+    plan.node = profile.node;
+    plan.generation = profile.generation;
+    if (const auto record = AssumeJournal(system, secret).load()) plan.remembered = record->remembered;
+    Staged staged(system.tree());
+    ItemContext context{profile, secret, staged, random, plan.remembered, plan.notes};
+    note_unreachable_storage(profile, system, plan.notes);
+    plan.identifiers = plan_identifiers(context, system.identifiers(), options.kept_partitions);
+    const IdentifierMap storage = storage_references(plan.identifiers, system.partition_numbers());
+    IdentifierMap boot = storage;
+    const std::string machine_id = wanted_machine_id(context);
+    if (!machine_id.empty()) boot.add(present_machine_id(staged), machine_id);
+    check_profile_files(profile, storage);
+    stage_references(staged, {storage, boot, system.boot_folders(), options.left_references}, plan.notes);
+    stage_items(context, system);
+    plan.changes = staged.changes();
+    plan.renames = staged.renames();
+    plan.puts = staged.puts();
+    return plan;
+}
+
+}  // namespace dupengine::profiles

@@ -1,0 +1,148 @@
+// Identifiers on the disk: two disks with one UUID in one machine are a danger, and clones with equal ids
+// cannot be told apart. A derived value depends on the node's secret, the kind and the partition's number, so
+// that the next duplication finds the same ones.
+
+#include <charconv>
+
+#include "base/error.h"
+#include "profiles/items/item.h"
+
+namespace dupengine::profiles {
+namespace {
+
+const Item& item_of(const Profile& profile, IdentifierKind kind) {
+    switch (kind) {
+        case IdentifierKind::kFilesystemUuid:
+        case IdentifierKind::kFatId:
+            return profile.fs_uuid;
+        case IdentifierKind::kSwapUuid:
+            return profile.swap_uuid;
+        case IdentifierKind::kPartitionGuid:
+            return profile.part_guid;
+        case IdentifierKind::kDiskGuid:
+        case IdentifierKind::kDiskSignature:
+            return profile.disk_guid;
+    }
+    return profile.fs_uuid;
+}
+
+const char* item_name(IdentifierKind kind) {
+    switch (kind) {
+        case IdentifierKind::kFilesystemUuid:
+        case IdentifierKind::kFatId:
+            return "fs_uuid";
+        case IdentifierKind::kSwapUuid:
+            return "swap_uuid";
+        case IdentifierKind::kPartitionGuid:
+            return "part_guid";
+        case IdentifierKind::kDiskGuid:
+        case IdentifierKind::kDiskSignature:
+            return "disk_guid";
+    }
+    return "fs_uuid";
+}
+
+bool is_short(IdentifierKind kind) {
+    return kind == IdentifierKind::kFatId || kind == IdentifierKind::kDiskSignature;
+}
+
+// Four bytes as FAT and MBR show them. Zero means "none" to some readers, so it becomes something else.
+std::string short_text(IdentifierKind kind, std::span<const std::byte> bytes) {
+    std::uint32_t value = load_le<std::uint32_t>(bytes, 0);
+    if (value == 0) value = 0x64757065;
+    if (kind == IdentifierKind::kDiskSignature) return fmt::format("{:08x}", value);
+    return fmt::format("{:04X}-{:04X}", value >> 16, value & 0xffff);
+}
+
+std::string text_of(IdentifierKind kind, const Guid& entropy) {
+    return is_short(kind) ? short_text(kind, entropy.bytes) : entropy.text();
+}
+
+std::string given_value(const Item& item, const Identifier& present) {
+    if (present.kind == IdentifierKind::kFilesystemUuid || present.kind == IdentifierKind::kFatId ||
+        present.kind == IdentifierKind::kPartitionGuid)
+        refuse_mode(item_name(present.kind), item.mode);  // one value for several partitions
+    if (present.kind != IdentifierKind::kDiskSignature) return Guid::parse(item.value).text();
+    std::uint32_t value = 0;
+    const auto [end, error] =
+        std::from_chars(item.value.data(), item.value.data() + item.value.size(), value, 16);
+    if (error != std::errc() || item.value.size() != 8 || end != item.value.data() + 8)
+        throw_error(
+            Code::kRefused,
+            "the profile's disk_guid '{}' is no disk signature (8 hexadecimal digits), as this MBR disk has",
+            item.value);
+    return fmt::format("{:08x}", value);
+}
+
+std::string wanted_value(ItemContext& context, const Identifier& present) {
+    const Item& item = item_of(context.profile, present.kind);
+    const std::string what = fmt::format("{} {}", identifier_kind_name(present.kind), present.partition);
+    switch (item.mode) {
+        case Mode::kSet:
+            return given_value(item, present);
+        case Mode::kDerive:
+            return text_of(present.kind, derive_guid(context.secret, what));
+        case Mode::kRegenerate: {
+            const auto [drawn, fresh] = context.remembered.try_emplace(what);
+            if (fresh) drawn->second = text_of(present.kind, context.random.guid());
+            return drawn->second;
+        }
+        case Mode::kRemove:
+            refuse_mode(item_name(present.kind), item.mode);
+        case Mode::kIgnore:
+            break;
+    }
+    return present.value;
+}
+
+void check_single_swap(const Profile& profile, const std::vector<Identifier>& present) {
+    unsigned swaps = 0;
+    for (const Identifier& identifier : present)
+        swaps += identifier.kind == IdentifierKind::kSwapUuid;
+    if (profile.swap_uuid.mode == Mode::kSet && swaps > 1)
+        throw_error(Code::kRefused, "the profile sets one swap_uuid, but there are {} swap partitions",
+                    swaps);
+}
+
+}  // namespace
+
+std::vector<IdentifierChange> plan_identifiers(ItemContext& context, const std::vector<Identifier>& present,
+                                               const std::set<unsigned>& kept_partitions) {
+    check_single_swap(context.profile, present);
+    std::vector<IdentifierChange> changes;
+    for (const Identifier& identifier : present) {
+        const bool asked = item_of(context.profile, identifier.kind).mode != Mode::kIgnore;
+        if (!asked || (identifier.partition != 0 && kept_partitions.contains(identifier.partition))) continue;
+        if (!identifier.fixed.empty()) {
+            context.notes.push_back(
+                fmt::format("{}: {}; it keeps {}", identifier.where, identifier.fixed,
+                            identifier.value.empty() ? "its identifier" : identifier.value));
+            continue;
+        }
+        const std::string after = wanted_value(context, identifier);
+        if (after == identifier.value) continue;
+        changes.push_back({identifier.kind, identifier.partition, identifier.value, after, identifier.where});
+        context.staged.note({item_name(identifier.kind), identifier.where, identifier.value, after});
+    }
+    return changes;
+}
+
+IdentifierMap storage_references(const std::vector<IdentifierChange>& changes,
+                                 const std::vector<unsigned>& partition_numbers) {
+    IdentifierMap map;
+    for (const IdentifierChange& change : changes) {
+        if (change.kind != IdentifierKind::kDiskSignature) {
+            map.add(change.before, change.after);
+            continue;
+        }
+        // MBR: PARTUUID is the signature and the number of the partition, two digits each (kernel:
+        // block/partitions/msdos.c).
+        for (const unsigned number : partition_numbers)
+            map.add(fmt::format("{}-{:02x}", change.before, number),
+                    fmt::format("{}-{:02x}", change.after, number));
+        map.add("0x" + change.before, "0x" + change.after);
+    }
+    return map;
+}
+
+}  // namespace dupengine::profiles

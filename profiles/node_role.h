@@ -1,0 +1,21 @@
+#pragma once
+// The role that a node has: its profile from a store, merged with the roles that it names. Role files come
+// from this machine or, where it has none of that name, from the copied system itself. Reads only.
+
+#include <string>
+#include <vector>
+
+#include "profiles/slots.h"
+#include "profiles/system/tree.h"
+
+namespace dupengine::profiles {
+
+/// Throws kRefused if there is no profile that can be used: no profile, no role.
+StoredProfile read_stored_role(const std::string& store);
+
+/// The merged profile. `folders` are of this machine, in order of precedence; `system` is the copied one,
+/// called `name` in messages. Throws kRefused for a bad profile, or a role that is bad or nowhere.
+Profile merge_role(const StoredProfile& stored, const std::string& store,
+                   const std::vector<std::string>& folders, const Tree& system, const std::string& name);
+
+}  // namespace dupengine::profiles

@@ -1,0 +1,166 @@
+#include "profiles/references/initramfs.h"
+
+#include <archive.h>
+#include <archive_entry.h>
+#include <sys/stat.h>
+
+#include <map>
+#include <memory>
+
+#include "base/error.h"
+#include "profiles/references/cpio.h"
+
+namespace dupengine::profiles {
+namespace {
+
+// What libarchive can decompress and the kernel too (usr/Kconfig, lib/decompress.c).
+bool is_compressed(std::string_view bytes) {
+    using namespace std::string_view_literals;
+    for (const std::string_view magic : {"\x1f\x8b"sv,
+                                         "\xfd"
+                                         "7zXZ\0"sv,
+                                         "\x28\xb5\x2f\xfd"sv, "\x02\x21\x4c\x18"sv, "\x5d\0\0"sv, "BZh"sv})
+        if (bytes.substr(0, magic.size()) == magic) return true;
+    return false;
+}
+
+// A compressed part ends where the file ends or where a plain archive begins. A header is 110 given
+// characters on a multiple of four, which compressed bytes do not make by chance.
+std::size_t end_of_compressed(std::string_view file, std::size_t begin) {
+    for (std::size_t at = file.find("07070", begin); at != std::string_view::npos;
+         at = file.find("07070", at + 1))
+        if (at % 4 == 0 && is_cpio_header(file, at)) return at;
+    return file.size();
+}
+
+ByteSource plain_source(std::string_view bytes) {
+    constexpr std::size_t kPiece = 1u << 20;
+    return [bytes]() mutable {
+        std::string piece(bytes.substr(0, kPiece));
+        bytes.remove_prefix(piece.size());
+        return piece;
+    };
+}
+
+constexpr std::uint64_t kUnpackedLimit = 4ull << 30;  // a small file may claim to hold any amount
+
+[[noreturn]] void throw_archive(archive* handle) {
+    const char* reason = ::archive_error_string(handle);
+    throw_error(Code::kIntegrity, "cannot be decompressed: {}", reason != nullptr ? reason : "damaged");
+}
+
+ByteSource decompressing_source(std::string_view bytes) {
+    std::shared_ptr<archive> handle(::archive_read_new(), ::archive_read_free);
+    if (!handle) throw std::bad_alloc();
+    ::archive_read_support_filter_all(handle.get());
+    ::archive_read_support_format_raw(handle.get());
+    archive_entry* entry = nullptr;
+    if (::archive_read_open_memory(handle.get(), bytes.data(), bytes.size()) != ARCHIVE_OK ||
+        ::archive_read_next_header(handle.get(), &entry) != ARCHIVE_OK)
+        throw_archive(handle.get());
+    return [handle, total = std::uint64_t{0}]() mutable {
+        const void* block = nullptr;
+        std::size_t size = 0;
+        la_int64_t offset = 0;
+        do {
+            const int status = ::archive_read_data_block(handle.get(), &block, &size, &offset);
+            if (status == ARCHIVE_EOF) return std::string();
+            if (status != ARCHIVE_OK && status != ARCHIVE_WARN) throw_archive(handle.get());
+        } while (size == 0);
+        if ((total += size) > kUnpackedLimit)
+            throw_error(Code::kIntegrity, "unpacks to more than {} bytes", kUnpackedLimit);
+        return std::string(static_cast<const char*>(block), size);
+    };
+}
+
+// What the kernel would have in the end, as far as old identifiers are concerned: a later member replaces an
+// earlier.
+class Contents {
+  public:
+    explicit Contents(const IdentifierMap& map) : map_(map) {}
+
+    void take(const CpioMember& member) {
+        correct_.erase(member.name);
+        stuck_.erase(member.name);
+        if (map_.touches(member.name)) {
+            stuck_[member.name] = "its name holds an old identifier";
+            return;
+        }
+        if (!map_.touches(member.content)) return;
+        const bool link = S_ISLNK(member.mode);
+        if (!link && !(S_ISREG(member.mode) && is_text(member.content))) {
+            stuck_[member.name] = "is not text and holds an old identifier";
+            return;
+        }
+        CpioMember corrected = member;
+        corrected.content = map_.rewrite(member.content);
+        correct_[member.name] = std::move(corrected);
+    }
+
+    InitramfsFindings findings(std::string_view file) const {
+        InitramfsFindings found;
+        found.is_initramfs = true;
+        std::vector<CpioMember> members;
+        for (const auto& [name, member] : correct_) {
+            found.rewritten.push_back(name);
+            members.push_back(member);
+        }
+        for (const auto& [name, why] : stuck_)
+            found.stuck.push_back(name + ": " + why);
+        if (members.empty()) return found;
+        // The kernel wants an archive on a multiple of four, and lz4 wants a zero word to see the end of its
+        // blocks.
+        found.addition.assign((file.size() + 3) / 4 * 4 - file.size() + 4, '\0');
+        found.addition += encode_cpio(members);
+        return found;
+    }
+
+  private:
+    const IdentifierMap& map_;
+    std::map<std::string, CpioMember> correct_;
+    std::map<std::string, std::string> stuck_;
+};
+
+// True if all of it was archives.
+bool read_archives(CpioReader& reader, Contents& contents) {
+    CpioMember member;
+    for (;;)
+        switch (reader.next(member)) {
+            case CpioReader::Found::kMember:
+                contents.take(member);
+                break;
+            case CpioReader::Found::kEnd:
+                return true;
+            case CpioReader::Found::kOther:
+                return false;
+        }
+}
+
+}  // namespace
+
+bool may_be_initramfs(std::string_view file) {
+    return is_cpio_header(file, 0) || is_compressed(file);
+}
+
+InitramfsFindings inspect_initramfs(std::string_view file, const IdentifierMap& map) {
+    Contents contents(map);
+    for (std::size_t at = 0; at < file.size();) {
+        if (is_compressed(file.substr(at))) {
+            const std::size_t end = end_of_compressed(file, at);
+            CpioReader reader(decompressing_source(file.substr(at, end - at)));
+            const bool archives = read_archives(reader, contents);
+            if (!archives && at == 0 && reader.offset() == 0) return {};  // something else that is compressed
+            if (!archives) throw_error(Code::kIntegrity, "the part at byte {} holds no archive", at);
+            at = end;
+            continue;
+        }
+        CpioReader reader(plain_source(file.substr(at)));
+        if (read_archives(reader, contents)) break;
+        if (reader.offset() == 0)
+            throw_error(Code::kIntegrity, "neither an archive nor compressed at byte {}", at);
+        at += reader.offset();
+    }
+    return contents.findings(file);
+}
+
+}  // namespace dupengine::profiles

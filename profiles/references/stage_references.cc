@@ -1,0 +1,175 @@
+#include "profiles/references/stage_references.h"
+
+#include <algorithm>
+#include <functional>
+
+#include "base/error.h"
+#include "profiles/references/initramfs.h"
+#include "profiles/references/unified_kernel.h"
+
+namespace dupengine::profiles {
+namespace {
+
+constexpr unsigned kDepthLimit = 40;
+
+class Scanner {
+  public:
+    Scanner(Staged& staged, const ReferenceScan& scan, std::vector<std::string>& notes)
+        : staged_(staged), scan_(scan), notes_(notes) {}
+
+    void run() {
+        for (const bool names_only :
+             {true, false})  // a new name must be known before what is below it is looked at
+            for (const Start& start : starts()) {
+                map_ = start.map;
+                is_boot_ = start.is_boot;
+                walk(start.folder, names_only, 0);
+            }
+        if (stuck_.empty()) return;
+        std::string all;
+        for (std::size_t i = 0; i < std::min<std::size_t>(stuck_.size(), 8); ++i)
+            all += (i == 0 ? "" : "; ") + stuck_[i];
+        if (stuck_.size() > 8) all += fmt::format("; and {} more", stuck_.size() - 8);
+        throw_error(Code::kRefused,
+                    "references that cannot be rewritten, so no identifier is changed: {} "
+                    "(--leave-reference PATH accepts a file as it is)",
+                    all);
+    }
+
+  private:
+    struct Start {
+        std::string folder;
+        const IdentifierMap* map;
+        bool is_boot;
+    };
+
+    std::vector<Start> starts() const {
+        std::vector<Start> all = {{"/etc", &scan_.storage, false},
+                                  {"/etc/kernel", &scan_.boot, false},
+                                  {"/usr/lib/kernel", &scan_.boot, false}};
+        std::vector<std::string> seen;
+        for (const std::string& folder : scan_.boot_folders) {
+            const std::string place = resolve(staged_, folder);
+            if (std::any_of(seen.begin(), seen.end(),
+                            [&](const std::string& above) { return is_within(place, above); }))
+                continue;
+            seen.push_back(place);
+            all.push_back({place, &scan_.boot, true});
+        }
+        return all;
+    }
+
+    void walk(const std::string& folder, bool names_only, unsigned depth) {
+        if (map_->empty() || staged_.look(folder).kind != NodeKind::kFolder) return;
+        if (depth > kDepthLimit)
+            throw_error(Code::kRefused, "{}: more than {} folders deep", folder, kDepthLimit);
+        for (const std::string& name : staged_.list(folder)) {
+            std::string path = join(folder, name);
+            if (scan_.left.contains(path)) {
+                if (!names_only) notes_.push_back(path + ": left as it is, whatever it refers to");
+                continue;
+            }
+            const Node node = staged_.look(path);
+            if (names_only)
+                path = rename(folder, name);
+            else
+                correct(path, node);
+            if (node.kind == NodeKind::kFolder) walk(path, names_only, depth + 1);
+        }
+    }
+
+    std::string rename(const std::string& folder, const std::string& name) {
+        const std::string path = join(folder, name), new_name = map_->rewrite(name);
+        if (new_name == name) return path;
+        staged_.rename(path, join(folder, new_name));
+        staged_.note({"references", path, "", "renamed to " + new_name});
+        return join(folder, new_name);
+    }
+
+    void correct(const std::string& path, const Node& node) {
+        if (node.kind == NodeKind::kLink) {
+            const std::string target = map_->rewrite(node.link_target);
+            if (target != node.link_target)
+                staged_.change("references", path, Node::link(target), "-> " + node.link_target,
+                               "-> " + target);
+        } else if (node.kind == NodeKind::kFile) {
+            try {
+                correct_file(path);
+            } catch (Error& e) {
+                e.add_context(path);
+                throw;
+            }
+        }
+    }
+
+    void correct_file(const std::string& path) {
+        const Node file = staged_.take(path);
+        const std::string_view content = *file.content;
+        if (is_boot_ && may_be_initramfs(content) && correct_initramfs(path, file)) return;
+        if (const auto unified = inspect_unified_kernel(content, *map_); unified.is_unified_kernel) {
+            for (const std::string& why : unified.stuck)
+                stuck_.push_back(path + " " + why);
+            if (!unified.corrected.empty()) put(path, file, unified.corrected, "in its command line");
+            return;
+        }
+        const auto hits = map_->find(content);
+        if (hits.empty()) return;
+        if (!is_text(content))
+            stuck_.push_back(fmt::format("{} is not text and holds {}", path, hits.front().identifier));
+        else
+            put(path, file, map_->rewrite(content), {});
+    }
+
+    bool correct_initramfs(const std::string& path, const Node& file) {
+        InitramfsFindings found;
+        try {
+            found = inspect_initramfs(*file.content, *map_);
+        } catch (const Error& e) {
+            stuck_.push_back(
+                fmt::format("{} begins as an initramfs but cannot be looked through ({})", path, e.what()));
+            return true;
+        }
+        if (!found.is_initramfs) return false;
+        for (const std::string& why : found.stuck)
+            stuck_.push_back(path + " holds " + why);
+        if (found.addition.empty()) return true;
+        std::string members;
+        for (const std::string& name : found.rewritten)
+            members += (members.empty() ? "" : ", ") + name;
+        put(path, file, *file.content + found.addition, "in " + members + ", as an archive at its end");
+        return true;
+    }
+
+    // The line for the person names each old identifier once, with what it becomes.
+    void put(const std::string& path, const Node& file, const std::string& corrected,
+             const std::string& how) {
+        std::vector<std::string> before, after;
+        for (const auto& hit : map_->find(*file.content)) {
+            if (std::find(before.begin(), before.end(), hit.found) != before.end()) continue;
+            before.emplace_back(hit.found);
+            after.push_back(hit.replacement);
+        }
+        std::string old_text, new_text;
+        for (std::size_t i = 0; i < before.size(); ++i) {
+            old_text += (i == 0 ? "" : ", ") + before[i];
+            new_text += (i == 0 ? "" : ", ") + after[i];
+        }
+        if (!how.empty()) new_text += (new_text.empty() ? "" : " ") + how;
+        staged_.change("references", path, file.with_content(corrected), old_text, new_text);
+    }
+
+    Staged& staged_;
+    const ReferenceScan& scan_;
+    std::vector<std::string>& notes_;
+    std::vector<std::string> stuck_;
+    const IdentifierMap* map_ = nullptr;
+    bool is_boot_ = false;
+};
+
+}  // namespace
+
+void stage_references(Staged& staged, const ReferenceScan& scan, std::vector<std::string>& notes) {
+    Scanner(staged, scan, notes).run();
+}
+
+}  // namespace dupengine::profiles

@@ -1,0 +1,91 @@
+#include "profiles/system/ext_identity.h"
+
+#include <algorithm>
+
+#include "base/subprocess.h"
+
+namespace dupengine::profiles {
+namespace {
+
+constexpr ByteOffset kSuperblock = 1024;
+constexpr std::size_t kSuperblockBytes = 1024;
+constexpr std::string_view kMark = "dupengine-uuid:";
+constexpr std::size_t kLastMountedBytes = 64;
+
+// e2fsck(8): 0 nothing to do, 1 corrected, 2 corrected and the machine should be rebooted (a mounted root);
+// from 4 on it failed.
+void run_e2fsck(const char* how, const std::string& device, const std::string& name) {
+    const RunResult result = run_program({"e2fsck", how, device});
+    if (result.status >= 4)
+        throw_error(Code::kIntegrity,
+                    "{}: its file system is damaged: {}; run e2fsck -f on it, or duplicate the source again",
+                    name, result.complaint());
+}
+
+void run_tune2fs(const std::vector<std::string>& words, const std::string& device, const std::string& name) {
+    std::vector<std::string> argv = {"tune2fs"};
+    argv.insert(argv.end(), words.begin(), words.end());
+    argv.push_back(device);
+    const RunResult result = run_program(argv);
+    if (result.status != 0) throw_error(Code::kTargetIo, "{}: tune2fs failed: {}", name, result.complaint());
+}
+
+std::string uuid_text(std::span<const std::byte> bytes) {
+    const std::string hex = to_hex(bytes);
+    return fmt::format("{}-{}-{}-{}-{}", hex.substr(0, 8), hex.substr(8, 4), hex.substr(12, 4),
+                       hex.substr(16, 4), hex.substr(20));
+}
+
+}  // namespace
+
+ExtState read_ext_state(const block::Reader& part) {
+    if (part.geometry().size_bytes < kSuperblock + kSuperblockBytes)
+        throw_error(Code::kIntegrity, "{}: too small for a file system", part.name());
+    const Bytes superblock = block::read_extent(part, {kSuperblock, kSuperblock + kSuperblockBytes});
+    if (load_le<std::uint16_t>(superblock, 0x38) != 0xef53)
+        throw_error(Code::kIntegrity, "{}: no ext4 superblock", part.name());
+    const auto state_flags = load_le<std::uint16_t>(superblock, 0x3a);
+    const auto compatible = load_le<std::uint32_t>(superblock, 0x5c),
+               incompatible = load_le<std::uint32_t>(superblock, 0x60);
+    const auto read_only_compatible = load_le<std::uint32_t>(superblock, 0x64);
+    ExtState state;
+    state.is_clean = (state_flags & 1) != 0 && (state_flags & 2) == 0 &&
+                     (incompatible & 0x4) == 0;  // valid, no errors, no RECOVER
+    state.uuid_is_fixed = (compatible & 0x800) != 0;
+    state.full_check_first = (read_only_compatible & 0x400) != 0 && (incompatible & 0x2000) == 0;
+    state.uuid = uuid_text(std::span(superblock).subspan(0x68, 16));
+    const std::string_view field = as_text(std::span(superblock).subspan(0x88, kLastMountedBytes));
+    state.last_mounted = std::string(field.substr(0, std::min(field.find('\0'), field.size())));
+    state.was_cut = state.last_mounted.rfind(kMark, 0) == 0;
+    if (state.was_cut) state.last_mounted.erase(0, kMark.size());
+    return state;
+}
+
+void repair_ext(const std::string& device, const ExtState& state, const std::string& name) {
+    if (state.was_cut)
+        run_e2fsck("-fy", device, name);
+    else if (!state.is_clean)
+        run_e2fsck("-p", device, name);
+}
+
+void check_ext(const std::string& device, const std::string& name) {
+    run_e2fsck("-fp", device, name);
+}
+
+void set_ext_uuid(const std::string& device, const ExtState& state, const std::string& uuid,
+                  const std::string& name) {
+    if (state.uuid == uuid && !state.was_cut) return;
+    // tune2fs wants a check that is younger than the last mount.
+    if (state.full_check_first) check_ext(device, name);
+    run_tune2fs(
+        {"-M", std::string(kMark) + state.last_mounted.substr(0, kLastMountedBytes - 1 - kMark.size())},
+        device, name);
+    run_tune2fs({"-U", uuid}, device, name);
+    clear_ext_mark(device, state, name);
+}
+
+void clear_ext_mark(const std::string& device, const ExtState& state, const std::string& name) {
+    run_tune2fs({"-M", state.last_mounted}, device, name);
+}
+
+}  // namespace dupengine::profiles

@@ -1,0 +1,198 @@
+#include "profiles/system/fat_tree.h"
+
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <filesystem>
+
+#include "base/fd.h"
+#include "base/subprocess.h"
+
+namespace dupengine::profiles {
+namespace {
+
+constexpr const char* kTemporary = "DUPENGIN.TMP";
+constexpr unsigned kFatMode = 0755;  // what a plain mount of vfat shows
+constexpr std::size_t kEntryLimit = 100'000;
+
+std::string lower(std::string text) {
+    for (char& c : text)
+        if (c >= 'A' && c <= 'Z') c = static_cast<char>(c - 'A' + 'a');
+    return text;
+}
+
+// A folder for the file that is on its way to or from mtools.
+class Passage {
+  public:
+    Passage() {
+        const char* chosen = std::getenv("TMPDIR");
+        path_ = std::string(chosen != nullptr ? chosen : "/tmp") + "/dupengine-XXXXXX";
+        if (::mkdtemp(path_.data()) == nullptr)
+            throw_errno(Code::kInternal, errno, "{}: a temporary folder cannot be made", path_);
+    }
+    ~Passage() {
+        std::error_code ignored;
+        std::filesystem::remove_all(path_, ignored);
+    }
+    Passage(const Passage&) = delete;
+    Passage& operator=(const Passage&) = delete;
+    std::string file() const { return path_ + "/file"; }
+
+  private:
+    std::string path_;
+};
+
+}  // namespace
+
+FatTree::FatTree(std::string device, std::string name) : device_(std::move(device)), name_(std::move(name)) {
+    read_index();
+}
+
+std::string FatTree::run(const std::vector<std::string>& words) const {
+    std::vector<std::string> argv = {words.front(), "-i", device_};
+    argv.insert(argv.end(), words.begin() + 1, words.end());
+    RunOptions options;
+    options.extra_environment = {"MTOOLS_SKIP_CHECK=1", "MTOOLSRC=/dev/null"};
+    const RunResult result = run_program(argv, options);
+    if (result.status != 0)
+        throw_error(Code::kTargetIo, "{}: {} failed: {}", name_, words.front(), result.complaint());
+    return result.out;
+}
+
+void FatTree::change(const std::vector<std::string>& words) const {
+    run(words);
+    Fd fd = open_path(device_, O_RDWR, Code::kTargetIo);
+    if (::fsync(fd.get()) != 0) throw_errno(Code::kTargetIo, errno, "{}: flush failed", name_);
+    fd.close(Code::kTargetIo, name_);
+}
+
+void FatTree::read_index() {
+    std::string listing;
+    try {
+        listing = run({"mdir", "-/", "-a", "-b", "::/"});
+    } catch (Error& e) {
+        e.set_code(Code::kIntegrity);
+        throw;
+    }
+    entries_.clear();
+    for (std::size_t begin = 0; begin < listing.size();) {
+        const std::size_t end = std::min(listing.find('\n', begin), listing.size());
+        std::string line = listing.substr(begin, end - begin);
+        begin = end + 1;
+        if (line.rfind("::/", 0) != 0 || line.size() == 3) continue;
+        line.erase(0, 2);
+        const bool folder = line.back() == '/';
+        if (folder) line.pop_back();
+        entries_[lower(line)] = {line, folder ? NodeKind::kFolder : NodeKind::kFile};
+        if (entries_.size() > kEntryLimit)
+            throw_error(Code::kIntegrity, "{}: more than {} files, which no boot partition has", name_,
+                        kEntryLimit);
+    }
+}
+
+const FatTree::Entry* FatTree::find(const std::string& path) const {
+    require_normal(path);
+    const auto found = entries_.find(lower(path));
+    return found == entries_.end() ? nullptr : &found->second;
+}
+
+std::string FatTree::argument(const std::string& path) const {
+    if (path.find_first_of("*?[]\\") != std::string::npos)
+        throw_error(Code::kRefused, "{}{}: a name with one of *?[]\\ cannot be handled", name_, path);
+    return "::" + path;
+}
+
+Node FatTree::look(const std::string& path) const {
+    if (path == "/") return Node::folder(kFatMode);
+    const Entry* entry = find(path);
+    if (entry == nullptr) return {};
+    Node node;
+    node.kind = entry->kind;
+    node.mode = kFatMode;
+    return node;
+}
+
+Node FatTree::take(const std::string& path) const {
+    Node node = look(path);
+    if (node.kind != NodeKind::kFile) return node;
+    const Passage passage;
+    run({"mcopy", "-o", argument(path), passage.file()});
+    return node.with_content(read_file(passage.file(), Code::kTargetIo, kFileLimit));
+}
+
+std::vector<std::string> FatTree::list(const std::string& path) const {
+    const std::string folder = path == "/" ? "/" : lower(path) + "/";
+    std::vector<std::string> names;
+    for (const auto& [key, entry] : entries_)
+        if (key.rfind(folder, 0) == 0 && key.find('/', folder.size()) == std::string::npos)
+            names.push_back(leaf_of(entry.path));
+    std::sort(names.begin(), names.end());
+    return names;
+}
+
+void FatTree::put(const std::string& path, const Node& node) {
+    const Node there = look(path);
+    switch (node.kind) {
+        case NodeKind::kAbsent:
+            if (there.exists()) change({there.kind == NodeKind::kFolder ? "mrd" : "mdel", argument(path)});
+            entries_.erase(lower(path));
+            return;
+        case NodeKind::kFile:
+            put_file(path, *node.content);
+            break;
+        case NodeKind::kFolder:
+            if (!there.exists()) change({"mmd", argument(path)});
+            break;
+        default:
+            throw_error(Code::kRefused, "{}{}: FAT holds files and folders only", name_, path);
+    }
+    entries_[lower(path)] = {path, node.kind};
+}
+
+void FatTree::put_file(const std::string& path, const std::string& content) {
+    const Passage passage;
+    write_file_atomic(passage.file(), as_bytes(content), 0600, Code::kTargetIo);
+    const std::string temporary = join(parent_of(path), kTemporary);
+    change({"mcopy", "-o", passage.file(), argument(temporary)});
+    if (look(path).exists()) change({"mdel", argument(path)});
+    change({"mren", argument(temporary), argument(path)});
+}
+
+void FatTree::rename(const std::string& from, const std::string& to) {
+    if (look(to).exists())
+        throw_error(Code::kTargetIo, "{}{}: cannot be renamed to {}, which exists", name_, from, to);
+    change({"mmove", argument(from), argument(to)});
+    read_index();
+}
+
+void FatTree::sweep(const std::string& folder) {
+    const std::string temporary = join(folder, kTemporary);
+    if (look(temporary).exists()) put(temporary, {});
+}
+
+Node FatTree::as_stored(const std::string& path, const Node& node) const {
+    if (node.kind == NodeKind::kLink || node.kind == NodeKind::kOther)
+        throw_error(Code::kRefused, "{}{}: FAT holds files and folders only", name_, path);
+    Node stored = node;
+    stored.mode = kFatMode;
+    stored.uid = stored.gid = 0;
+    stored.extended_attributes.clear();
+    return stored;
+}
+
+std::uint64_t FatTree::free_bytes(const std::string&) const {
+    // "                         66 050 560 bytes free"
+    const std::string listing = run({"mdir", "-a", "::/"});
+    const std::size_t end = listing.rfind(" bytes free");
+    if (end == std::string::npos) return 0;
+    const std::size_t begin = listing.rfind('\n', end) + 1;
+    std::uint64_t free = 0;
+    for (const char c : listing.substr(begin, end - begin))
+        if (c >= '0' && c <= '9')
+            free = checked_add(checked_mul(free, 10, name_), static_cast<unsigned>(c - '0'), name_);
+    return free;
+}
+
+}  // namespace dupengine::profiles

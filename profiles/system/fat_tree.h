@@ -1,0 +1,43 @@
+#pragma once
+// A FAT file system (an EFI system partition) as a Tree, through mtools: it needs no vfat in this machine's
+// kernel, and it is given a device that ends where the partition ends. Names compare without case, as FAT's
+// do; owners and modes are constants; there are no links. A cut put() may leave neither the old nor the new
+// file: who writes keeps a journal (assume/journal.h).
+
+#include <map>
+
+#include "profiles/system/tree.h"
+
+namespace dupengine::profiles {
+
+class FatTree final : public Tree {
+  public:
+    /// `device` holds the file system and nothing else. Throws kIntegrity if mtools cannot read it.
+    FatTree(std::string device, std::string name);
+
+    Node look(const std::string& path) const override;
+    Node take(const std::string& path) const override;
+    std::vector<std::string> list(const std::string& path) const override;
+    void put(const std::string& path, const Node& node) override;
+    void rename(const std::string& from, const std::string& to) override;
+    void sweep(const std::string& folder) override;
+    Node as_stored(const std::string& path, const Node& node) const override;
+    std::uint64_t free_bytes(const std::string& path) const override;
+
+  private:
+    struct Entry {
+        std::string path;  ///< as it is spelled there
+        NodeKind kind;
+    };
+    void read_index();
+    const Entry* find(const std::string& path) const;
+    std::string argument(const std::string& path) const;  ///< "::/EFI/BOOT"; throws kRefused for a pattern
+    std::string run(const std::vector<std::string>& words) const;  ///< mtools' NAME -i DEVICE ...
+    void change(const std::vector<std::string>& words) const;      ///< run, then flush the device
+    void put_file(const std::string& path, const std::string& content);
+
+    std::string device_, name_;
+    std::map<std::string, Entry> entries_;  // by lower-case path
+};
+
+}  // namespace dupengine::profiles

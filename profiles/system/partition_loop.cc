@@ -1,0 +1,82 @@
+#include "profiles/system/partition_loop.h"
+
+#include <fcntl.h>
+#include <linux/loop.h>
+#include <sys/ioctl.h>
+#include <sys/mount.h>
+#include <unistd.h>
+
+#include <cerrno>
+
+namespace dupengine::profiles {
+namespace {
+
+loop_config configuration(const Fd& backing, block::Extent part, std::uint32_t sector_bytes, Access access) {
+    loop_config config{};
+    config.fd = static_cast<std::uint32_t>(backing.get());
+    config.block_size = sector_bytes;
+    config.info.lo_offset = part.begin;
+    config.info.lo_sizelimit = part.size();
+    config.info.lo_flags = LO_FLAGS_AUTOCLEAR | (access == Access::kRead ? LO_FLAGS_READ_ONLY : 0);
+    return config;
+}
+
+// What the kernel has to say about a mount that failed (fsopen(2): messages are read from the context).
+std::string mount_complaint(int context) {
+    char text[512];
+    const ssize_t n = ::read(context, text, sizeof text - 1);
+    if (n <= 2) return {};
+    std::string message(text + 2, static_cast<std::size_t>(n) - 2);  // "e " in front tells the severity
+    while (!message.empty() && message.back() == '\n')
+        message.pop_back();
+    return " (" + message + ")";
+}
+
+}  // namespace
+
+PartitionLoop::PartitionLoop(const std::string& disk, block::Extent part, std::uint32_t sector_bytes,
+                             Access access) {
+    const int mode = access == Access::kRead ? O_RDONLY : O_RDWR;
+    const Fd backing = open_path(disk, mode, Code::kTargetIo);
+    const Fd control = open_path("/dev/loop-control", O_RDWR, Code::kUnsupported);
+    const loop_config config = configuration(backing, part, sector_bytes, access);
+    constexpr int kAttempts = 64;  // another process may take the free one first
+    for (int attempt = 0; attempt < kAttempts; ++attempt) {
+        const int number = ::ioctl(control.get(), LOOP_CTL_GET_FREE);
+        if (number < 0) throw_errno(Code::kUnsupported, errno, "{}: no free loop device", disk);
+        path_ = fmt::format("/dev/loop{}", number);
+        Fd fd = open_path(path_, mode, Code::kUnsupported);
+        if (::ioctl(fd.get(), LOOP_CONFIGURE, &config) == 0) {
+            fd_ = std::move(fd);
+            return;
+        }
+        if (errno != EBUSY)
+            throw_errno(Code::kTargetIo, errno, "{}: {} cannot show {} of it", disk, path_, part.text());
+    }
+    throw_error(Code::kUnsupported, "{}: no free loop device after {} attempts", disk, kAttempts);
+}
+
+void PartitionLoop::flush() {
+    if (::fsync(fd_.get()) != 0) throw_errno(Code::kTargetIo, errno, "{}: flush failed", path_);
+}
+
+Fd mount_ext(const std::string& device, Access access, const std::string& name) {
+    const Fd context(::fsopen("ext4", FSOPEN_CLOEXEC));  // the driver of all three
+    if (!context.valid()) throw_errno(Code::kUnsupported, errno, "{}: this kernel cannot mount ext4", name);
+    bool good = ::fsconfig(context.get(), FSCONFIG_SET_STRING, "source", device.c_str(), 0) == 0;
+    if (access == Access::kRead)
+        for (const char* flag : {"ro", "noload"})
+            good = good && ::fsconfig(context.get(), FSCONFIG_SET_FLAG, flag, nullptr, 0) == 0;
+    good = good && ::fsconfig(context.get(), FSCONFIG_CMD_CREATE, nullptr, nullptr, 0) == 0;
+    constexpr unsigned kCareful =
+        MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC | MOUNT_ATTR_NOATIME;
+    Fd root;
+    if (good)
+        root = Fd(::fsmount(context.get(), FSMOUNT_CLOEXEC,
+                            kCareful | (access == Access::kRead ? MOUNT_ATTR_RDONLY : 0)));
+    if (!root.valid())
+        throw_errno(Code::kIntegrity, errno, "{}: cannot be mounted{}", name, mount_complaint(context.get()));
+    return root;
+}
+
+}  // namespace dupengine::profiles

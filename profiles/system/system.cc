@@ -1,0 +1,40 @@
+#include "profiles/system/system.h"
+
+#include <array>
+
+#include "base/error.h"
+
+namespace dupengine::profiles {
+namespace {
+
+constexpr std::array kKinds = {IdentifierKind::kFilesystemUuid, IdentifierKind::kFatId,
+                               IdentifierKind::kSwapUuid,       IdentifierKind::kPartitionGuid,
+                               IdentifierKind::kDiskGuid,       IdentifierKind::kDiskSignature};
+
+}  // namespace
+
+const char* identifier_kind_name(IdentifierKind kind) {
+    switch (kind) {
+        case IdentifierKind::kFilesystemUuid:
+            return "fs_uuid";
+        case IdentifierKind::kFatId:
+            return "fat_id";
+        case IdentifierKind::kSwapUuid:
+            return "swap_uuid";
+        case IdentifierKind::kPartitionGuid:
+            return "part_guid";
+        case IdentifierKind::kDiskGuid:
+            return "disk_guid";
+        case IdentifierKind::kDiskSignature:
+            return "disk_signature";
+    }
+    return "fs_uuid";
+}
+
+IdentifierKind identifier_kind_of(const std::string& name) {
+    for (const IdentifierKind kind : kKinds)
+        if (name == identifier_kind_name(kind)) return kind;
+    throw_error(Code::kIntegrity, "'{}' is no kind of identifier", name);
+}
+
+}  // namespace dupengine::profiles

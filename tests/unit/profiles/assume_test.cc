@@ -1,0 +1,360 @@
+#include "profiles/assume.h"
+
+#include <gmock/gmock.h>
+
+#include "base/error.h"
+#include "tests/support/fake_system.h"
+
+namespace dupengine::profiles {
+namespace {
+
+using test::FakeSystem;
+using test::PowerCut;
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+using ::testing::Not;
+
+Profile web_profile() {
+    Profile profile;
+    profile.node = "web-1";
+    profile.generation = 7;
+    profile.hostname.mode = Mode::kDerive;
+    profile.machine_id.mode = Mode::kDerive;
+    profile.ssh_host_keys = {Mode::kDerive, {"ed25519", "ecdsa"}};
+    profile.random_seed.mode = Mode::kRegenerate;
+    for (Item* item : {&profile.disk_guid, &profile.part_guid, &profile.fs_uuid, &profile.swap_uuid})
+        item->mode = Mode::kDerive;
+    profile.services = {{"web"}, {"old"}, {"noise.timer"}};
+    profile.hosts = {{"10.0.0.2", {"storage-1", "storage"}}};
+    profile.users = {{"ops", {"ssh-ed25519 AAAA ops"}}};
+    profile.files = {{"/etc/web/site.conf", "hello\n", 0640}};
+    return profile;
+}
+
+const NodeSecret kSecret{std::string(32, 'k')}, kOtherSecret{std::string(32, 'o')};
+
+AssumePlan plan(FakeSystem& system, const Profile& profile, const NodeSecret& secret = kSecret,
+                std::uint64_t seed = 1) {
+    SeededRandom random(seed);
+    return plan_assume(profile, secret, system, random);
+}
+
+void assume(FakeSystem& system, const Profile& profile = web_profile(), const NodeSecret& secret = kSecret) {
+    apply_assume(plan(system, profile, secret), secret, system);
+}
+
+std::string refusal_of(const std::function<void()>& action) {
+    try {
+        action();
+    } catch (const Error& e) {
+        EXPECT_EQ(e.code(), Code::kRefused) << e.what();
+        return e.what();
+    }
+    ADD_FAILURE() << "was not refused";
+    return {};
+}
+
+class AssumeTest : public ::testing::Test {
+  protected:
+    AssumeTest() { fill_golden(system); }
+    FakeSystem system;
+};
+
+TEST_F(AssumeTest, NothingOfTheSourceIdentityIsLeftInTheCopy) {
+    assume(system);
+    // The journal keeps what was there, for undo; everything else is the node's own.
+    const std::string rest = system.picture_of_system();
+    for (const std::string& old :
+         {test::kGoldenRoot, test::kGoldenSwap, test::kGoldenEsp, test::kGoldenRootPart, test::kGoldenDisk,
+          test::kGoldenMachine, std::string("bbbbbbbb\\x2d2222")}) {
+        std::size_t at = rest.find(old);
+        // In an initramfs the old member stays and a later one replaces it.
+        while (at != std::string::npos &&
+               rest.substr(rest.rfind("07070", at), 400).find("resume") != std::string::npos)
+            at = rest.find(old, at + 1);
+        EXPECT_EQ(at, std::string::npos) << rest.substr(at > 100 ? at - 100 : 0, 200);
+    }
+    EXPECT_THAT(rest, Not(HasSubstr("the source's")));
+    EXPECT_EQ(system.root_files.text("/etc/hostname"), "web-1\n");
+}
+
+TEST_F(AssumeTest, NamesInHostsFollowAndLookalikesStay) {
+    assume(system);
+    EXPECT_THAT(
+        system.root_files.text("/etc/hosts"),
+        HasSubstr("127.0.0.1\tlocalhost\n127.0.1.1\tweb-1.example web-1 # golden\n10.0.0.9 goldenrod\n"));
+    EXPECT_THAT(system.root_files.text("/etc/hosts"), HasSubstr("10.0.0.2\tstorage-1 storage\n"));
+    EXPECT_EQ(system.root_files.text("/etc/mailname"), "web-1.example\n");
+}
+
+TEST_F(AssumeTest, EveryReferenceNamesTheIdentifierThatTheDiskHasNow) {
+    assume(system);
+    std::string root, swap, esp, root_part;
+    for (const Identifier& identifier : system.ids) {
+        if (identifier.kind == IdentifierKind::kFilesystemUuid) root = identifier.value;
+        if (identifier.kind == IdentifierKind::kSwapUuid) swap = identifier.value;
+        if (identifier.kind == IdentifierKind::kFatId) esp = identifier.value;
+        if (identifier.kind == IdentifierKind::kPartitionGuid) root_part = identifier.value;
+    }
+    const auto& files = system.root_files;
+    EXPECT_EQ(files.text("/etc/fstab"), "UUID=" + root + " / ext4 defaults 0 1\nUUID=" + esp +
+                                            " /boot/efi vfat umask=0077 0 1\n/dev/disk/by-uuid/" + swap +
+                                            " none swap sw 0 0\n");
+    EXPECT_THAT(files.text("/etc/default/grub"), HasSubstr(root_part));
+    EXPECT_THAT(files.text("/etc/kernel/cmdline"), HasSubstr(root));
+    EXPECT_THAT(files.text("/etc/initramfs-tools/conf.d/resume"), HasSubstr(swap));
+    EXPECT_THAT(files.text("/boot/grub/grub.cfg"), HasSubstr("linux /vmlinuz root=UUID=" + root));
+    EXPECT_THAT(files.text("/boot/grub/grubenv"), HasSubstr(root));
+    EXPECT_EQ(files.text("/boot/grub/grubenv").size(), 1024u);
+    EXPECT_THAT(system.boot_files.text("/EFI/debian/grub.cfg"), HasSubstr(root));
+    const std::string machine = files.text("/etc/machine-id").substr(0, 32);
+    const std::string entry = system.boot_files.text("/loader/entries/" + machine + "-6.1.conf");
+    EXPECT_THAT(entry, HasSubstr("linux /" + machine + "/6.1/linux\n"));
+    EXPECT_THAT(entry, HasSubstr("options root=UUID=" + root + " resume=UUID=" + swap));
+    EXPECT_NE(system.boot_files.text("/" + machine + "/6.1/linux"), "");
+    EXPECT_THAT(system.boot_files.text("/" + machine + "/6.1/initrd.img"), HasSubstr("RESUME=UUID=" + swap));
+}
+
+TEST_F(AssumeTest, UnitsNamedByAnIdentifierAreRenamedWithTheirLinks) {
+    assume(system);
+    std::string escaped;
+    for (const std::string& name : system.root_files.list("/etc/systemd/system"))
+        if (name.ends_with(".swap")) escaped = name;
+    ASSERT_NE(escaped, "");
+    EXPECT_EQ(system.root_files.look("/etc/systemd/system/swap.target.wants/" + escaped).link_target,
+              "/etc/systemd/system/" + escaped);
+}
+
+TEST_F(AssumeTest, ASecondRunFindsNothingToDoAndNeverOpensForWriting) {
+    assume(system);
+    const std::string before = system.picture();
+    const unsigned opened = system.opened;
+    const AssumePlan again = plan(system, web_profile(), kSecret, 99);
+    EXPECT_TRUE(again.empty()) << again.changes.front().where;
+    EXPECT_TRUE(again.changes.empty());
+    apply_assume(again, kSecret, system);
+    EXPECT_EQ(system.picture(), before);
+    EXPECT_EQ(system.opened, opened);
+}
+
+TEST_F(AssumeTest, WhatWasDrawnOnceIsNotDrawnAgain) {
+    Profile profile = web_profile();
+    for (Item* item :
+         {&profile.disk_guid, &profile.part_guid, &profile.fs_uuid, &profile.swap_uuid, &profile.machine_id})
+        item->mode = Mode::kRegenerate;
+    profile.ssh_host_keys.mode = Mode::kRegenerate;
+    assume(system, profile);
+    const std::string before = system.picture();
+    EXPECT_TRUE(plan(system, profile, kSecret, 2).empty());
+    profile.files[0].content = "changed\n";
+    const AssumePlan third = plan(system, profile, kSecret, 3);
+    ASSERT_EQ(third.puts.size(), 1u);
+    apply_assume(third, kSecret, system);
+    EXPECT_TRUE(plan(system, profile, kSecret, 4).empty());
+    EXPECT_NE(system.picture(), before);
+}
+
+TEST_F(AssumeTest, DerivedValuesComeBackAfterTheNextDuplication) {
+    assume(system);
+    FakeSystem next;
+    fill_golden(next);
+    assume(next);
+    EXPECT_EQ(next.root_files.text("/etc/machine-id"), system.root_files.text("/etc/machine-id"));
+    EXPECT_EQ(next.root_files.text("/etc/ssh/ssh_host_ed25519_key"),
+              system.root_files.text("/etc/ssh/ssh_host_ed25519_key"));
+    EXPECT_EQ(next.ids[1].value, system.ids[1].value);
+}
+
+TEST_F(AssumeTest, TwoNodesOfOneSourceShareNothing) {
+    FakeSystem other;
+    fill_golden(other);
+    assume(system);
+    assume(other, web_profile(), kOtherSecret);
+    for (std::size_t i = 0; i < system.ids.size(); ++i)
+        EXPECT_NE(system.ids[i].value, other.ids[i].value) << system.ids[i].where;
+    for (const char* path :
+         {"/etc/machine-id", "/etc/ssh/ssh_host_ed25519_key", "/etc/ssh/ssh_host_ecdsa_key"})
+        EXPECT_NE(system.root_files.text(path), other.root_files.text(path)) << path;
+}
+
+TEST_F(AssumeTest, UndoBringsBackEveryByte) {
+    const std::string before = system.picture();
+    assume(system);
+    EXPECT_NE(system.picture(), before);
+    EXPECT_FALSE(plan_undo(kSecret, system).empty());
+    undo_assume(kSecret, system);
+    EXPECT_EQ(system.picture(), before);
+    EXPECT_THAT(refusal_of([&] { undo_assume(kSecret, system); }), HasSubstr("nothing to undo"));
+}
+
+TEST_F(AssumeTest, UndoRefusesToLoseWhatSomebodyWroteSince) {
+    assume(system);
+    system.root_files.add("/etc/fstab", "somebody's work\n");
+    const std::string before = system.picture();
+    EXPECT_THAT(refusal_of([&] { undo_assume(kSecret, system); }), HasSubstr("/etc/fstab"));
+    EXPECT_EQ(system.picture(), before);
+}
+
+// Runs `work` on a fresh golden system with the power cut at its k-th write, for every k, in every way; then
+// `after`.
+void for_every_cut(const std::function<void(FakeSystem&)>& prepare,
+                   const std::function<void(FakeSystem&)>& work,
+                   const std::function<void(FakeSystem&)>& after) {
+    for (const PowerCut::How how :
+         {PowerCut::How::kBeforeTheWrite, PowerCut::How::kAfterTheWrite, PowerCut::How::kTornWrite}) {
+        for (unsigned k = 1;; ++k) {
+            ASSERT_LT(k, 10'000u);
+            FakeSystem system;
+            fill_golden(system);
+            prepare(system);
+            system.power.writes = 0;
+            system.power.at = k;
+            system.power.how = how;
+            bool cut = false;
+            try {
+                work(system);
+            } catch (const PowerCut::Happened&) {
+                cut = true;
+            }
+            system.power.at = 0;
+            SCOPED_TRACE(fmt::format("cut at write {} ({})", k, static_cast<int>(how)));
+            if (!cut) {
+                ASSERT_GT(k, 30u);  // the work is that long, so the cuts were real
+                break;
+            }
+            after(system);
+            if (::testing::Test::HasFailure()) return;
+        }
+    }
+}
+
+// The folder of the journal may outlive a cut undo, empty; a cut before the journal was valid leaves images
+// behind.
+TEST_F(AssumeTest, ACutAtAnyWriteIsFinishedByTheNextRun) {
+    FakeSystem uncut;
+    fill_golden(uncut);
+    assume(uncut);
+    const std::string whole = uncut.picture_of_system();
+    const AssumePlan made = plan(system, web_profile());
+    for_every_cut([](FakeSystem&) {}, [&](FakeSystem& cut) { apply_assume(made, kSecret, cut); },
+                  [&](FakeSystem& cut) {
+                      const bool begun = find_pending(kSecret, cut) == Pending::kFinish;
+                      complete_pending(kSecret, cut);
+                      if (!begun && cut.picture_of_system() != whole) apply_assume(made, kSecret, cut);
+                      EXPECT_EQ(cut.picture_of_system(), whole);
+                      EXPECT_EQ(find_pending(kSecret, cut), Pending::kNothing);
+                  });
+}
+
+TEST_F(AssumeTest, ACutAtAnyWriteCanBeUndoneInstead) {
+    const std::string before = system.picture_of_system();
+    const AssumePlan made = plan(system, web_profile());
+    for_every_cut([](FakeSystem&) {}, [&](FakeSystem& cut) { apply_assume(made, kSecret, cut); },
+                  [&](FakeSystem& cut) {
+                      const bool begun = find_pending(kSecret, cut) != Pending::kNothing;
+                      if (begun || cut.picture_of_system() != before) undo_assume(kSecret, cut);
+                      EXPECT_EQ(cut.picture_of_system(), before);
+                  });
+}
+
+TEST_F(AssumeTest, ACutUndoIsCompletedByTheNextRun) {
+    const std::string before = system.picture_of_system();
+    const AssumePlan made = plan(system, web_profile());
+    for_every_cut([&](FakeSystem& fresh) { apply_assume(made, kSecret, fresh); },
+                  [](FakeSystem& cut) { undo_assume(kSecret, cut); },
+                  [&](FakeSystem& cut) {
+                      complete_pending(kSecret, cut);
+                      // Cut before the journal said so: then the role is still there, whole.
+                      if (cut.picture_of_system() != before) undo_assume(kSecret, cut);
+                      EXPECT_EQ(cut.picture_of_system(), before);
+                  });
+}
+
+TEST_F(AssumeTest, ASourceThatHadItsOwnRoleIsNotTakenForOurs) {
+    assume(system, web_profile(), kOtherSecret);  // the source itself; now it was copied here
+    EXPECT_THAT(refusal_of([&] { undo_assume(kSecret, system); }), HasSubstr("nothing to undo"));
+    assume(system);
+    EXPECT_TRUE(plan(system, web_profile()).empty());
+    EXPECT_EQ(plan_undo(kSecret, system).empty(), false);
+}
+
+TEST_F(AssumeTest, ASourceThatWasCutInTheMiddleIsRefused) {
+    system.power.at = 60;
+    EXPECT_THROW(assume(system, web_profile(), kOtherSecret), PowerCut::Happened);
+    system.power.at = 0;
+    EXPECT_THAT(refusal_of([&] { plan(system, web_profile()); }),
+                HasSubstr("in the middle of taking up the role of 'web-1'"));
+}
+
+TEST_F(AssumeTest, AJournalWithOneChangedByteIsNobodys) {
+    assume(system);
+    std::string state = system.root_files.text("/var/lib/dupengine/assume/state");
+    state[state.find("web-1")] = 'X';
+    system.root_files.add("/var/lib/dupengine/assume/state", state);
+    EXPECT_THAT(refusal_of([&] { undo_assume(kSecret, system); }), HasSubstr("nothing to undo"));
+}
+
+TEST_F(AssumeTest, AReferenceThatCannotBeRewrittenStopsEverything) {
+    system.root_files.add("/boot/core.img", std::string("\x7f\0", 2) + test::kGoldenRoot);
+    const std::string before = system.picture();
+    const std::string message = refusal_of([&] { assume(system); });
+    EXPECT_THAT(message, HasSubstr("/boot/core.img"));
+    EXPECT_THAT(message, HasSubstr(test::kGoldenRoot));
+    EXPECT_EQ(system.picture(), before);
+    SeededRandom random(1);
+    AssumeOptions options;
+    options.left_references = {"/boot/core.img"};
+    EXPECT_FALSE(plan_assume(web_profile(), kSecret, system, random, options).empty());
+}
+
+TEST_F(AssumeTest, ASystemThatChangedSinceThePlanIsNotTouched) {
+    const AssumePlan made = plan(system, web_profile());
+    system.root_files.add("/etc/fstab", "other\n");
+    const std::string before = system.picture();
+    EXPECT_THAT(refusal_of([&] { apply_assume(made, kSecret, system); }),
+                HasSubstr("/etc/fstab has changed"));
+    EXPECT_EQ(system.picture(), before);
+}
+
+TEST_F(AssumeTest, AFullDiskIsRefusedBeforeAnythingIsWritten) {
+    system.boot_files.room = 1000;
+    const std::string before = system.picture();
+    EXPECT_THAT(refusal_of([&] { assume(system); }), HasSubstr("/boot/efi"));
+    EXPECT_EQ(system.picture(), before);
+}
+
+TEST_F(AssumeTest, AFileOfTheProfileMustNotNameAnIdentifierThatGoes) {
+    Profile profile = web_profile();
+    profile.files.push_back({"/etc/backup.conf", "target UUID=" + test::kGoldenRoot + "\n", 0644});
+    EXPECT_THAT(refusal_of([&] { assume(system, profile); }), HasSubstr("/etc/backup.conf"));
+}
+
+TEST_F(AssumeTest, AKeptPartitionKeepsItsIdentifiersAndItsReferences) {
+    SeededRandom random(1);
+    AssumeOptions options;
+    options.kept_partitions = {2};
+    apply_assume(plan_assume(web_profile(), kSecret, system, random, options), kSecret, system);
+    EXPECT_EQ(system.ids[1].value, test::kGoldenRoot);
+    EXPECT_EQ(system.ids[3].value, test::kGoldenRootPart);
+    EXPECT_NE(system.ids[2].value, test::kGoldenSwap);
+    EXPECT_THAT(system.root_files.text("/etc/fstab"), HasSubstr("UUID=" + test::kGoldenRoot + " / "));
+}
+
+TEST_F(AssumeTest, AProfileThatAsksForNothingChangesNothing) {
+    Profile profile;
+    profile.node = "web-1";
+    EXPECT_TRUE(plan(system, profile).empty());
+}
+
+TEST_F(AssumeTest, TheRandomSeedsAreFreshAndTheSourcesKeysAreGone) {
+    assume(system);
+    EXPECT_EQ(system.root_files.text("/var/lib/systemd/random-seed").find("ssss"), std::string::npos);
+    EXPECT_EQ(system.root_files.text("/var/lib/systemd/random-seed").size(), 512u);
+    EXPECT_EQ(system.boot_files.text("/loader/random-seed").find("ssss"), std::string::npos);
+    EXPECT_THAT(system.root_files.list("/etc/ssh"),
+                ElementsAre("ssh_host_ecdsa_key", "ssh_host_ecdsa_key.pub", "ssh_host_ed25519_key",
+                            "ssh_host_ed25519_key.pub", "sshd_config"));
+}
+
+}  // namespace
+}  // namespace dupengine::profiles
