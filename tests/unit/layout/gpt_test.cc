@@ -21,11 +21,6 @@ std::string sfdisk_many(unsigned count) {
     return script;
 }
 
-struct Recipe {
-    const char* name;
-    void (*make)(DiskImage& disk);
-};
-
 // Every way of laying out a GPT that sgdisk and sfdisk offer.
 const Recipe kRecipes[] = {
     {"sgdisk",
