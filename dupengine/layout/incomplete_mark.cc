@@ -144,7 +144,7 @@ void require_room(const block::Geometry& geometry) {
 }  // namespace
 
 std::uint64_t mark_room_bytes(std::uint32_t sector_bytes) {
-    constexpr std::uint64_t kEntriesBytes = 128 * 128;
+    constexpr std::uint64_t kEntriesBytes = std::uint64_t{128} * 128;
     return sector_bytes + align_up(kEntriesBytes, sector_bytes);
 }
 

@@ -34,7 +34,7 @@ FuzzDisk disk_of(std::span<const std::byte> input) {
     Bytes disk(content.size() + std::size_t{load_le<std::uint8_t>(input, 1)} * sector);
     place(disk, 0, content.first(content.size() - tail));
     place(disk, disk.size() - tail, content.last(tail));
-    if ((flags & kMendChecksums) != 0 && disk.size() >= 3 * sector) {
+    if ((flags & kMendChecksums) != 0 && disk.size() / sector >= 3) {
         mend_checksums(disk, sector, sector);
         mend_checksums(disk, disk.size() / sector * sector - sector, sector);
     }

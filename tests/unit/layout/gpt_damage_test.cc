@@ -64,7 +64,7 @@ template <typename T>
 Bytes with_entry_field(unsigned number, std::size_t field, T value) {
     Bytes disk = disk_of(small_table());
     for (const std::size_t entries : {kEntries, kBackupEntries})
-        store_le<T>(std::span(disk), entries + (number - 1) * 128 + field, value);
+        store_le<T>(std::span(disk), entries + std::size_t{number - 1} * 128 + field, value);
     forge<std::uint32_t>(disk, 20, 0);
     return disk;
 }
@@ -102,7 +102,7 @@ TEST(DamagedGpt, AnyFlippedBitOfTheFirstSectorLosesNoPartition) {
     const Bytes whole = disk_of(small_table());
     const PartitionTable table = try_read(whole).table;
     Bytes disk = whole;
-    for (std::size_t bit = 0; bit < 512 * 8; ++bit) {
+    for (std::size_t bit = 0; bit < std::size_t{512} * 8; ++bit) {
         disk[bit / 8] ^= std::byte(1 << bit % 8);
         const Outcome outcome = try_read(disk);
         disk[bit / 8] = whole[bit / 8];

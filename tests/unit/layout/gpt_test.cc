@@ -12,7 +12,7 @@ using testing::ElementsAre;
 using testing::HasSubstr;
 using testing::IsEmpty;
 
-constexpr std::uint64_t kDisk = 16 * kMiB;
+constexpr std::uint64_t kDisk = 16 * kMiB, kSector = 512;
 
 std::string sfdisk_many(unsigned count) {
     std::string script = "label: gpt\ngrain: 512\n";
@@ -20,11 +20,6 @@ std::string sfdisk_many(unsigned count) {
         script += fmt::format("size=64KiB, name=\"number {}\"\n", i + 1);
     return script;
 }
-
-struct Recipe {
-    const char* name;
-    void (*make)(DiskImage& disk);
-};
 
 // Every way of laying out a GPT that sgdisk and sfdisk offer.
 const Recipe kRecipes[] = {
@@ -101,14 +96,14 @@ void expect_the_same_from_either_copy(const Bytes& whole, const PartitionTable& 
 
 void expect_whole_for_sgdisk_on_a_larger_disk(const DiskImage& disk, const PartitionTable& table) {
     const auto partitions = partitions_by_sfdisk(disk.path());
-    Bytes larger(kDisk + 7 * kMiB + 3 * 512);
+    Bytes larger(kDisk + 7 * kMiB + 3 * kSector);
     put(layout::encode_table(table, larger.size()), larger);
     disk.write(larger);
     EXPECT_THAT(disk.said_by_sgdisk_verify(), HasSubstr("No problems found"));
     EXPECT_EQ(partitions_by_sfdisk(disk.path()), partitions);
     const PartitionTable moved = disk.table();
     EXPECT_EQ(moved.partitions, table.partitions);
-    EXPECT_EQ(moved.last_usable_lba, table.last_usable_lba + 7 * 2048 + 3);
+    EXPECT_EQ(moved.last_usable_lba, table.last_usable_lba + 7 * kMiB / kSector + 3);
     EXPECT_THAT(moved.problems, IsEmpty());
 }
 

@@ -9,6 +9,7 @@
 #include <cctype>
 #include <memory>
 #include <nlohmann/json.hpp>
+#include <ostream>
 #include <string>
 #include <vector>
 
@@ -63,6 +64,15 @@ class DiskImage {
     ScratchFolder scratch_;
     std::string path_;
 };
+
+/// One way of making a disk, for tests over many.
+struct Recipe {
+    const char* name;
+    void (*make)(DiskImage& disk);
+};
+inline void PrintTo(const Recipe& recipe, std::ostream* out) {
+    *out << recipe.name;
+}
 
 inline std::string lower(std::string text) {
     std::transform(text.begin(), text.end(), text.begin(), [](unsigned char c) { return std::tolower(c); });

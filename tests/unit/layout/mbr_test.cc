@@ -29,11 +29,6 @@ const std::string kLogicalDisk =
     "label: dos\nlabel-id: 0x12345678\n1: size=1MiB,bootable\n2: size=1MiB,type=7\n4: type=5\n"
     "5: size=1MiB\n6: size=2MiB,type=82\n7: size=1MiB,type=c\n";
 
-struct Recipe {
-    const char* name;
-    void (*make)(DiskImage& disk);
-};
-
 const Recipe kRecipes[] = {
     {"one_partition", [](DiskImage& d) { d.sfdisk("label: dos\n,\n"); }},
     {"four_primaries",
