@@ -1,0 +1,173 @@
+// Copies that go wrong half-way: killed, full, unreadable, unwritable, damaged.
+
+#include <fcntl.h>
+#include <gtest/gtest.h>
+#include <unistd.h>
+
+#include <filesystem>
+#include <nlohmann/json.hpp>
+
+#include "base/fd.h"
+#include "tests/support/disk_image.h"
+#include "tests/support/faulty_disk.h"
+
+namespace dupengine {
+namespace {
+
+using nlohmann::json;
+using test::DiskImage;
+using test::must_run;
+using test::ScratchFolder;
+
+constexpr std::uint64_t kLarger = 128 << 20;
+
+std::string table_type(const std::string& disk) {
+    return run_program({"blkid", "-p", "-s", "PTTYPE", "-o", "value", disk}).out;
+}
+
+bool is_complete(const ScratchFolder& folder, const DiskImage& source, const std::string& target) {
+    const std::string part = folder.file("part.img");
+    test::extract_range(target, source.root, part);
+    const bool sound = run_program({"e2fsck", "-fn", part}).status == 0;
+    std::filesystem::remove(part);
+    return sound && must_run({"sgdisk", "-v", target}).find("No problems found") != std::string::npos;
+}
+
+TEST(BadDays, AKilledCopyIsNoDiskAndTheNextRunCompletesIt) {
+    const ScratchFolder folder;
+    const DiskImage source = test::make_disk_image(folder, "source.img");
+    int killed_half_way = 0;
+    for (int delay_ms = 4; delay_ms < 600 && killed_half_way < 4; delay_ms += delay_ms / 3) {
+        const std::string target = folder.sparse_file("target.img", kLarger);
+        test::fill_with_old_data(target, kLarger);
+        must_run({"sgdisk", "--clear", "--new=128:120M:+4M",
+                  "--typecode=128:d0b2e641-5c1f-4f0a-9d43-7a6b8c15e972", "--new=1:1M:+20M", target});
+        const std::string profile = folder.file("profile");
+        test::extract_range(target, {120 * kMiB, 124 * kMiB}, profile);
+        const std::string profile_before = test::file_sha256(profile);
+        run_program({"timeout", "-s", "KILL", fmt::format("0.{:03}", delay_ms), DUPENGINE_COMMAND, "copy",
+                     "--yes", "--progress=none", source.path, target});
+        const std::string type = table_type(target);
+        const bool old_disk =
+            type == "gpt\n" && must_run({"sgdisk", "-p", target}).find("20.0 MiB") != std::string::npos;
+        const bool no_disk = type.empty();
+        EXPECT_TRUE(old_disk || no_disk || is_complete(folder, source, target))
+            << "after " << delay_ms << " ms: " << type;
+        if (no_disk) ++killed_half_way;
+        // Nobody says again what is to be kept: the mark does.
+        const RunResult second = test::run_dupengine({"copy", "--yes", source.path, target});
+        EXPECT_EQ(second.status, 0) << second.err;
+        EXPECT_TRUE(is_complete(folder, source, target));
+        test::extract_range(target, {120 * kMiB, 124 * kMiB}, profile);
+        EXPECT_EQ(test::file_sha256(profile), profile_before) << "the profile changed";
+    }
+    EXPECT_GT(killed_half_way, 0) << "no kill hit the copy itself: the test showed nothing";
+}
+
+TEST(BadDays, AnInterruptIsAnswered10AndTheTargetIsMarked) {
+    const ScratchFolder folder;
+    const DiskImage source = test::make_disk_image(folder, "source.img");
+    bool seen = false;
+    for (int delay_ms = 10; delay_ms < 600 && !seen; delay_ms += delay_ms / 3) {
+        const std::string target = folder.sparse_file("target.img", kLarger);
+        test::fill_with_old_data(target, kLarger);
+        const RunResult result =
+            run_program({"timeout", "--preserve-status", "-s", "INT", fmt::format("0.{:03}", delay_ms),
+                         DUPENGINE_COMMAND, "copy", "--yes", "--progress=none", source.path, target});
+        if (result.status != 10) continue;
+        seen = true;
+        EXPECT_NE(result.err.find("run the same command again"), std::string::npos) << result.err;
+        const json seen_by_inspect = json::parse(test::run_dupengine({"inspect", "--json", target}).out);
+        EXPECT_TRUE(seen_by_inspect["incomplete"].is_object());
+    }
+    EXPECT_TRUE(seen) << "no interrupt hit the copy itself: the test showed nothing";
+}
+
+TEST(BadDays, ATargetFileThatFillsItsFilesystemIsTheTargetsFault) {
+    const ScratchFolder folder;
+    const DiskImage source = test::make_disk_image(folder, "source.img");
+    const std::string small = folder.file("small");
+    std::filesystem::create_directories(small);
+    must_run({"mount", "-t", "tmpfs", "-o", "size=6M", "none", small});
+    const std::string target = small + "/target.img";
+    must_run({"truncate", "-s", std::to_string(kLarger), target});
+    const RunResult result = test::run_dupengine({"copy", "--yes", source.path, target});
+    EXPECT_EQ(result.status, 5) << result.err;
+    EXPECT_NE(result.err.find("No space left"), std::string::npos) << result.err;
+    EXPECT_EQ(table_type(target), "") << "a full target passes for a disk";
+    must_run({"umount", small});
+}
+
+TEST(BadDays, ASourceThatCannotBeReadIsTheSourcesFault) {
+    const ScratchFolder folder;
+    const DiskImage source = test::make_disk_image(folder, "source.img");
+    const test::FaultyDisk faulty(folder, source.path,
+                                  {.sector = (source.root.begin + 8192) / 512, .on_read = true});
+    const std::string target = folder.sparse_file("target.img", kLarger);
+    const RunResult result = test::run_dupengine({"copy", "--yes", faulty.path(), target});
+    EXPECT_EQ(result.status, 4) << result.err;
+    EXPECT_NE(result.err.find("Input/output error"), std::string::npos) << result.err;
+    EXPECT_EQ(table_type(target), "");
+}
+
+TEST(BadDays, ATargetThatCannotBeWrittenIsTheTargetsFault) {
+    const ScratchFolder folder;
+    const DiskImage source = test::make_disk_image(folder, "source.img");
+    const std::string target = folder.sparse_file("target.img", kLarger);
+    // Once in the data, once where the mark goes, once in the table: never a success, never a disk.
+    for (const std::uint64_t sector :
+         {(source.root.begin + 4096) / 512, std::uint64_t{2}, kLarger / 512 - 1}) {
+        const test::FaultyDisk faulty(folder, target, {.sector = sector, .on_write = true});
+        const RunResult result = test::run_dupengine({"copy", "--yes", source.path, faulty.path()});
+        EXPECT_EQ(result.status, 5) << "sector " << sector << ": " << result.err;
+        EXPECT_EQ(table_type(target), "") << "sector " << sector;
+    }
+}
+
+TEST(BadDays, ADamagedTableOfTheSourceIsOneLine) {
+    const ScratchFolder folder;
+    const DiskImage source = test::make_disk_image(folder, "source.img");
+    const std::uint64_t size = std::filesystem::file_size(source.path);
+    const Fd fd = open_path(source.path, O_RDWR, Code::kInternal);
+    const Bytes garbage(16, std::byte{0x5A});
+    const std::string target = folder.sparse_file("target.img", kLarger);
+    pwrite_exact(fd.get(), 512 + 24, garbage, Code::kInternal, "primary header");
+    const RunResult half = test::run_dupengine({"copy", "--yes", source.path, target});
+    EXPECT_EQ(half.status, 0) << "the backup table was not used: " << half.err;
+    pwrite_exact(fd.get(), size - 512 + 24, garbage, Code::kInternal, "backup header");
+    const RunResult none = test::run_dupengine({"copy", "--yes", source.path, target});
+    EXPECT_EQ(none.status, 4) << none.err;
+    EXPECT_EQ(std::count(none.err.begin(), none.err.end(), '\n'), 1) << none.err;
+}
+
+TEST(BadDays, ADamagedFilesystemIsCopiedWholeAndSaid) {
+    const ScratchFolder folder;
+    const DiskImage source = test::make_disk_image(folder, "source.img");
+    const Fd fd = open_path(source.path, O_RDWR, Code::kInternal);
+    // The superblock keeps its magic, but says that it has 4 billion blocks.
+    pwrite_exact(fd.get(), source.root.begin + 1024 + 4, Bytes(4, std::byte{0xFF}), Code::kInternal,
+                 "superblock");
+    const std::string target = folder.sparse_file("target.img", kLarger);
+    const RunResult result = test::run_dupengine({"copy", "--yes", "--json", source.path, target});
+    ASSERT_EQ(result.status, 0) << result.err;
+    const json report = json::parse(result.out);
+    EXPECT_TRUE(report["plan"]["partitions"][2]["whole"]);
+    EXPECT_NE(report["plan"]["partitions"][2]["whole_reason"], "");
+    EXPECT_EQ(run_program({"cmp", "-i", std::to_string(source.root.begin), "-n",
+                           std::to_string(source.root.size()), source.path, target})
+                  .status,
+              0);
+}
+
+TEST(BadDays, ATruncatedImageIsRefusedInOneLine) {
+    const ScratchFolder folder;
+    const DiskImage source = test::make_disk_image(folder, "source.img");
+    ASSERT_EQ(::truncate(source.path.c_str(), 60 << 20), 0);
+    const std::string target = folder.sparse_file("target.img", kLarger);
+    const RunResult result = test::run_dupengine({"copy", "--yes", source.path, target});
+    EXPECT_TRUE(result.status == 3 || result.status == 4) << result.status << result.err;
+    EXPECT_EQ(std::count(result.err.begin(), result.err.end(), '\n'), 1) << result.err;
+}
+
+}  // namespace
+}  // namespace dupengine
