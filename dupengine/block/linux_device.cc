@@ -47,6 +47,7 @@ LinuxDevice::LinuxDevice(const std::string& path, Access access, std::optional<s
     : name_(path), code_(access == Access::kRead ? Code::kSourceIo : Code::kTargetIo) {
     const PathIdentity identity = identify(path);
     const bool writing = access == Access::kWrite;
+    if (writing) refuse_if_read_only(path);
     const int exclusive = writing && identity.is_block_device ? O_EXCL : 0;
     const int mode = writing ? O_RDWR : O_RDONLY;
     try {

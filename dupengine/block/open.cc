@@ -1,9 +1,14 @@
 #include "block/open.h"
 
+#include <fcntl.h>
+#include <linux/fs.h>
+#include <sys/ioctl.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include <cerrno>
 
+#include "base/fd.h"
 #include "block/linux_device.h"
 
 namespace dupengine::block {
@@ -23,6 +28,19 @@ PathIdentity identify(const std::string& path) {
     identity.device_number = identity.is_block_device ? st.st_rdev : st.st_dev;
     identity.inode = identity.is_block_device ? 0 : st.st_ino;
     return identity;
+}
+
+void refuse_if_read_only(const std::string& path) {
+    const bool is_device = identify(path).is_block_device;
+    if (::access(path.c_str(), W_OK) != 0)
+        throw_errno(Code::kRefused, errno, "{}: cannot be opened for writing", path);
+    if (!is_device) return;
+    int read_only = 0;
+    const Fd fd = open_path(path, O_RDONLY, Code::kRefused);
+    if (::ioctl(fd.get(), BLKROGET, &read_only) != 0)
+        throw_errno(Code::kRefused, errno, "{}: does not say whether it can be written", path);
+    if (read_only != 0)
+        throw_error(Code::kRefused, "{}: is set read-only (blockdev --setrw {} lifts it)", path, path);
 }
 
 std::unique_ptr<Reader> open_source(const std::string& path, std::optional<std::uint32_t> sector_bytes) {

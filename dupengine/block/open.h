@@ -23,6 +23,10 @@ struct PathIdentity {
 /// Throws kRefused with the reason if `path` is missing, a directory, a pipe, a character device, ...
 PathIdentity identify(const std::string& path);
 
+/// Throws kRefused if `path` could not be opened for writing: no permission, or a device that is set
+/// read-only. Opens it for reading only.
+void refuse_if_read_only(const std::string& path);
+
 /// `sector_bytes` overrides the logical sector size of a file that holds the image of another kind of disk;
 /// for a block device it must agree with the device. Throws kRefused (kinds of path, size 0), kSourceIo.
 std::unique_ptr<Reader> open_source(const std::string& path, std::optional<std::uint32_t> sector_bytes = {});

@@ -91,6 +91,7 @@ int run_copy(const CopyArguments& arguments, const Globals& globals) {
         created.made(arguments.target);
     }
     // Everything that can be refused is refused here, while the target is open for reading only.
+    block::refuse_if_read_only(arguments.target);
     const auto notes = engine::refuse_if_in_use(
         arguments.source, arguments.target,
         arguments.busy_source ? engine::BusySource::kAccept : engine::BusySource::kRefuse);

@@ -132,7 +132,8 @@ TEST_F(Refusals, ATargetThatIsTooSmallByOneSector) {
 
 TEST_F(Refusals, AReadOnlyTarget) {
     const LoopDevice loop(target, LoopDevice::Options{.read_only = true});
-    expect_refusal(source, loop.path(), "cannot be opened", target);
+    expect_refusal(source, loop.path(), "is set read-only", target);
+    expect_refusal(source, loop.path(), "is set read-only", target, {"--dry-run"});
 }
 
 TEST_F(Refusals, WhatIsNotADiskAtAll) {
