@@ -10,7 +10,8 @@ namespace {
 using layout::Partition;
 using layout::TableKind;
 
-constexpr std::uint64_t kSmallestGapShown = kMiB;
+// The MiB that partitioning programs leave at both ends is nothing to look at.
+constexpr std::uint64_t kSmallestGapShown = 4 * kMiB;
 
 std::string percent_used(const layout::UsedExtents& used, std::uint64_t size) {
     if (used.whole || size == 0) return {};

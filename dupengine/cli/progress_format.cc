@@ -78,6 +78,9 @@ std::string progress_summary(const Progress::State& state) {
     if (state.done_bytes < state.total_bytes)
         return fmt::format("{}: stopped at {} of {} after {}", phase, format_size(state.done_bytes),
                            format_size(state.total_bytes), format_duration(state.seconds));
+    // Work that is not counted in bytes (a flush, another program): only the time says something.
+    if (state.total_bytes == 0 && state.done_bytes == 0)
+        return fmt::format("{}: {}", phase, format_duration(state.seconds));
     return fmt::format("{}: {} in {} ({})", phase, format_size(state.done_bytes),
                        format_duration(state.seconds), format_rate(average(state)));
 }

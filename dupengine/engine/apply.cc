@@ -126,7 +126,6 @@ CopyReport apply_plan(const CopyPlan& plan, const block::Reader& source, block::
     report.bytes_verified += write_boot_structures(plan, target);
     if (bare) grow(plan, context);
     compare_protected(report.protected_regions, target);
-    context.progress.begin("", 0);
     report.bytes_written = target.bytes_written();
     report.bytes_zeroed = target.bytes_zeroed();
     report.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();

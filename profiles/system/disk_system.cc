@@ -1,5 +1,6 @@
 #include "profiles/system/disk_system.h"
 
+#include <fcntl.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -207,11 +208,22 @@ DiskSystem::Trees& DiskSystem::trees() {
     return *trees_;
 }
 
+namespace {
+
+void sync_file_system(int folder, const std::string& name) {
+    // fsmount(2) gives an O_PATH descriptor, which cannot be flushed.
+    const Fd opened(::openat(folder, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+    if (!opened.valid() || ::syncfs(opened.get()) != 0)
+        throw_errno(Code::kTargetIo, errno, "{}: flush failed", name);
+}
+
+}  // namespace
+
 void DiskSystem::let_go() {
     if (!trees_) return;
     if (access_ == Access::kWrite) {
         for (const int folder : trees_->mounted)
-            if (::syncfs(folder) != 0) throw_errno(Code::kTargetIo, errno, "{}: flush failed", name_);
+            sync_file_system(folder, name_);
         trees_->all.reset();
         trees_->parts.clear();  // unmounts
         for (PartitionLoop& loop : trees_->loops)
