@@ -280,11 +280,16 @@ void DiskSystem::open_for_writing(const std::vector<IdentifierChange>& identifie
     access_ = Access::kWrite;
 }
 
+// The table's identifiers are set all at once, by set_table_identifiers: they belong to no partition's
+// content.
 void DiskSystem::set_one(const IdentifierChange& change) {
+    const bool in_partition = change.kind == IdentifierKind::kFatId ||
+                              change.kind == IdentifierKind::kSwapUuid ||
+                              change.kind == IdentifierKind::kFilesystemUuid;
+    if (!in_partition) return;
     const block::Extent place = partition(change.partition).partition.extent;
     if (change.kind == IdentifierKind::kFatId) return set_fat_id(*target_, place, change.after);
     if (change.kind == IdentifierKind::kSwapUuid) return set_swap_uuid(*target_, place, change.after);
-    if (change.kind != IdentifierKind::kFilesystemUuid) return;  // of the table
     PartitionLoop loop = loop_on(change.partition, Access::kWrite);
     const ExtState state = read_ext_state(block::Window(*target_, place, change.where));
     set_ext_uuid(loop.path(), state, change.after, label(change.partition));
