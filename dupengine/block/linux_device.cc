@@ -62,7 +62,8 @@ LinuxDevice::LinuxDevice(const std::string& path, Access access, std::optional<s
     if (writing && !identity.is_block_device && ::flock(cached_.get(), LOCK_EX | LOCK_NB) != 0)
         throw_error(Code::kRefused, "{}: another program holds a lock on it", path);
     find_geometry(sector_bytes);
-    if (!lives_in_memory(cached_.get())) {
+    // fstatfs on a device node answers for /dev, which is a tmpfs itself.
+    if (geometry_.is_block_device || !lives_in_memory(cached_.get())) {
         const int fd = ::open(path.c_str(), mode | O_DIRECT | O_CLOEXEC);
         if (fd >= 0) direct_ = Fd(fd);
     }
