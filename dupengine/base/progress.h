@@ -26,8 +26,8 @@ class Progress {
     /// Adds work done. From any thread.
     void advance(std::uint64_t bytes) { done_.fetch_add(bytes, std::memory_order_relaxed); }
     State look() const;
-    /// The phases that are over, oldest first, as they stood at their end: those after the first `skip`. However short
-    /// a phase was, it is here.
+    /// The phases that are over, oldest first, as they stood at their end: those after the first `skip`.
+    /// However short a phase was, it is here.
     std::vector<State> ended(std::size_t skip = 0) const;
 
   private:

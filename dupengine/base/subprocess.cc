@@ -92,7 +92,8 @@ bool converse(Fd& input, const std::string& text, Outputs outputs,
     return true;
 }
 
-// A child that doesn't read its input must not kill us: SIGPIPE is held off in this thread, and taken away if it came.
+// A child that doesn't read its input must not kill us: SIGPIPE is held off in this thread, and taken away if
+// it came.
 class WithoutSigpipe {
   public:
     WithoutSigpipe() {

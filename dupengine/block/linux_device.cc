@@ -15,6 +15,7 @@
 #include <bit>
 #include <cerrno>
 
+#include "base/aligned_buffer.h"
 #include "block/open.h"
 
 namespace dupengine::block {
@@ -41,6 +42,24 @@ bool read_rotational(const struct stat& st) {
     return false;
 }
 
+// Alone among copies (flock; systemd's BLOCK_DEVICE_LOCKING keeps udev's probing away by the same lock, and
+// may hold it for a moment), and not while a virtual machine runs from the file (QEMU's open file description
+// locks).
+void take_alone(int fd, const std::string& path) {
+    constexpr int kTries = 40;
+    constexpr useconds_t kPauseMicroseconds = 50'000;
+    for (int i = 0; ::flock(fd, LOCK_EX | LOCK_NB) != 0; ++i) {
+        if (i == kTries) throw_error(Code::kRefused, "{}: another program holds a lock on it", path);
+        ::usleep(kPauseMicroseconds);
+    }
+    struct flock whole {};
+    whole.l_type = F_WRLCK;
+    whole.l_whence = SEEK_SET;
+    if (::fcntl(fd, F_OFD_GETLK, &whole) == 0 && whole.l_type != F_UNLCK)
+        throw_error(Code::kRefused, "{}: another program, perhaps a virtual machine, holds a lock on it",
+                    path);
+}
+
 }  // namespace
 
 LinuxDevice::LinuxDevice(const std::string& path, Access access, std::optional<std::uint32_t> sector_bytes)
@@ -59,8 +78,7 @@ LinuxDevice::LinuxDevice(const std::string& path, Access access, std::optional<s
                                                                                : Code::kSourceIo);
         throw;
     }
-    if (writing && !identity.is_block_device && ::flock(cached_.get(), LOCK_EX | LOCK_NB) != 0)
-        throw_error(Code::kRefused, "{}: another program holds a lock on it", path);
+    if (writing) take_alone(cached_.get(), path);
     find_geometry(sector_bytes);
     // fstatfs on a device node answers for /dev, which is a tmpfs itself.
     if (geometry_.is_block_device || !lives_in_memory(cached_.get())) {
@@ -107,9 +125,13 @@ void LinuxDevice::find_geometry(std::optional<std::uint32_t> sector_bytes) {
         throw_error(Code::kRefused, "{}: has no bytes (no medium, or an empty file)", name_);
 }
 
+std::size_t LinuxDevice::alignment() const {
+    return std::max<std::size_t>(kAlignment, geometry_.logical_sector_bytes);
+}
+
 bool LinuxDevice::goes_direct(ByteOffset offset, const void* buffer, std::size_t size) const {
     const auto address = reinterpret_cast<std::uintptr_t>(buffer);
-    return direct_.valid() && size >= kDirectMinimum && (offset | size | address) % kAlignment == 0;
+    return direct_.valid() && size >= kDirectMinimum && (offset | size | address) % alignment() == 0;
 }
 
 void LinuxDevice::read(ByteOffset offset, std::span<std::byte> buffer) const {
@@ -119,10 +141,16 @@ void LinuxDevice::read(ByteOffset offset, std::span<std::byte> buffer) const {
 
 void LinuxDevice::read_from_medium(ByteOffset offset, std::span<std::byte> buffer) const {
     if (goes_direct(offset, buffer.data(), buffer.size())) return read(offset, buffer);
+    const Extent around{align_down(offset, alignment()), align_up(offset + buffer.size(), alignment())};
+    if (direct_.valid() && around.end <= geometry_.size_bytes) {
+        // Small or unaligned: the whole blocks around it, past the page cache.
+        AlignedBuffer whole(around.size());
+        pread_exact(direct_.get(), around.begin, whole.all(), code_, name_);
+        std::ranges::copy(whole.all().subspan(offset - around.begin, buffer.size()), buffer.begin());
+        return;
+    }
     // Clean cached pages are dropped, so that the next read asks the device. The caller has flushed.
-    const ByteOffset begin = align_down(offset, kAlignment);
-    const ByteOffset end = align_up(offset + buffer.size(), kAlignment);
-    ::posix_fadvise(cached_.get(), static_cast<off_t>(begin), static_cast<off_t>(end - begin),
+    ::posix_fadvise(cached_.get(), static_cast<off_t>(around.begin), static_cast<off_t>(around.size()),
                     POSIX_FADV_DONTNEED);
     pread_exact(cached_.get(), offset, buffer, code_, name_);
 }
@@ -130,7 +158,14 @@ void LinuxDevice::read_from_medium(ByteOffset offset, std::span<std::byte> buffe
 Extent LinuxDevice::next_data(Extent within) const {
     if (!has_holes_ || within.empty()) return within;
     const off_t data = ::lseek(cached_.get(), static_cast<off_t>(within.begin), SEEK_DATA);
-    if (data < 0) return errno == ENXIO ? Extent{} : within;  // ENXIO: nothing but a hole up to the end
+    if (data < 0) {
+        if (errno != ENXIO) return within;
+        // Nothing but a hole up to the end of the file, if that is still where it was.
+        struct stat st {};
+        if (::fstat(cached_.get(), &st) != 0 || static_cast<std::uint64_t>(st.st_size) < within.end)
+            throw_error(code_, "{}: was cut to {} bytes while it was in use", name_, st.st_size);
+        return {};
+    }
     const off_t hole = ::lseek(cached_.get(), data, SEEK_HOLE);
     const ByteOffset end = hole < 0 ? within.end : static_cast<ByteOffset>(hole);
     return Extent{static_cast<ByteOffset>(data), end}.clipped_to(within);

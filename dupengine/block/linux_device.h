@@ -29,6 +29,7 @@ class LinuxDevice final : public Device {
 
   private:
     void find_geometry(std::optional<std::uint32_t> sector_bytes);
+    std::size_t alignment() const;
     bool goes_direct(ByteOffset offset, const void* buffer, std::size_t size) const;
     void write_zeros(Extent extent);
 

@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <linux/fs.h>
+#include <sys/file.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -41,6 +42,20 @@ void refuse_if_read_only(const std::string& path) {
         throw_errno(Code::kRefused, errno, "{}: does not say whether it can be written", path);
     if (read_only != 0)
         throw_error(Code::kRefused, "{}: is set read-only (blockdev --setrw {} lifts it)", path, path);
+}
+
+Fd hold_as_source(const std::string& path) {
+    Fd fd = open_path(path, O_RDONLY, Code::kRefused);
+    if (::flock(fd.get(), LOCK_SH | LOCK_NB) != 0)
+        throw_error(Code::kRefused, "{}: another program is writing to it", path);
+    return fd;
+}
+
+bool reread_partitions(const std::string& path) {
+    if (!identify(path).is_block_device) return true;
+    const Fd fd = open_path(path, O_RDONLY, Code::kTargetIo);
+    // Devices that cannot have partitions say EINVAL; only EBUSY means that an old table stays in force.
+    return ::ioctl(fd.get(), BLKRRPART) == 0 || errno != EBUSY;
 }
 
 std::unique_ptr<Reader> open_source(const std::string& path, std::optional<std::uint32_t> sector_bytes) {

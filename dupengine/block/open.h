@@ -7,6 +7,7 @@
 #include <optional>
 #include <string>
 
+#include "base/fd.h"
 #include "block/guard.h"
 
 namespace dupengine::block {
@@ -26,6 +27,14 @@ PathIdentity identify(const std::string& path);
 /// Throws kRefused if `path` could not be opened for writing: no permission, or a device that is set
 /// read-only. Opens it for reading only.
 void refuse_if_read_only(const std::string& path);
+
+/// Keeps copies from writing to `path` as long as the result lives: it is somebody's source. Throws kRefused
+/// if one is writing to it now.
+[[nodiscard]] Fd hold_as_source(const std::string& path);
+
+/// Asks the kernel to read the partition table of a block device again. False if partitions of it are in use,
+/// so that the kernel keeps the old table.
+bool reread_partitions(const std::string& path);
 
 /// `sector_bytes` overrides the logical sector size of a file that holds the image of another kind of disk;
 /// for a block device it must agree with the device. Throws kRefused (kinds of path, size 0), kSourceIo.

@@ -2,6 +2,7 @@
 
 #include <unistd.h>
 
+#include <cerrno>
 #include <csignal>
 #include <cstdio>
 #include <map>
@@ -21,12 +22,16 @@ void print_error(const Globals& globals, Code code, const std::string& message) 
     if (!globals.json) return;
     const nlohmann::ordered_json report = {{"result", "error"},
                                            {"error", {{"code", code_name(code)}, {"message", message}}}};
-    fmt::print("{}\n", report.dump(2));
+    fmt::print("{}\n", report.dump(2, ' ', false, nlohmann::ordered_json::error_handler_t::replace));
 }
 
 int run_action(const Globals& globals, const Action& action) {
     try {
-        return action();
+        const int status = action();
+        // A report that did not arrive was not given.
+        if (std::fflush(stdout) != 0 || std::ferror(stdout) != 0)
+            throw_errno(Code::kInternal, errno, "standard output cannot be written");
+        return status;
     } catch (const Error& e) {
         print_error(globals, e.code(), e.what());
         return static_cast<int>(e.code());

@@ -67,24 +67,30 @@ class CreatedFile {
     std::string path_;
 };
 
+std::vector<std::string> refuse_if_busy(const CopyArguments& arguments) {
+    return engine::refuse_if_in_use(
+        arguments.source, arguments.target,
+        arguments.busy_source ? engine::BusySource::kAccept : engine::BusySource::kRefuse);
+}
+
 engine::CopyReport execute(const engine::CopyPlan& plan, const CopyArguments& arguments,
                            const block::Reader& source, const Globals& globals) {
     const InterruptWatch interrupt;
-    if (plan.grow) engine::check_grow_programs();
     const auto target = block::open_target(arguments.target, plan.protected_regions(),
                                            plan.target.geometry.is_block_device
                                                ? std::nullopt
                                                : std::optional<std::uint32_t>(plan.sector_bytes));
+    // While the question stood, somebody may have mounted a file; a device is held alone from here on.
+    if (!plan.target.geometry.is_block_device) refuse_if_busy(arguments);
     Progress progress;
     const ProgressView view(progress, globals.progress);
-    engine::ApplyContext context{
-        progress, interrupt.token(), std::time(nullptr),
-        [&](const engine::CopyPlan& p) { engine::grow_filesystem(arguments.target, p); }};
+    engine::ApplyContext context{progress, interrupt.token(), std::time(nullptr), engine::grow_filesystem};
     return engine::apply_plan(plan, source, *target, context);
 }
 
 int run_copy(const CopyArguments& arguments, const Globals& globals) {
     const auto source = block::open_source(arguments.source);
+    const Fd held = block::hold_as_source(arguments.source);
     CreatedFile created;
     if (arguments.create && ::access(arguments.target.c_str(), F_OK) != 0) {
         create_target_file(arguments.target, source->geometry().size_bytes);
@@ -92,11 +98,13 @@ int run_copy(const CopyArguments& arguments, const Globals& globals) {
     }
     // Everything that can be refused is refused here, while the target is open for reading only.
     block::refuse_if_read_only(arguments.target);
-    const auto notes = engine::refuse_if_in_use(
-        arguments.source, arguments.target,
-        arguments.busy_source ? engine::BusySource::kAccept : engine::BusySource::kRefuse);
-    engine::CopyPlan plan =
-        engine::make_plan(*source, *block::open_source(arguments.target), arguments.options);
+    const auto notes = refuse_if_busy(arguments);
+    engine::CopyPlan plan;
+    {
+        const auto target = block::open_source(arguments.target);
+        plan = engine::make_plan(*source, *target, arguments.options);
+        engine::refuse_if_growing_is_impossible(plan, *target);
+    }
     plan.notes.insert(plan.notes.end(), notes.begin(), notes.end());
 
     if (!globals.json) fmt::print("{}", draw_plan(plan, look_at_terminal(STDOUT_FILENO).style));
@@ -107,7 +115,10 @@ int run_copy(const CopyArguments& arguments, const Globals& globals) {
     std::fflush(stdout);
     if (!globals.yes) confirm_overwrite(arguments.target);
     created.keep();
-    const engine::CopyReport report = execute(plan, arguments, *source, globals);
+    engine::CopyReport report = execute(plan, arguments, *source, globals);
+    if (!block::reread_partitions(arguments.target))
+        report.notes.emplace_back(
+            "the kernel still uses the target's old table: partitions of it are in use; reboot");
     if (globals.json)
         fmt::print("{}\n", copy_json(plan, &report));
     else

@@ -78,6 +78,7 @@ void add_report(Json& json, const engine::CopyReport& report) {
     json["bytes_zeroed"] = report.bytes_zeroed;
     json["bytes_verified"] = report.bytes_verified;
     json["seconds"] = report.seconds;
+    json["notes"] = report.notes;
     json["protected"] = Json::array();
     for (const auto& p : report.protected_regions)
         json["protected"].push_back({{"name", p.name},

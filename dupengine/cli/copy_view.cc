@@ -158,6 +158,8 @@ std::string draw_report(const engine::CopyReport& report, const engine::CopyPlan
         fmt::format("read {}, wrote {}, made zero {}, read back {} in {}\n", format_size(report.bytes_read),
                     format_size(report.bytes_written), format_size(report.bytes_zeroed),
                     format_size(report.bytes_verified), format_duration(report.seconds));
+    for (std::size_t i = plan.notes.size(); i < report.notes.size(); ++i)  // the others stood in the plan
+        text += fmt::format("note: {}\n", printable(report.notes[i], style.charset));
     for (const auto& p : report.protected_regions)
         text += fmt::format("untouched: {}, sha256 {}\n", printable(p.name, style.charset), to_hex(p.after));
     return text;

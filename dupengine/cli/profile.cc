@@ -29,7 +29,7 @@ struct Options {
 };
 
 void print_json(const ordered_json& json) {
-    fmt::print("{}\n", json.dump(2));
+    fmt::print("{}\n", json.dump(2, ' ', false, nlohmann::ordered_json::error_handler_t::replace));
 }
 void print_warning(const std::string& text) {
     if (!text.empty()) fmt::print(stderr, "dupengine: {}\n", text);

@@ -52,7 +52,8 @@ Sha256 hmac_sha256(std::span<const std::byte> key, std::span<const std::byte> me
     return digest;
 }
 
-Sha256 sha256_of(const block::Reader& reader, block::Extent extent) {
+Sha256 sha256_of(const block::Reader& reader, block::Extent extent,
+                 const std::function<void(std::uint64_t)>& on_bytes) {
     Sha256Stream stream;
     AlignedBuffer buffer(std::min<std::uint64_t>(std::max<std::uint64_t>(extent.size(), 1), kMiB));
     for (ByteOffset at = extent.begin; at < extent.end;) {
@@ -60,6 +61,7 @@ Sha256 sha256_of(const block::Reader& reader, block::Extent extent) {
         reader.read_from_medium(at, part);
         stream.update(part);
         at += part.size();
+        if (on_bytes) on_bytes(part.size());
     }
     return stream.finish();
 }

@@ -4,6 +4,7 @@
 
 #include <array>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <span>
 #include <string>
@@ -33,7 +34,9 @@ Sha256 sha256(std::span<const std::byte> bytes);
 /// HMAC-SHA-256 (RFC 2104, FIPS 198-1).
 Sha256 hmac_sha256(std::span<const std::byte> key, std::span<const std::byte> message);
 /// SHA-256 over a range of a device, read from the medium.
-Sha256 sha256_of(const block::Reader& reader, block::Extent extent);
+/// `on_bytes` is told after each piece how long it was; it may throw to stop.
+Sha256 sha256_of(const block::Reader& reader, block::Extent extent,
+                 const std::function<void(std::uint64_t)>& on_bytes = {});
 
 struct Xxh128 {
     std::uint64_t low = 0, high = 0;

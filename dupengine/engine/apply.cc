@@ -21,18 +21,35 @@ void refuse_if_changed(const CopyPlan& plan, const block::Reader& source, const 
             throw_error(Code::kInternal, "{}: {} is not under guard", target.name(), k.name);
 }
 
-std::vector<ProtectedDigest> digest_protected(const CopyPlan& plan, const block::Reader& target) {
+// Large regions take their time: shown, and open to an interruption.
+codec::Sha256 digest_region(block::Extent extent, const block::Reader& target, ApplyContext& context) {
+    return codec::sha256_of(target, extent, [&](std::uint64_t bytes) {
+        context.progress.advance(bytes);
+        if (context.stop.stop_requested())
+            throw_error(Code::kInterrupted, "stopped on request; run the same command again");
+    });
+}
+
+std::vector<ProtectedDigest> digest_protected(const CopyPlan& plan, const block::Reader& target,
+                                              ApplyContext& context) {
     std::vector<ProtectedDigest> digests;
+    if (!plan.kept.empty())
+        context.progress.begin("protect", plan.protected_regions().extents().total_bytes());
     for (const Kept& k : plan.kept) {
-        const codec::Sha256 digest = codec::sha256_of(target, k.extent);
+        const codec::Sha256 digest = digest_region(k.extent, target, context);
         digests.push_back({k.name, k.extent, digest, digest});
     }
     return digests;
 }
 
-void compare_protected(std::vector<ProtectedDigest>& digests, const block::Reader& target) {
+void compare_protected(std::vector<ProtectedDigest>& digests, const block::Reader& target,
+                       ApplyContext& context) {
+    std::uint64_t total = 0;
+    for (const ProtectedDigest& d : digests)
+        total += d.extent.size();
+    if (!digests.empty()) context.progress.begin("protect", total);
     for (ProtectedDigest& d : digests) {
-        d.after = codec::sha256_of(target, d.extent);
+        d.after = digest_region(d.extent, target, context);
         if (d.after != d.before)
             throw_error(Code::kIntegrity,
                         "{}: the protected region {} {} changed during the copy: {} became {}", target.name(),
@@ -58,30 +75,50 @@ void mark_unfinished(const CopyPlan& plan, block::Target& target, std::int64_t n
     target.flush();
 }
 
+void read_back(const BootStage& stage, const block::Target& target) {
+    for (const auto& piece : stage.pieces) {
+        Bytes content(piece.content.size());
+        target.read_from_medium(piece.offset, content);
+        if (content != piece.content)
+            throw_error(Code::kIntegrity, "{}: the {} does not read back as it was written", target.name(),
+                        stage.name);
+    }
+}
+
+// Each stage is on the medium, and seen to be, before the next one begins.
 std::uint64_t write_boot_structures(const CopyPlan& plan, block::Target& target) {
     std::uint64_t verified = 0;
     for (const BootStage& stage : plan.boot) {
         for (const auto& piece : stage.pieces)
             target.write(piece.offset, piece.content);
         target.flush();
+        if (plan.options.verify == Verify::kNone) continue;
+        read_back(stage, target);
+        for (const auto& piece : stage.pieces)
+            verified += piece.content.size();
     }
-    if (plan.options.verify == Verify::kNone) return 0;
-    for (const BootStage& stage : plan.boot)
-        for (const auto& piece : stage.pieces) {
-            Bytes content(piece.content.size());
-            target.read_from_medium(piece.offset, content);
-            if (content != piece.content)
-                throw_error(Code::kIntegrity, "{}: the {} does not read back as it was written",
-                            target.name(), stage.name);
-            verified += content.size();
-        }
     return verified;
 }
 
-void grow(const CopyPlan& plan, ApplyContext& context) {
+// What failed after the disk began to look like one takes that look away again, if it still can.
+template <typename Work>
+void marked_if_it_fails(const CopyPlan& plan, block::Target& target, std::int64_t now, Work&& work) {
+    try {
+        work();
+    } catch (...) {
+        try {
+            mark_unfinished(plan, target, now);
+        } catch (const Error&) {
+            // The medium takes no more writes; the first failure is what is told.
+        }
+        throw;
+    }
+}
+
+void grow(const CopyPlan& plan, const block::Target& target, ApplyContext& context) {
     if (!plan.grow || !context.grow) return;
     context.progress.begin("grow", 0);
-    context.grow(plan);
+    context.grow(plan, target);
 }
 
 }  // namespace
@@ -95,7 +132,7 @@ CopyReport apply_plan(const CopyPlan& plan, const block::Reader& source, block::
     report.target = target.name();
     report.bytes_used = plan.bytes_used;
     report.notes = plan.notes;
-    report.protected_regions = digest_protected(plan, target);
+    report.protected_regions = digest_protected(plan, target, context);
     if (context.stop.stop_requested())
         throw_error(Code::kRefused, "stopped on request before the first write");
 
@@ -120,12 +157,15 @@ CopyReport apply_plan(const CopyPlan& plan, const block::Reader& source, block::
     // A filesystem in a partition grows while there is no table yet. One without a table has its superblock
     // among the boot structures, and grows after them: resize2fs marks it as erroneous until it is done.
     const bool bare = plan.table.kind == layout::TableKind::kNone;
-    if (!bare) grow(plan, context);
+    if (!bare) grow(plan, target, context);
     // Everything else is on the medium: now, and only now, it may look like a disk.
-    context.progress.begin("boot structures", 0);
-    report.bytes_verified += write_boot_structures(plan, target);
-    if (bare) grow(plan, context);
-    compare_protected(report.protected_regions, target);
+    compare_protected(report.protected_regions, target, context);
+    marked_if_it_fails(plan, target, context.now, [&] {
+        context.progress.begin("boot structures", 0);
+        report.bytes_verified += write_boot_structures(plan, target);
+        if (bare) grow(plan, target, context);
+        compare_protected(report.protected_regions, target, context);
+    });
     report.bytes_written = target.bytes_written();
     report.bytes_zeroed = target.bytes_zeroed();
     report.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();

@@ -26,7 +26,7 @@ struct CopyReport {
     std::uint64_t bytes_read = 0;     ///< from the source
     std::uint64_t bytes_written = 0;  ///< to the target, boot structures and marks included
     std::uint64_t bytes_zeroed = 0;
-    std::uint64_t bytes_verified = 0;  ///< read back and compared
+    std::uint64_t bytes_verified = 0;  ///< read back and compared, or seen to be a hole
     double seconds = 0;
     std::vector<ProtectedDigest> protected_regions;
     std::vector<std::string> notes;
@@ -37,7 +37,7 @@ struct ApplyContext {
     std::stop_token stop;
     std::int64_t now = 0;  ///< Unix seconds, for the mark
     /// Grows the filesystem of plan.grow (grow.h); empty in tests on fakes that don't grow.
-    std::function<void(const CopyPlan&)> grow;
+    std::function<void(const CopyPlan&, const block::Target&)> grow;
 };
 
 /// Throws kRefused, before the first write, if the target is no longer what was planned for. Later errors

@@ -3,6 +3,7 @@
 // bytes.
 
 #include <algorithm>
+#include <iterator>
 
 #include "engine/plan.h"
 
@@ -16,13 +17,13 @@ using Piece = layout::TableImage::Piece;
 // The source's bytes in `range` as far as the plan copies them; zeros elsewhere.
 Piece bytes_for(const block::Reader& source, const ExtentSet& data, Extent range) {
     Piece piece{range.begin, Bytes(range.size())};
-    for (Extent e : data.clipped_to(range))
+    for (Extent e : data.clipped_to(range.clipped_to({0, source.geometry().size_bytes})))
         source.read(e.begin, std::span(piece.content).subspan(e.begin - range.begin, e.size()));
     return piece;
 }
 
-// Lays `over` onto the pieces that it overlaps; what of it lies outside becomes a piece of its own.
-void lay_over(std::vector<Piece>& pieces, const Piece& over) {
+// Lays `over` onto the pieces that it overlaps. Returns what of it lies outside them.
+std::vector<Piece> lay_over(std::vector<Piece>& pieces, const Piece& over) {
     const Extent place{over.offset, over.offset + over.content.size()};
     ExtentSet outside{place};
     for (Piece& piece : pieces) {
@@ -33,10 +34,18 @@ void lay_over(std::vector<Piece>& pieces, const Piece& over) {
                     piece.content.begin() + static_cast<std::ptrdiff_t>(both.begin - own.begin));
         outside.erase(both);
     }
+    std::vector<Piece> rest;
     for (Extent e : outside) {
         const auto from = over.content.begin() + static_cast<std::ptrdiff_t>(e.begin - place.begin);
-        pieces.push_back({e.begin, Bytes(from, from + static_cast<std::ptrdiff_t>(e.size()))});
+        rest.push_back({e.begin, Bytes(from, from + static_cast<std::ptrdiff_t>(e.size()))});
     }
+    return rest;
+}
+
+// The same, and what lies outside becomes a piece of its own.
+void add_over(std::vector<Piece>& pieces, const Piece& over) {
+    std::vector<Piece> rest = lay_over(pieces, over);
+    std::move(rest.begin(), rest.end(), std::back_inserter(pieces));
 }
 
 ExtentSet places_of(const std::vector<Piece>& pieces) {
@@ -81,10 +90,13 @@ void hold_back_boot_structures(CopyPlan& plan, const block::Reader& source) {
     std::vector<Piece> tail{bytes_for(source, plan.data, *std::prev(late.end()))};
     if (plan.table.kind != layout::TableKind::kNone) {
         const layout::TableImage image = layout::encode_table(plan.table, size);
+        // An extended boot record can stand in the last sectors of the disk: each byte belongs to one piece
+        // only.
         for (const Piece& piece : image.primary)
-            lay_over(primary, piece);
+            for (const Piece& rest : lay_over(tail, piece))
+                add_over(primary, rest);
         for (const Piece& piece : image.backup)
-            lay_over(tail, piece);
+            add_over(tail, piece);
     }
     ExtentSet places = places_of(primary);
     places.insert(places_of(tail));

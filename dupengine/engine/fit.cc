@@ -98,11 +98,17 @@ bool can_grow(const std::optional<layout::Signature>& signature) {
 // What bounds a range that begins at `from`: the next kept region or the usable end of the disk.
 ByteOffset room_end(const CopyPlan& plan, ByteOffset from) {
     const std::uint64_t size = plan.target.geometry.size_bytes;
-    ByteOffset end = size;
+    block::Geometry geometry = plan.target.geometry;
+    geometry.logical_sector_bytes = plan.sector_bytes;
+    // Never over the end of the disk that is held back to the last: the filesystem would be checked without
+    // it.
+    ByteOffset end = layout::mark_extent_tail(geometry).begin;
+    if (plan.table.mbr_extended && plan.table.mbr_extended->begin >= from)
+        end = std::min(end, plan.table.mbr_extended->begin);
     if (plan.table.kind == TableKind::kGpt)
-        end = std::prev(layout::table_extents(plan.table, size).end())->begin;
+        end = std::min(end, std::prev(layout::table_extents(plan.table, size).end())->begin);
     if (plan.table.kind == TableKind::kMbr)  // 32 bits of sectors
-        end = std::min<std::uint64_t>(size, std::uint64_t{0xFFFFFFFF} * plan.sector_bytes);
+        end = std::min<std::uint64_t>(end, std::uint64_t{0xFFFFFFFF} * plan.sector_bytes);
     for (const Kept& k : plan.kept)
         if (k.extent.begin >= from) end = std::min(end, k.extent.begin);
     return end;
@@ -135,6 +141,11 @@ void grow_last_partition(CopyPlan& plan) {
         return;
     }
     const block::Extent before = last->extent;
+    if (before.begin < late_extents(plan.target.geometry, plan.sector_bytes).begin()->end) {
+        plan.notes.push_back(
+            fmt::format("--grow: partition {} begins in the first sectors; it keeps its size", last->number));
+        return;
+    }
     const block::Extent after{before.begin,
                               std::max(before.end, align_down(room_end(plan, before.end), kMiB))};
     if (after == before) return;

@@ -15,21 +15,35 @@ void must_succeed(const RunResult& result, const std::string& program, int allow
         throw_error(Code::kTargetIo, "growing the filesystem: {}: {}", program, result.complaint());
 }
 
-}  // namespace
+// Checking a large filesystem takes hours; killing it would only mean to begin again.
+const RunOptions kPatient{.deadline = std::chrono::hours(7 * 24)};
 
-void check_grow_programs() {
-    for (const char* name : {"e2fsck", "resize2fs"})
-        if (!program_exists(name))
-            throw_error(Code::kUnsupported, "--grow needs the program {} (Debian package e2fsprogs)", name);
+// The disk that is open, whatever its path may lead to by now.
+std::string path_of(const block::Reader& disk) {
+    return fmt::format("/proc/self/fd/{}", disk.native_fd());
 }
 
-void grow_filesystem(const std::string& path, const CopyPlan& plan) {
-    block::LentRange lent(path, plan.grow->after, plan.protected_regions(), block::LentRange::Access::kWrite,
-                          plan.sector_bytes);
+}  // namespace
+
+void refuse_if_growing_is_impossible(const CopyPlan& plan, const block::Reader& target) {
+    if (!plan.grow) return;
+    for (const char* name : {"e2fsck", "resize2fs", "blockdev"})
+        if (!program_exists(name))
+            throw_error(Code::kUnsupported,
+                        "--grow needs the program {} (Debian packages e2fsprogs, util-linux)", name);
+    // Lending needs loop devices and the right to use them: better known now than after the copy.
+    block::LentRange(path_of(target), plan.grow->after, plan.protected_regions(),
+                     block::LentRange::Access::kRead, plan.sector_bytes);
+}
+
+void grow_filesystem(const CopyPlan& plan, const block::Target& target) {
+    block::LentRange lent(path_of(target), plan.grow->after, plan.protected_regions(),
+                          block::LentRange::Access::kWrite, plan.sector_bytes);
     // The copy is as dirty as its source was; resize2fs wants a checked filesystem.
-    must_succeed(run_program({"e2fsck", "-f", "-p", lent.device()}), "e2fsck", kFsckCorrected);
-    must_succeed(run_program({"resize2fs", lent.device()}), "resize2fs");
-    must_succeed(run_program({"e2fsck", "-f", "-n", lent.device()}), "e2fsck");
+    must_succeed(run_program({"e2fsck", "-f", "-p", lent.device()}, kPatient), "e2fsck", kFsckCorrected);
+    must_succeed(run_program({"resize2fs", lent.device()}, kPatient), "resize2fs");
+    must_succeed(run_program({"blockdev", "--flushbufs", lent.device()}), "blockdev");
+    must_succeed(run_program({"e2fsck", "-f", "-n", lent.device()}, kPatient), "e2fsck");
     lent.give_back();
 }
 

@@ -9,9 +9,10 @@
 
 namespace dupengine::engine {
 
-/// `path` is the target as the user named it. Throws kTargetIo with the program's complaint, kUnsupported if
-/// a program is missing (check_grow_programs finds that before the first write).
-void grow_filesystem(const std::string& path, const CopyPlan& plan);
-void check_grow_programs();
+/// Throws kTargetIo with the program's complaint.
+void grow_filesystem(const CopyPlan& plan, const block::Target& target);
+/// Throws kUnsupported if a program or loop devices are missing. For before the first write; nothing if
+/// nothing grows.
+void refuse_if_growing_is_impossible(const CopyPlan& plan, const block::Reader& target);
 
 }  // namespace dupengine::engine

@@ -13,7 +13,12 @@ using layout::Partition;
 
 void add(std::vector<Kept>& kept, Kept one) {
     const auto same = [&](const Kept& k) { return k.extent == one.extent; };
-    if (std::none_of(kept.begin(), kept.end(), same)) kept.push_back(std::move(one));
+    const auto known = std::find_if(kept.begin(), kept.end(), same);
+    if (known != kept.end()) {
+        if (!known->entry) known->entry = std::move(one.entry);  // whoever knows the table entry wins
+        return;
+    }
+    kept.push_back(std::move(one));
 }
 
 Kept keep_partition(const Partition& partition, const std::string& why) {
@@ -50,6 +55,7 @@ std::vector<Partition> find_partitions(const std::vector<Partition>& partitions,
     const bool by_label = given.starts_with("PARTLABEL=");
     const bool by_guid = given.starts_with("PARTUUID=");
     const std::string value = by_label || by_guid ? given.substr(given.find('=') + 1) : given;
+    if (value.empty()) throw_error(Code::kUsage, "--protect '{}' names nothing", given);
     const std::optional<Guid> guid = by_label ? std::nullopt : parse_guid(value);
     std::vector<Partition> found;
     for (const Partition& p : partitions)
@@ -95,7 +101,8 @@ std::vector<Kept> find_kept_regions(const layout::DiskDescription& target, const
         const auto extent = parse_extent(given);
         add(kept, extent ? keep_extent(target, given, *extent) : keep_named(target, given));
     }
-    if (target.incomplete)
+    // --ignore-target-table gives up what an unfinished copy kept, too.
+    if (target.incomplete && !options.ignore_target_table)
         for (const Kept& k : target.incomplete->kept)
             add(kept, k);
     std::sort(kept.begin(), kept.end(),

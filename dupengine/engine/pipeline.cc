@@ -23,8 +23,10 @@ std::uint64_t read_with_holes(const block::Reader& source, const Chunk& chunk, E
                               std::span<std::byte> buffer) {
     std::uint64_t read_bytes = 0;
     ByteOffset at = extent.begin;
+    // The last sector of an odd-sized source is filled up with zeros.
+    const ByteOffset readable_end = std::min(extent.end, source.geometry().size_bytes);
     while (at < extent.end) {
-        const Extent data = source.next_data({at, extent.end});
+        const Extent data = at < readable_end ? source.next_data({at, readable_end}) : Extent{};
         const ByteOffset data_begin = data.empty() ? extent.end : data.begin;
         std::ranges::fill(part_of(buffer, chunk, {at, data_begin}), std::byte{0});
         if (data.empty()) break;

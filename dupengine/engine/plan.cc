@@ -6,7 +6,8 @@ namespace {
 using layout::TableKind;
 
 void refuse_unusable_source(const layout::DiskDescription& source) {
-    if (source.incomplete)
+    // A mark beside a table that counts is what is left of a copy onto a disk that has another use by now.
+    if (source.incomplete && source.table.kind == TableKind::kNone)
         throw_error(Code::kRefused, "{}: is an unfinished copy of {}; finish that copy first", source.name,
                     source.incomplete->source);
     if (!source.damaged_table.empty())
@@ -26,6 +27,33 @@ void refuse_unusable_target(const layout::DiskDescription& target, const CopyOpt
                     "{}: {}; a profile on it could not be found. Repair the table, or give it up with "
                     "--ignore-target-table",
                     target.name, target.damaged_table);
+}
+
+// A profile that only a GPT out of force names (its first MiB was wiped, or an MBR was written over it) would
+// be lost without a word.
+void refuse_hidden_profile(const block::Reader& disk, const layout::DiskDescription& target,
+                           const CopyOptions& options) {
+    if (target.table.kind == TableKind::kGpt || target.incomplete || options.ignore_target_table) return;
+    const auto profiles = layout::find_profiles_in_any_gpt(disk);
+    if (!profiles.empty())
+        throw_error(Code::kRefused,
+                    "{}: holds a GPT that is not in force and names a profile at {}. Repair the table "
+                    "(sgdisk), or give "
+                    "the profile up with --ignore-target-table",
+                    target.name, profiles.front().extent.text());
+}
+
+// Extents that are not whole sectors of the target could be neither kept nor written around.
+void refuse_broken_sectors(const CopyPlan& plan) {
+    for (const Kept& k : plan.kept)
+        if (k.extent.begin % plan.sector_bytes != 0 || k.extent.end % plan.sector_bytes != 0)
+            throw_error(Code::kRefused, "{}: {} {} is not made of whole {} byte sectors", plan.target.name,
+                        k.name, k.extent.text(), plan.sector_bytes);
+    // The mark must be able to name all that is kept; better said now than after the first write.
+    layout::IncompleteMark mark;
+    mark.kept = plan.kept;
+    mark.source = plan.source.name;
+    layout::encode_mark(mark, plan.sector_bytes);
 }
 
 // Both sides must speak of the same sectors; a file without a table has no opinion.
@@ -48,6 +76,8 @@ std::uint32_t agree_on_sectors(const layout::DiskDescription& source, const layo
 void note_source_state(CopyPlan& plan) {
     for (const std::string& problem : plan.source.table.problems)
         plan.notes.push_back("source: " + problem);
+    for (const std::string& problem : plan.target.table.problems)
+        plan.notes.push_back("target: " + problem);
     const auto note = [&](const std::string& where, const layout::UsedExtents& used) {
         if (!used.note.empty()) plan.notes.push_back(fmt::format("{}: {}", where, used.note));
     };
@@ -72,8 +102,8 @@ block::ProtectedRegions CopyPlan::protected_regions() const {
 
 codec::Sha256 fingerprint_of(const block::Reader& disk) {
     codec::Sha256Stream stream;
-    const std::string shape =
-        fmt::format("{}:{};", disk.geometry().size_bytes, disk.geometry().logical_sector_bytes);
+    // Not the sector size: the same file is looked at before and after its sectors are agreed on.
+    const std::string shape = fmt::format("{};", disk.geometry().size_bytes);
     stream.update(as_bytes(shape));
     const std::uint64_t size = disk.geometry().size_bytes;
     const std::uint64_t ends = std::min<std::uint64_t>(256 * kKiB, size);
@@ -82,17 +112,33 @@ codec::Sha256 fingerprint_of(const block::Reader& disk) {
     return stream.finish();
 }
 
+namespace {
+
+// The target is open as a Reader here, but what cannot be read of it is its own fault and not the source's.
+void look_at_target(CopyPlan& plan, const block::Reader& target) {
+    try {
+        plan.target_fingerprint = fingerprint_of(target);
+        plan.target = layout::describe_disk(target, layout::Depth::kTable);
+        refuse_unusable_target(plan.target, plan.options);
+        refuse_hidden_profile(target, plan.target, plan.options);
+    } catch (Error& e) {
+        if (e.code() == Code::kSourceIo) e.set_code(Code::kTargetIo);
+        throw;
+    }
+}
+
+}  // namespace
+
 CopyPlan make_plan(const block::Reader& source, const block::Reader& target, const CopyOptions& options) {
     CopyPlan plan;
     plan.options = options;
-    plan.target_fingerprint = fingerprint_of(target);
     plan.source = layout::describe_disk(source, layout::Depth::kUsedExtents);
     refuse_unusable_source(plan.source);
-    plan.target = layout::describe_disk(target, layout::Depth::kTable);
-    refuse_unusable_target(plan.target, options);
+    look_at_target(plan, target);
     plan.sector_bytes = agree_on_sectors(plan.source, plan.target);
     // What stays must be known before anything is laid out around it.
     plan.kept = find_kept_regions(plan.target, options);
+    refuse_broken_sectors(plan);
     fit_table(plan);
     find_spans(plan);
     // Last, because it takes its places out of both spans.

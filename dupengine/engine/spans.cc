@@ -37,14 +37,12 @@ ExtentSet used_of_source(const CopyPlan& plan) {
 
 void find_spans(CopyPlan& plan) {
     const Extent target{0, plan.target.geometry.size_bytes};
-    const Extent source{0, plan.source.geometry.size_bytes};
     ExtentSet kept;
     for (const Kept& k : plan.kept)
         kept.insert(k.extent);
 
     // Sectors, not pages: what lies beside a small block may be a deleted file.
-    const ByteOffset limit = std::min(source.end, target.end);
-    plan.data = used_of_source(plan).aligned_outwards(plan.sector_bytes, limit);
+    plan.data = used_of_source(plan).aligned_outwards(plan.sector_bytes, target.end);
     plan.data.erase(kept);
     if (plan.source.table.kind == TableKind::kGpt)
         for (const auto& p : plan.source.table.partitions)

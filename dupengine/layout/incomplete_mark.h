@@ -44,8 +44,8 @@ block::Extent mark_extent_tail(const block::Geometry& geometry);
 
 /// Exactly mark_room_bytes long. Throws kRefused if there are more kept regions than fit.
 Bytes encode_mark(const IncompleteMark& mark, std::uint32_t sector_bytes);
-/// The mark at the end of the disk (written first and removed last), else the one at the start; empty if neither is
-/// there whole. Throws only what reading throws, whatever it finds.
+/// The mark at the end of the disk (written first and removed last), else the one at the start; empty if
+/// neither is there whole. Throws only what reading throws, whatever it finds.
 std::optional<IncompleteMark> find_mark(const block::Reader& disk);
 
 }  // namespace dupengine::layout

@@ -68,6 +68,19 @@ PartitionTable read_table(const block::Reader& disk) {
 
 }  // namespace
 
+std::vector<Partition> find_profiles_in_any_gpt(const block::Reader& disk) {
+    const std::uint32_t sector = disk.geometry().logical_sector_bytes;
+    if (disk.geometry().size_bytes < sector) return {};
+    std::vector<Partition> profiles;
+    for (const gpt::Look& look : look_for_gpt(disk, block::read_extent(disk, {0, sector})))
+        for (const gpt::Finding* finding : {&look.primary, &look.backup}) {
+            if (!finding->copy) continue;
+            for (const Partition& p : finding->copy->partitions)
+                if (p.type_guid == type_guid::kProfile) profiles.push_back(p);
+        }
+    return profiles;
+}
+
 const char* table_kind_name(TableKind kind) {
     switch (kind) {
         case TableKind::kNone:

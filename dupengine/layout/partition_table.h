@@ -76,6 +76,11 @@ struct PartitionTable {
 /// (PartitionTable::sector_bytes says which).
 PartitionTable read_partition_table(const block::Reader& disk);
 
+/// Profile partitions that any whole copy of a GPT on the disk names, also where that copy is not the one
+/// that counts (a wiped start, an MBR written over it). For deciding whether a disk may be overwritten.
+/// Throws only what reading throws.
+std::vector<Partition> find_profiles_in_any_gpt(const block::Reader& disk);
+
 /// The bytes of a table, ready to be written.
 struct TableImage {
     struct Piece {

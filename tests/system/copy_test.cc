@@ -197,6 +197,26 @@ TEST(Copy, HolesAndZerosCostNothingInATargetFile) {
     expect_same_system(folder, source, target);
 }
 
+TEST(Copy, AnImageOf4096ByteSectorsIsCopiedToAFile) {
+    const ScratchFolder folder;
+    const DiskImage source = test::make_disk_image(folder, "source.img", {.sector_bytes = 4096});
+    const std::string target = folder.sparse_file("target.img", kLarger);
+    copy({source.path, target});
+    EXPECT_NE(sgdisk_verdict(target, 4096).find("No problems found"), std::string::npos);
+    expect_same_system(folder, source, target);
+}
+
+TEST(Copy, AFileThatEndsInTheMiddleOfASectorArrivesWhole) {
+    const ScratchFolder folder;
+    const std::string source = folder.file("odd.img"), target = folder.sparse_file("target.img", 1 << 20);
+    test::fill_with_old_data(source, 500'001);
+    copy({source, target});
+    EXPECT_EQ(run_program({"cmp", "-n", "500001", source, target}).status, 0);
+    const std::string exact = folder.sparse_file("exact.img", 500'001);
+    copy({source, exact});
+    EXPECT_EQ(run_program({"cmp", source, exact}).status, 0);
+}
+
 TEST(Copy, UnusedSpaceStaysWhenAsked) {
     const ScratchFolder folder;
     const DiskImage source = test::make_disk_image(folder, "source.img");

@@ -164,7 +164,11 @@ TEST(Apply, AFlushThatFailsIsNeverASuccess) {
             EXPECT_LE(flushes, failing) << "flush " << failing << " failed and the copy said it was done";
         } catch (const Error& e) {
             EXPECT_EQ(e.code(), Code::kTargetIo);
-            EXPECT_EQ(flushes, failing + 1) << "a failed flush was tried again";
+            // What follows a failed flush is the mark, never the table that the flush was for.
+            const auto described = layout::describe_disk(MemoryDevice(pair.to), layout::Depth::kTable);
+            const bool old_disk =
+                described.table.by_number(2) == nullptr && described.table.by_number(1) != nullptr;
+            EXPECT_TRUE(described.incomplete || old_disk) << "flush " << failing;
         }
     }
 }

@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
+
 #include "tests/support/gpt_disk.h"
 
 namespace dupengine::engine {
@@ -169,6 +171,26 @@ TEST(Plan, ATargetWithADamagedTableIsRefusedUntilThatIsAccepted) {
     CopyOptions options;
     options.ignore_target_table = true;
     EXPECT_EQ(refusal(source_disk(), to, options), "");
+}
+
+TEST(Plan, AProfileThatOnlyABackupTableNamesIsNotOverwritten) {
+    const auto wiped = make_gpt_disk(kSize, {profile()}, 2);
+    std::fill_n(wiped->content.begin(), kMiB, std::byte{0});
+    EXPECT_NE(refusal(source_disk(), wiped).find("names a profile"), std::string::npos);
+    const auto under_mbr = make_gpt_disk(kSize, {profile()}, 2);
+    under_mbr->content[450] = std::byte{0x83};  // the protective entry becomes an ordinary one
+    EXPECT_NE(refusal(source_disk(), under_mbr).find("names a profile"), std::string::npos);
+    CopyOptions options;
+    options.ignore_target_table = true;
+    EXPECT_EQ(refusal(source_disk(), wiped, options), "");
+}
+
+TEST(Plan, ARegionThatIsNotWholeSectorsOfTheCopyIsRefused) {
+    CopyOptions options;
+    options.protect = {"14337K+1K"};
+    const auto from = make_gpt_disk(kSize, {{1, kFirst}}, 1, false, 4096);
+    EXPECT_NE(refusal(from, std::make_shared<DiskBytes>(kSize), options).find("4096 byte sectors"),
+              std::string::npos);
 }
 
 TEST(Plan, ASourceWithADamagedTableIsTheSourcesFault) {
