@@ -105,11 +105,10 @@ void DiskSystem::put_in_order(unsigned number, Repair repair) {
         block::ProtectedRegions::all_except(block::ExtentSet{}, description_.geometry.size_bytes, "nothing"));
     PartitionLoop loop = loop_on(number, Access::kWrite);
     repair_ext(loop.path(), state, label(number));
-    if (state.was_cut) clear_ext_mark(loop.path(), state, label(number));
     loop.flush();
-    notes_.push_back(
-        fmt::format("partition {}: {}", number,
-                    state.was_cut ? "checksums put right after a run that was cut" : "journal replayed"));
+    notes_.push_back(fmt::format(
+        "partition {}: {}", number,
+        state.was_cut ? "the change of its UUID, which was cut, is completed" : "journal replayed"));
 }
 
 void DiskSystem::repair_what_was_cut(Repair repair) {
@@ -269,10 +268,10 @@ void DiskSystem::open_for_writing(const std::vector<IdentifierChange>& identifie
 }
 
 void DiskSystem::set_one(const IdentifierChange& change) {
+    if (change.partition == 0 || change.kind == IdentifierKind::kPartitionGuid) return;  // of the table
     const block::Extent place = partition(change.partition).partition.extent;
     if (change.kind == IdentifierKind::kFatId) return set_fat_id(*target_, place, change.after);
     if (change.kind == IdentifierKind::kSwapUuid) return set_swap_uuid(*target_, place, change.after);
-    if (change.kind != IdentifierKind::kFilesystemUuid) return;  // of the table
     PartitionLoop loop = loop_on(change.partition, Access::kWrite);
     const ExtState state = read_ext_state(block::Window(*target_, place, change.where));
     set_ext_uuid(loop.path(), state, change.after, label(change.partition));
