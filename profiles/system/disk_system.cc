@@ -264,6 +264,13 @@ void DiskSystem::open_for_writing(const std::vector<IdentifierChange>& identifie
         else
             repair_ext(loop.path(), state, label(change.partition));
     }
+    for (const MountPoint& mount : mounts_) {
+        if (!is_fat(partition(mount.partition))) continue;
+        PartitionLoop loop = loop_on(mount.partition, Access::kWrite);
+        if (FatTree::is_in_order(loop.path())) continue;
+        FatTree::repair(loop.path(), label(mount.partition));
+        loop.flush();
+    }
     access_ = Access::kWrite;
 }
 
