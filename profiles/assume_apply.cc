@@ -79,6 +79,8 @@ class Work {
         tree.sweep(parent_of(path));
         const Node there = tree.take(path);
         if (wanted.exists() ? there.same_as(wanted) : !there.exists()) return;
+        // A folder that the role made and somebody has put files into since: theirs stay, and so does it.
+        if (!wanted.exists() && there.kind == NodeKind::kFolder && !tree.list(path).empty()) return;
         tree.put(path, wanted);
     }
 
@@ -177,6 +179,17 @@ AssumeRecord require_record(const AssumeJournal& journal, const System& system) 
     return *record;
 }
 
+// A run with --disk is neither finished nor undone on a mounted folder alone: references would speak of
+// identifiers that nobody changes.
+void refuse_without_disk(const AssumeRecord& record, const System& system) {
+    if ((!record.identifiers.empty() || !record.mounts.empty()) && !system.reaches_storage())
+        throw_error(
+            Code::kRefused,
+            "{}: the role was taken up with --disk, identifiers and boot partitions included; do this with "
+            "--disk, too",
+            system.name());
+}
+
 bool may_differ(const std::string& path) {
     return leaf_of(path) == "random-seed";  // the system itself renews it at every start
 }
@@ -231,6 +244,7 @@ void complete_pending(const NodeSecret& secret, System& system) {
     AssumeJournal journal(system, secret);
     std::optional<AssumeRecord> record = journal.load();
     if (!record || record->phase == AssumePhase::kDone) return;
+    refuse_without_disk(*record, system);
     system.choose_mounts(record->mounts);
     system.open_for_writing(record->identifiers);
     if (record->phase == AssumePhase::kApplying)
@@ -242,6 +256,7 @@ void complete_pending(const NodeSecret& secret, System& system) {
 std::vector<Change> plan_undo(const NodeSecret& secret, System& system) {
     const AssumeJournal journal(system, secret);
     const AssumeRecord record = require_record(journal, system);
+    refuse_without_disk(record, system);
     system.choose_mounts(record.mounts);
     check_undo(record, journal, system);
     std::vector<Change> changes;
@@ -259,6 +274,7 @@ std::vector<Change> plan_undo(const NodeSecret& secret, System& system) {
 void undo_assume(const NodeSecret& secret, System& system) {
     AssumeJournal journal(system, secret);
     AssumeRecord record = require_record(journal, system);
+    refuse_without_disk(record, system);
     system.choose_mounts(record.mounts);
     system.open_for_writing(record.identifiers);
     check_undo(record, journal, system);

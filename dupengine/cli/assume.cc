@@ -145,26 +145,35 @@ bool settle_pending(const Globals& globals, const Options& options, const NodeSe
     return pending == Pending::kUndo && options.undo;
 }
 
+int finish(const Globals& globals, Report& report, std::chrono::steady_clock::time_point begin) {
+    report.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
+    print_result(globals, report);
+    return 0;
+}
+
 int run_assume(const Globals& globals, const Options& options) {
     const auto begin = std::chrono::steady_clock::now();
+    if (options.disk.empty() && options.root.empty())
+        throw_error(Code::kUsage, "say where the copied system is: --disk DISK or --root DIR");
     Report report;
     report.where = options.disk.empty() ? options.root : options.disk;
     const std::string store = store_of(options);
     const StoredProfile stored = read_stored_role(store);
     const auto system = open_system(options, globals.dry_run, report.notes);
     const bool all_done = settle_pending(globals, options, stored.secret, *system, report);
+    if (options.undo || all_done) {
+        // What to bring back is in the journal; a role that is gone by now must not stand in its way.
+        if (all_done)
+            report.result = "undone";
+        else
+            undo(globals, stored.secret, *system, report);
+        return finish(globals, report, begin);
+    }
     const auto folders = options.role_folders.empty() ? default_role_folders() : options.role_folders;
     const Profile profile = merge_role(stored, store, folders, system->tree(), report.where);
     report.node = profile.node;
-    if (all_done)
-        report.result = "undone";
-    else if (options.undo)
-        undo(globals, stored.secret, *system, report);
-    else
-        take_up(globals, options, profile, stored.secret, *system, report);
-    report.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
-    print_result(globals, report);
-    return 0;
+    take_up(globals, options, profile, stored.secret, *system, report);
+    return finish(globals, report, begin);
 }
 
 }  // namespace
@@ -173,14 +182,13 @@ void add_assume(CLI::App& app, Globals& globals, Action& action) {
     CLI::App* verb =
         app.add_subcommand("assume", "Take up the role of the profile on a copied system that does not run");
     const auto options = std::make_shared<Options>();
-    auto* place = verb->add_option_group("PLACE", "Where the copied system is");
-    place->add_option("--disk", options->disk, "Block device or raw image file that holds the system")
-        ->option_text("DISK");
-    place
-        ->add_option("--root", options->root,
+    auto* disk =
+        verb->add_option("--disk", options->disk, "Block device or raw image file that holds the system")
+            ->option_text("DISK");
+    verb->add_option("--root", options->root,
                      "Folder where its root is mounted; identifiers of the disk stay")
-        ->option_text("DIR");
-    place->require_option(1);
+        ->option_text("DIR")
+        ->excludes(disk);
     verb->add_option("--store", options->store,
                      "Where the profile is: partition:DISK (default: the disk's own) or file:PATH")
         ->option_text("STORE");

@@ -95,17 +95,19 @@ void CpioReader::skip_padding() {
     }
 }
 
+bool CpioReader::at_end() {
+    while (fill(1) && buffer_[at_] == '\0') {
+        ++at_;
+        ++offset_;
+    }
+    return !fill(1);
+}
+
 CpioReader::Found CpioReader::next(CpioMember& member) {
     for (;;) {
-        while (!inside_ && fill(1) && buffer_[at_] == '\0') {
-            ++at_;
-            ++offset_;
-        }
-        if (!fill(1)) {
-            if (inside_)
-                throw_error(Code::kIntegrity, "the archive ends at byte {} without its trailer", offset_);
-            return Found::kEnd;
-        }
+        if (!inside_ && at_end()) return Found::kEnd;
+        if (!fill(1))
+            throw_error(Code::kIntegrity, "the archive ends at byte {} without its trailer", offset_);
         if (!fill(kMagicBytes) || !has_magic(std::string_view(buffer_).substr(at_))) {
             if (inside_) throw_error(Code::kIntegrity, "no member of an archive at byte {}", offset_);
             return Found::kOther;

@@ -38,6 +38,7 @@ class CpioReader {
     bool fill(std::size_t bytes);  // false: the end comes first
     std::string get(std::size_t bytes, const char* what);
     void skip_padding();
+    bool at_end();  // between archives: nothing but zeros to come
     ByteSource source_;
     std::string buffer_;
     std::size_t at_ = 0;

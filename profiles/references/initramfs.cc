@@ -7,7 +7,7 @@
 #include <map>
 #include <memory>
 
-#include "base/error.h"
+#include "base/bytes.h"
 #include "profiles/references/cpio.h"
 
 namespace dupengine::profiles {
@@ -16,10 +16,11 @@ namespace {
 // What libarchive can decompress and the kernel too (usr/Kconfig, lib/decompress.c).
 bool is_compressed(std::string_view bytes) {
     using namespace std::string_view_literals;
-    for (const std::string_view magic : {"\x1f\x8b"sv,
-                                         "\xfd"
-                                         "7zXZ\0"sv,
-                                         "\x28\xb5\x2f\xfd"sv, "\x02\x21\x4c\x18"sv, "\x5d\0\0"sv, "BZh"sv})
+    for (const std::string_view magic :
+         {"\x1f\x8b"sv,
+          "\xfd"
+          "7zXZ\0"sv,
+          "\x28\xb5\x2f\xfd"sv, "\x89LZO"sv, "\x02\x21\x4c\x18"sv, "\x5d\0\0"sv, "BZh"sv})
         if (bytes.substr(0, magic.size()) == magic) return true;
     return false;
 }
@@ -31,6 +32,51 @@ std::size_t end_of_compressed(std::string_view file, std::size_t begin) {
          at = file.find("07070", at + 1))
         if (at % 4 == 0 && is_cpio_header(file, at)) return at;
     return file.size();
+}
+
+// Where the zstd frames at the start of `bytes` end (RFC 8878, 3.1.1). libarchive's reader takes padding
+// behind the last one for a damaged frame; the others' readers do not. Whatever is no frame is left to it to
+// complain about.
+std::size_t end_of_zstd(std::string_view bytes) {
+    const auto data = as_bytes(bytes);
+    std::size_t at = 0;
+    try {
+        while (at < bytes.size() && load_le<std::uint32_t>(data, at) == 0xfd2fb528) {
+            const auto descriptor = load_le<std::uint8_t>(data, at + 4);
+            const bool single_segment = (descriptor & 0x20) != 0, has_checksum = (descriptor & 4) != 0;
+            constexpr std::size_t kDictionaryBytes[] = {0, 1, 2, 4}, kSizeBytes[] = {0, 2, 4, 8};
+            std::size_t size_bytes = kSizeBytes[descriptor >> 6];
+            if (single_segment && size_bytes == 0) size_bytes = 1;
+            std::size_t next =
+                at + 5 + (single_segment ? 0 : 1) + kDictionaryBytes[descriptor & 3] + size_bytes;
+            for (bool last = false; !last;) {
+                const std::uint32_t header = load_le<std::uint16_t>(data, next) |
+                                             static_cast<std::uint32_t>(load_le<std::uint8_t>(data, next + 2))
+                                                 << 16;
+                last = (header & 1) != 0;
+                const bool one_byte_repeated = (header >> 1 & 3) == 1;
+                next += 3 + (one_byte_repeated ? 1 : header >> 3);
+            }
+            at = next + (has_checksum ? 4 : 0);
+        }
+    } catch (const Error&) {
+        return bytes.size();  // cut short
+    }
+    return at == 0 ? bytes.size() : std::min(at, bytes.size());
+}
+
+// Where the blocks of lz4's legacy format end, which is the one that the kernel knows: a magic, then size and
+// block again and again (lz4_Frame_format.md, "Legacy frame"). A size of zero is padding.
+std::size_t end_of_lz4(std::string_view bytes) {
+    constexpr std::uint32_t kMagic = 0x184c2102;
+    const auto data = as_bytes(bytes);
+    std::size_t at = 4;
+    while (bytes.size() >= at + 4) {
+        const auto size = load_le<std::uint32_t>(data, at);
+        if (size == 0) break;
+        at += 4 + (size == kMagic ? 0 : static_cast<std::size_t>(size));
+    }
+    return std::min(at, bytes.size());
 }
 
 ByteSource plain_source(std::string_view bytes) {
@@ -50,6 +96,9 @@ constexpr std::uint64_t kUnpackedLimit = 4ull << 30;  // a small file may claim 
 }
 
 ByteSource decompressing_source(std::string_view bytes) {
+    using namespace std::string_view_literals;
+    bytes =
+        bytes.substr(0, bytes.substr(0, 4) == "\x02\x21\x4c\x18"sv ? end_of_lz4(bytes) : end_of_zstd(bytes));
     std::shared_ptr<archive> handle(::archive_read_new(), ::archive_read_free);
     if (!handle) throw std::bad_alloc();
     ::archive_read_support_filter_all(handle.get());

@@ -84,7 +84,11 @@ UnifiedKernelFindings inspect_unified_kernel(std::string_view file, const Identi
     found.is_unified_kernel = true;
     inspect_inner_initramfs(file, *program, map, found.stuck);
     const Section* command_line = program->by_name(".cmdline");
-    const auto hits = map.find(file);
+    const Section* inner = program->by_name(".initrd");
+    auto hits = map.find(file);
+    // Pieces of the initramfs may stand readable in its compressed form; it was looked through above.
+    std::erase_if(hits,
+                  [&](const auto& hit) { return inner != nullptr && inner->holds(hit.offset, hit.length); });
     for (const auto& hit : hits)
         if (command_line == nullptr || !command_line->holds(hit.offset, hit.length))
             found.stuck.push_back("holds " + hit.identifier + " outside its command line");

@@ -106,11 +106,10 @@ void DiskSystem::put_in_order(unsigned number, Repair repair) {
         block::ProtectedRegions::all_except(block::ExtentSet{}, description_.geometry.size_bytes, "nothing"));
     PartitionLoop loop = loop_on(number, Access::kWrite);
     repair_ext(loop.path(), state, label(number));
-    if (state.was_cut) clear_ext_mark(loop.path(), state, label(number));
     loop.flush();
-    notes_.push_back(
-        fmt::format("partition {}: {}", number,
-                    state.was_cut ? "checksums put right after a run that was cut" : "journal replayed"));
+    notes_.push_back(fmt::format(
+        "partition {}: {}", number,
+        state.was_cut ? "the change of its UUID, which was cut, is completed" : "journal replayed"));
 }
 
 void DiskSystem::repair_what_was_cut(Repair repair) {
@@ -276,6 +275,13 @@ void DiskSystem::open_for_writing(const std::vector<IdentifierChange>& identifie
             check_ext(loop.path(), label(change.partition));
         else
             repair_ext(loop.path(), state, label(change.partition));
+    }
+    for (const MountPoint& mount : mounts_) {
+        if (!is_fat(partition(mount.partition))) continue;
+        PartitionLoop loop = loop_on(mount.partition, Access::kWrite);
+        if (FatTree::is_in_order(loop.path())) continue;
+        FatTree::repair(loop.path(), label(mount.partition));
+        loop.flush();
     }
     access_ = Access::kWrite;
 }

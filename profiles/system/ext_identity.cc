@@ -10,12 +10,16 @@ namespace {
 constexpr ByteOffset kSuperblock = 1024;
 constexpr std::size_t kSuperblockBytes = 1024;
 constexpr std::string_view kMark = "dupengine-uuid:";
-constexpr std::size_t kLastMountedBytes = 64;
+constexpr std::size_t kLastMountedBytes = 64, kUuidLength = 36;
+
+// Rewriting the checksums of a large filesystem takes hours; to kill that half-way would only mean to begin
+// again.
+const RunOptions kPatient{.deadline = std::chrono::hours(7 * 24)};
 
 // e2fsck(8): 0 nothing to do, 1 corrected, 2 corrected and the machine should be rebooted (a mounted root);
 // from 4 on it failed.
 void run_e2fsck(const char* how, const std::string& device, const std::string& name) {
-    const RunResult result = run_program({"e2fsck", how, device});
+    const RunResult result = run_program({"e2fsck", how, device}, kPatient);
     if (result.status >= 4)
         throw_error(Code::kIntegrity,
                     "{}: its file system is damaged: {}; run e2fsck -f on it, or duplicate the source again",
@@ -26,7 +30,7 @@ void run_tune2fs(const std::vector<std::string>& words, const std::string& devic
     std::vector<std::string> argv = {"tune2fs"};
     argv.insert(argv.end(), words.begin(), words.end());
     argv.push_back(device);
-    const RunResult result = run_program(argv);
+    const RunResult result = run_program(argv, kPatient);
     if (result.status != 0) throw_error(Code::kTargetIo, "{}: tune2fs failed: {}", name, result.complaint());
 }
 
@@ -34,6 +38,28 @@ std::string uuid_text(std::span<const std::byte> bytes) {
     const std::string hex = to_hex(bytes);
     return fmt::format("{}-{}-{}-{}-{}", hex.substr(0, 8), hex.substr(8, 4), hex.substr(12, 4),
                        hex.substr(16, 4), hex.substr(20));
+}
+
+// "dupengine-uuid:UUID:/" in place of what was there; what is too long for the field is cut.
+std::string mark_for(const std::string& uuid, const std::string& last_mounted) {
+    return (std::string(kMark) + uuid + ":" + last_mounted).substr(0, kLastMountedBytes - 1);
+}
+
+void read_mark(ExtState& state) {
+    const std::string text = state.last_mounted;
+    const std::size_t head = kMark.size() + kUuidLength + 1;
+    state.was_cut = text.rfind(kMark, 0) == 0 && text.size() >= head;
+    if (!state.was_cut) return;
+    state.wanted_uuid = text.substr(kMark.size(), kUuidLength);
+    state.last_mounted = text.substr(head);
+}
+
+void rewrite_uuid(const std::string& device, const ExtState& state, const std::string& uuid,
+                  const std::string& name) {
+    run_tune2fs({"-M", mark_for(uuid, state.last_mounted)}, device, name);
+    run_tune2fs({"-U", uuid}, device, name);
+    check_ext(device, name);
+    run_tune2fs({"-M", state.last_mounted}, device, name);
 }
 
 }  // namespace
@@ -56,14 +82,13 @@ ExtState read_ext_state(const block::Reader& part) {
     state.uuid = uuid_text(std::span(superblock).subspan(0x68, 16));
     const std::string_view field = as_text(std::span(superblock).subspan(0x88, kLastMountedBytes));
     state.last_mounted = std::string(field.substr(0, std::min(field.find('\0'), field.size())));
-    state.was_cut = state.last_mounted.rfind(kMark, 0) == 0;
-    if (state.was_cut) state.last_mounted.erase(0, kMark.size());
+    read_mark(state);
     return state;
 }
 
 void repair_ext(const std::string& device, const ExtState& state, const std::string& name) {
     if (state.was_cut)
-        run_e2fsck("-fy", device, name);
+        rewrite_uuid(device, state, state.wanted_uuid, name);
     else if (!state.is_clean)
         run_e2fsck("-p", device, name);
 }
@@ -76,16 +101,8 @@ void set_ext_uuid(const std::string& device, const ExtState& state, const std::s
                   const std::string& name) {
     if (state.uuid == uuid && !state.was_cut) return;
     // tune2fs wants a check that is younger than the last mount.
-    if (state.full_check_first) check_ext(device, name);
-    run_tune2fs(
-        {"-M", std::string(kMark) + state.last_mounted.substr(0, kLastMountedBytes - 1 - kMark.size())},
-        device, name);
-    run_tune2fs({"-U", uuid}, device, name);
-    clear_ext_mark(device, state, name);
-}
-
-void clear_ext_mark(const std::string& device, const ExtState& state, const std::string& name) {
-    run_tune2fs({"-M", state.last_mounted}, device, name);
+    if (state.full_check_first && !state.was_cut) check_ext(device, name);
+    rewrite_uuid(device, state, uuid, name);
 }
 
 }  // namespace dupengine::profiles

@@ -13,7 +13,6 @@
 namespace dupengine::profiles {
 namespace {
 
-constexpr const char* kTemporary = "DUPENGIN.TMP";
 constexpr unsigned kFatMode = 0755;  // what a plain mount of vfat shows
 constexpr std::size_t kEntryLimit = 100'000;
 
@@ -154,10 +153,8 @@ void FatTree::put(const std::string& path, const Node& node) {
 void FatTree::put_file(const std::string& path, const std::string& content) {
     const Passage passage;
     write_file_atomic(passage.file(), as_bytes(content), 0600, Code::kTargetIo);
-    const std::string temporary = join(parent_of(path), kTemporary);
-    change({"mcopy", "-o", passage.file(), argument(temporary)});
-    if (look(path).exists()) change({"mdel", argument(path)});
-    change({"mren", argument(temporary), argument(path)});
+    // Not by way of another name: mren would spell a short name in capitals.
+    change({"mcopy", "-o", passage.file(), argument(path)});
 }
 
 void FatTree::rename(const std::string& from, const std::string& to) {
@@ -165,11 +162,6 @@ void FatTree::rename(const std::string& from, const std::string& to) {
         throw_error(Code::kTargetIo, "{}{}: cannot be renamed to {}, which exists", name_, from, to);
     change({"mmove", argument(from), argument(to)});
     read_index();
-}
-
-void FatTree::sweep(const std::string& folder) {
-    const std::string temporary = join(folder, kTemporary);
-    if (look(temporary).exists()) put(temporary, {});
 }
 
 Node FatTree::as_stored(const std::string& path, const Node& node) const {
@@ -193,6 +185,18 @@ std::uint64_t FatTree::free_bytes(const std::string&) const {
         if (c >= '0' && c <= '9')
             free = checked_add(checked_mul(free, 10, name_), static_cast<unsigned>(c - '0'), name_);
     return free;
+}
+
+bool FatTree::is_in_order(const std::string& device) {
+    return run_program({"fsck.fat", "-n", device}).status == 0;
+}
+
+void FatTree::repair(const std::string& device, const std::string& name) {
+    run_program({"fsck.fat", "-a",
+                 device});  // its status is 1 when it repaired; what counts is whether it is in order now
+    if (!is_in_order(device))
+        throw_error(Code::kIntegrity,
+                    "{}: fsck.fat cannot put its file system in order; duplicate the source again", name);
 }
 
 }  // namespace dupengine::profiles

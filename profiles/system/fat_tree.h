@@ -20,9 +20,14 @@ class FatTree final : public Tree {
     std::vector<std::string> list(const std::string& path) const override;
     void put(const std::string& path, const Node& node) override;
     void rename(const std::string& from, const std::string& to) override;
-    void sweep(const std::string& folder) override;
+    void sweep(const std::string&) override {}  ///< nothing is left behind under another name
     Node as_stored(const std::string& path, const Node& node) const override;
     std::uint64_t free_bytes(const std::string& path) const override;
+
+    /// Whether fsck.fat finds it in order.
+    static bool is_in_order(const std::string& device);
+    /// Lets fsck.fat put right what a cut may leave (lost clusters, ...). Throws kIntegrity if it cannot.
+    static void repair(const std::string& device, const std::string& name);
 
   private:
     struct Entry {

@@ -1,0 +1,368 @@
+// `dupengine assume` on real disks: GPT, FAT, swap and ext4 made by the field's own programs, looked at by
+// them afterwards.
+
+#include <fcntl.h>
+#include <gmock/gmock.h>
+#include <signal.h>
+#include <spawn.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <filesystem>
+#include <nlohmann/json.hpp>
+#include <thread>
+
+#include "base/fd.h"
+#include "base/random.h"
+#include "block/open.h"
+#include "tests/support/disk_image.h"
+#include "tests/support/fake_system.h"
+#include "tests/support/golden_disk.h"
+
+namespace dupengine {
+namespace {
+
+using nlohmann::json;
+using test::GoldenDisk;
+using test::must_run;
+using test::ScratchFolder;
+using ::testing::HasSubstr;
+using ::testing::Not;
+
+constexpr const char* kProfile = R"(
+schema = 1
+kind = "node"
+node = "web-1"
+[identity]
+machine_id = { mode = "derive" }
+ssh_host_keys = { mode = "derive", types = ["ed25519", "ecdsa"] }
+random_seed = { mode = "regenerate" }
+[storage]
+disk_guid = { mode = "derive" }
+part_guid = { mode = "derive" }
+fs_uuid = { mode = "derive" }
+swap_uuid = { mode = "derive" }
+[services]
+enable = ["web.service"]
+[[user]]
+name = "ops"
+ssh_authorized_keys = ["ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQE ops"]
+)";
+
+RunResult assume(const std::string& disk, std::vector<std::string> more = {"--yes"}) {
+    std::vector<std::string> argv = {"assume", "--json", "--disk", disk};
+    argv.insert(argv.end(), more.begin(), more.end());
+    return test::run_dupengine(argv);
+}
+
+json must_assume(const std::string& disk, std::vector<std::string> more = {"--yes"}) {
+    const RunResult result = assume(disk, std::move(more));
+    EXPECT_EQ(result.status, 0) << result.err;
+    return json::parse(result.out, nullptr, false);
+}
+
+class AssumeDisk : public ::testing::Test {
+  protected:
+    GoldenDisk make(const std::string& name, const test::GoldenRecipe& recipe = {}) {
+        GoldenDisk made = test::make_golden_disk(folder, name, recipe);
+        write_file_atomic(folder.file("profile.toml"), as_bytes(kProfile), 0644, Code::kInternal);
+        const RunResult init = test::run_dupengine(
+            {"profile", "init", "--store", "partition:" + made.path, "--from", folder.file("profile.toml")});
+        EXPECT_EQ(init.status, 0) << init.err;
+        return made;
+    }
+    void expect_sound(const GoldenDisk& golden) {
+        const std::string part = folder.file("part.img");
+        test::extract_range(golden.path, golden.root, part);
+        const RunResult fsck = run_program({"e2fsck", "-fn", part});
+        EXPECT_EQ(fsck.status, 0) << fsck.out;
+        test::extract_range(golden.path, golden.esp, part);
+        EXPECT_EQ(run_program({"fsck.fat", "-n", part}).status, 0);
+        std::filesystem::remove(part);
+        EXPECT_THAT(must_run({"sgdisk", "-v", golden.path}), HasSubstr("No problems found"));
+    }
+    // Everything that a person would see: both trees and all identifiers.
+    std::string picture(const GoldenDisk& golden) {
+        const std::string part = folder.file("part.img");
+        test::extract_range(golden.path, golden.root, part);
+        std::string all = test::ext_tree_digest(folder, part);
+        test::extract_range(golden.path, golden.esp, part);
+        all += " " + test::fat_tree_digest(folder, part);
+        std::filesystem::remove(part);
+        for (const block::Extent place : {golden.esp, golden.swap, golden.root})
+            all += " " + test::probed(golden.path, place, "UUID");
+        for (const unsigned number : {1u, 2u, 3u, 128u})
+            all += " " + test::partition_guid(golden, number);
+        return all + " " + test::disk_guid(golden);
+    }
+    ScratchFolder folder;
+};
+
+TEST_F(AssumeDisk, EveryIdentifierIsNewAndEveryReferenceKnowsIt) {
+    const GoldenDisk golden = make("disk.img");
+    const std::string profile_guid = test::partition_guid(golden, 128);
+    const json report = must_assume(golden.path);
+    EXPECT_EQ(report.value("result", ""), "role taken up");
+    EXPECT_EQ(report.value("node", ""), "web-1");
+    expect_sound(golden);
+    const std::string root = test::probed(golden.path, golden.root, "UUID"),
+                      swap = test::probed(golden.path, golden.swap, "UUID");
+    const std::string esp = test::probed(golden.path, golden.esp, "UUID");
+    EXPECT_NE(root, test::kGoldenRoot);
+    EXPECT_NE(swap, test::kGoldenSwap);
+    EXPECT_NE(esp, test::kGoldenEsp);
+    EXPECT_THAT(test::root_file(golden, "/etc/fstab"),
+                testing::Eq(fmt::format("UUID={} / ext4 errors=remount-ro 0 1\nUUID={} /boot/efi vfat "
+                                        "umask=0077 0 1\nUUID={} none swap sw 0 0\n",
+                                        root, esp, swap)));
+    EXPECT_EQ(test::root_file(golden, "/etc/hostname"), "web-1\n");
+    EXPECT_EQ(test::root_file(golden, "/etc/kernel/cmdline"), "root=UUID=" + root + " ro\n");
+    EXPECT_EQ(test::root_file(golden, "/etc/initramfs-tools/conf.d/resume"), "RESUME=UUID=" + swap + "\n");
+    const std::string machine = test::root_file(golden, "/etc/machine-id").substr(0, 32);
+    EXPECT_EQ(test::esp_file(golden, "/loader/entries/" + machine + "-6.1.conf"),
+              fmt::format("title Debian\nmachine-id {0}\nlinux /{0}/6.1/linux\ninitrd "
+                          "/{0}/6.1/initrd.img\noptions root=UUID={1} resume=UUID={2}\n",
+                          machine, root, swap));
+    EXPECT_NE(test::disk_guid(golden), test::kGoldenDisk);
+    EXPECT_NE(test::partition_guid(golden, 3), test::kGoldenRootPart);
+    EXPECT_EQ(test::partition_guid(golden, 128), profile_guid) << "the profile's own entry is never touched";
+    const std::string initrd = test::esp_file(golden, "/" + machine + "/6.1/initrd.img");
+    ASSERT_EQ(initrd.substr(0, golden.initrd.size()), golden.initrd);
+    RunOptions tail;
+    tail.input = initrd.substr(initrd.find("07070", golden.initrd.size()));
+    EXPECT_EQ(must_run({"cpio", "--quiet", "-i", "--to-stdout", "conf/conf.d/zz-resume-auto"}, tail),
+              "RESUME=UUID=" + swap + "\n");
+    EXPECT_THAT(must_run({"debugfs", "-R", "stat /home/ops/.ssh/authorized_keys",
+                          fmt::format("{}?offset={}", golden.path, golden.root.begin)}),
+                HasSubstr("User:  1000   Group:  1001"));
+}
+
+TEST_F(AssumeDisk, TheProfilePartitionKeepsEveryByte) {
+    const GoldenDisk golden = make("disk.img");
+    const std::string text = must_run({"sgdisk", "-i", "128", golden.path});
+    const auto value = [&](const std::string& key) {
+        return std::stoull(text.substr(text.find(key) + key.size()));
+    };
+    const block::Extent profile{value("First sector: ") * 512, (value("Last sector: ") + 1) * 512};
+    const std::string before = test::range_sha256(golden.path, profile);
+    must_assume(golden.path);
+    EXPECT_EQ(test::range_sha256(golden.path, profile), before);
+    must_assume(golden.path, {"--yes", "--undo"});
+    EXPECT_EQ(test::range_sha256(golden.path, profile), before);
+}
+
+TEST_F(AssumeDisk, ASecondRunAndAPlanWriteNotOneByte) {
+    const GoldenDisk golden = make("disk.img");
+    const std::string untouched = test::file_sha256(golden.path);
+    const json plan = must_assume(golden.path, {"--plan"});
+    EXPECT_EQ(plan.value("result", ""), "planned");
+    EXPECT_GT(plan["changes"].size(), 15u);
+    EXPECT_EQ(test::file_sha256(golden.path), untouched);
+    must_assume(golden.path);
+    const std::string taken_up = test::file_sha256(golden.path);
+    EXPECT_EQ(must_assume(golden.path).value("result", ""), "nothing to change");
+    EXPECT_EQ(test::file_sha256(golden.path), taken_up);
+}
+
+TEST_F(AssumeDisk, UndoBringsBackEveryFileAndIdentifier) {
+    const GoldenDisk golden = make("disk.img");
+    const std::string before = picture(golden);
+    must_assume(golden.path);
+    EXPECT_NE(picture(golden), before);
+    EXPECT_EQ(must_assume(golden.path, {"--yes", "--undo"}).value("result", ""), "undone");
+    EXPECT_EQ(picture(golden), before);
+    expect_sound(golden);
+}
+
+TEST_F(AssumeDisk, DisksWithSectorsOf4096BytesWorkToo) {
+    test::GoldenRecipe recipe;
+    recipe.sector_bytes = 4096;
+    recipe.size_bytes = 700 << 20;
+    const GoldenDisk golden = test::make_golden_disk(folder, "disk4k.img", recipe);
+    write_file_atomic(folder.file("profile.toml"), as_bytes(kProfile), 0644, Code::kInternal);
+    ASSERT_EQ(test::run_dupengine({"profile", "init", "--store", "file:" + folder.file("store"), "--from",
+                                   folder.file("profile.toml")})
+                  .status,
+              0);
+    const test::LoopDevice loop(golden.path, {.sector_bytes = 4096});
+    must_assume(loop.path(), {"--yes", "--store", "file:" + folder.file("store")});
+    EXPECT_NE(test::probed(golden.path, golden.root, "UUID"), test::kGoldenRoot);
+    EXPECT_NE(test::probed(golden.path, golden.esp, "UUID"), test::kGoldenEsp);
+    EXPECT_THAT(must_run({"sgdisk", "-v", loop.path()}), HasSubstr("No problems found"));
+    EXPECT_EQ(
+        must_assume(loop.path(), {"--yes", "--store", "file:" + folder.file("store")}).value("result", ""),
+        "nothing to change");
+}
+
+TEST_F(AssumeDisk, WithoutAProfileThereIsNoRole) {
+    const GoldenDisk golden = test::make_golden_disk(folder, "disk.img");
+    const std::string before = test::file_sha256(golden.path);
+    const RunResult result = assume(golden.path);
+    EXPECT_EQ(result.status, 3) << result.err;
+    EXPECT_EQ(test::file_sha256(golden.path), before);
+}
+
+TEST_F(AssumeDisk, ADiskInUseOrWithAReferenceThatCannotBeRewrittenStaysAsItIs) {
+    const GoldenDisk golden = make("disk.img");
+    const std::string before = test::file_sha256(golden.path);
+    {
+        const test::LoopDevice loop(golden.path);
+        EXPECT_EQ(assume(golden.path).status, 3);
+    }
+    write_file_atomic(folder.file("core.efi"), as_bytes(std::string("MZ\0", 3) + test::kGoldenRoot), 0644,
+                      Code::kInternal);
+    must_run({"mcopy", "-i", fmt::format("{}@@{}", golden.path, golden.esp.begin), folder.file("core.efi"),
+              "::/EFI/BOOT/CORE.EFI"});
+    const std::string with_core = test::file_sha256(golden.path);
+    const RunResult refused = assume(golden.path);
+    EXPECT_EQ(refused.status, 3);
+    EXPECT_THAT(refused.err, HasSubstr("/boot/efi/EFI/BOOT/CORE.EFI"));
+    EXPECT_EQ(test::file_sha256(golden.path), with_core);
+    EXPECT_NE(before, with_core);
+    must_assume(golden.path, {"--yes", "--leave-reference", "/boot/efi/EFI/BOOT/CORE.EFI"});
+}
+
+TEST_F(AssumeDisk, ADamagedFileSystemStopsItWithOneLine) {
+    const GoldenDisk golden = make("disk.img");
+    // Bitmaps and inode tables of the first group, overwritten; the superblock says all is well.
+    must_run({"dd", "if=/dev/urandom", "of=" + golden.path, "bs=4096",
+              fmt::format("seek={}", golden.root.begin / 4096 + 2), "count=60", "conv=notrunc",
+              "status=none"});
+    const RunResult result = assume(golden.path);
+    EXPECT_THAT(result.status, testing::AnyOf(3, 6)) << result.err;
+    EXPECT_EQ(std::count(result.err.begin(), result.err.end(), '\n'), 1) << result.err;
+}
+
+// Starts the command, kills it and every program it started after a while, and says whether it had ended by
+// itself.
+bool run_and_kill(const std::vector<std::string>& arguments, std::chrono::microseconds after) {
+    std::vector<std::string> words = {"setsid", DUPENGINE_COMMAND};
+    words.insert(words.end(), arguments.begin(), arguments.end());
+    std::vector<char*> argv;
+    for (std::string& word : words)
+        argv.push_back(word.data());
+    argv.push_back(nullptr);
+    posix_spawn_file_actions_t actions;
+    posix_spawn_file_actions_init(&actions);
+    posix_spawn_file_actions_addopen(&actions, 1, "/dev/null", O_WRONLY, 0);
+    posix_spawn_file_actions_addopen(&actions, 2, "/dev/null", O_WRONLY, 0);
+    pid_t pid = -1;
+    EXPECT_EQ(::posix_spawnp(&pid, "setsid", &actions, nullptr, argv.data(), environ), 0);
+    posix_spawn_file_actions_destroy(&actions);
+    std::this_thread::sleep_for(after);
+    int status = 0;
+    const bool ended = ::waitpid(pid, &status, WNOHANG) == pid;
+    if (!ended) {
+        ::kill(pid, SIGKILL);
+        ::waitpid(pid, &status, 0);
+    }
+    return ended;
+}
+
+TEST_F(AssumeDisk, AKilledRunIsFinishedOrUndoneByTheNext) {
+    const GoldenDisk golden = make("disk.img");
+    const std::string before = picture(golden), spare = folder.file("spare.img");
+    must_run({"cp", "--sparse=always", golden.path, spare});
+    const auto begin = std::chrono::steady_clock::now();
+    must_assume(golden.path);
+    const auto whole =
+        std::chrono::duration_cast<std::chrono::microseconds>(std::chrono::steady_clock::now() - begin);
+    const std::string seed_text =
+        std::getenv("DUPENGINE_SEED") != nullptr ? std::getenv("DUPENGINE_SEED") : "1";
+    SeededRandom random(std::stoull(seed_text));
+    unsigned killed = 0;
+    for (unsigned round = 0; round < 10; ++round) {
+        SCOPED_TRACE(fmt::format("round {} of DUPENGINE_SEED={}", round, seed_text));
+        must_run({"cp", "--sparse=always", spare, golden.path});
+        killed +=
+            !run_and_kill({"assume", "--yes", "--disk", golden.path},
+                          std::chrono::microseconds(random.below(static_cast<std::uint64_t>(whole.count()))));
+        std::this_thread::sleep_for(
+            std::chrono::milliseconds(200));  // a program it had started may still be at work
+        if (round % 2 == 0) {
+            must_assume(golden.path);
+            EXPECT_EQ(must_assume(golden.path).value("result", ""), "nothing to change");
+            expect_sound(golden);
+            EXPECT_NE(test::probed(golden.path, golden.root, "UUID"), test::kGoldenRoot);
+        }
+        const RunResult undone = assume(golden.path, {"--yes", "--undo"});
+        // Killed before it had begun: then there is nothing to undo, and nothing was changed.
+        if (undone.status != 0) {
+            EXPECT_THAT(undone.err, HasSubstr("nothing to undo"));
+        }
+        expect_sound(golden);
+        EXPECT_EQ(picture(golden), before);
+        if (HasFailure()) return;
+    }
+    EXPECT_GT(killed, 3u);
+}
+
+// tune2fs rewrites every checksum when the UUID changes. Here it is killed in the middle of that, again and
+// again.
+TEST_F(AssumeDisk, AUuidChangeThatIsKilledHalfWayLosesNothing) {
+    test::GoldenRecipe recipe;
+    recipe.size_bytes = 600 << 20;
+    recipe.extra_files = 6000;
+    const GoldenDisk golden = make("disk.img", recipe);
+    const std::string before = picture(golden);
+    const std::string real = "/usr/sbin/tune2fs";
+    unsigned marked = 0;
+    for (unsigned delay = 1; delay <= 14; ++delay) {
+        SCOPED_TRACE(fmt::format("killed after {} tenths of a millisecond", delay * 5));
+        write_file_atomic(folder.file("tune2fs"),
+                          as_bytes(fmt::format("#!/bin/sh\ncase \"$1\" in -U) timeout -s KILL 0.{:04} {} "
+                                               "\"$@\" || exit 9;; *) exec {} \"$@\";; esac\n",
+                                               delay * 5, real, real)),
+                          0755, Code::kInternal);
+        const RunResult cut = run_program({"env", "PATH=" + folder.path() + ":/usr/sbin:/usr/bin:/sbin:/bin",
+                                           DUPENGINE_COMMAND, "assume", "--yes", "--disk", golden.path});
+        const std::string mark =
+            as_text(block::read_extent(*block::open_source(golden.path),
+                                       {golden.root.begin + 1024 + 0x88, golden.root.begin + 1024 + 0xc8}))
+                .data();
+        if (cut.status != 0) {
+            EXPECT_THAT(cut.err, HasSubstr("stopped half-way"));
+            EXPECT_THAT(mark, HasSubstr("dupengine-uuid:"));
+            ++marked;
+        }
+        must_assume(golden.path);
+        EXPECT_EQ(must_assume(golden.path).value("result", ""), "nothing to change");
+        expect_sound(golden);
+        must_assume(golden.path, {"--yes", "--undo"});
+        EXPECT_EQ(picture(golden), before);
+        if (HasFailure()) return;
+    }
+    EXPECT_GT(marked, 2u);
+}
+
+TEST(AssumeFolder, AMountedTreeIsChangedButForTheIdentifiersOfItsDisk) {
+    const ScratchFolder folder;
+    std::filesystem::create_directories(folder.path() + "/root/etc");
+    write_file_atomic(folder.file("root/etc/hostname"), as_bytes("golden\n"), 0644, Code::kInternal);
+    write_file_atomic(folder.file("root/etc/machine-id"), as_bytes(test::kGoldenMachine + "\n"), 0444,
+                      Code::kInternal);
+    write_file_atomic(folder.file("p.toml"),
+                      as_bytes("schema = 1\nkind = \"node\"\nnode = \"web-1\"\n[identity]\nmachine_id = { "
+                               "mode = \"derive\" }\n[storage]\nfs_uuid = { mode = \"derive\" }\n"),
+                      0644, Code::kInternal);
+    const std::string store = "file:" + folder.file("store");
+    ASSERT_EQ(
+        test::run_dupengine({"profile", "init", "--store", store, "--from", folder.file("p.toml")}).status,
+        0);
+    const std::vector<std::string> argv = {"assume",  "--json", "--yes", "--root", folder.file("root"),
+                                           "--store", store};
+    const RunResult first = test::run_dupengine(argv);
+    ASSERT_EQ(first.status, 0) << first.err;
+    EXPECT_THAT(first.out, HasSubstr("needs --disk"));
+    EXPECT_EQ(read_file(folder.file("root/etc/hostname"), Code::kInternal), "web-1\n");
+    EXPECT_EQ(json::parse(test::run_dupengine(argv).out).value("result", ""), "nothing to change");
+    std::vector<std::string> undo = argv;
+    undo.emplace_back("--undo");
+    EXPECT_EQ(test::run_dupengine(undo).status, 0);
+    EXPECT_EQ(read_file(folder.file("root/etc/hostname"), Code::kInternal), "golden\n");
+    EXPECT_FALSE(std::filesystem::exists(folder.file("root/var")));
+    EXPECT_EQ(test::run_dupengine({"assume", "--root", folder.file("root")}).status, 2);
+}
+
+}  // namespace
+}  // namespace dupengine

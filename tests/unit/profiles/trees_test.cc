@@ -1,0 +1,230 @@
+#include <fcntl.h>
+#include <gmock/gmock.h>
+#include <sys/stat.h>
+#include <sys/xattr.h>
+#include <unistd.h>
+
+#include <filesystem>
+
+#include "base/error.h"
+#include "base/fd.h"
+#include "profiles/system/combined_tree.h"
+#include "profiles/system/dir_tree.h"
+#include "profiles/system/fat_tree.h"
+#include "profiles/system/file_system_table.h"
+#include "profiles/system/folder_system.h"
+#include "profiles/system/staged.h"
+#include "tests/support/fake_system.h"
+#include "tests/support/scratch.h"
+
+namespace dupengine::profiles {
+namespace {
+
+using test::MemoryTree;
+using test::must_run;
+using test::PowerCut;
+using test::ScratchFolder;
+using ::testing::ElementsAre;
+
+// A copied system in a folder, with things outside of it that nothing inside may reach.
+class DirTreeTest : public ::testing::Test {
+  protected:
+    DirTreeTest() {
+        std::filesystem::create_directories(root + "/etc");
+        write(root + "/etc/hostname", "golden\n");
+        write(folder.file("outside"), "keep me\n");
+    }
+    static void write(const std::string& path, const std::string& text) {
+        write_file_atomic(path, as_bytes(text), 0644, Code::kInternal);
+    }
+    ScratchFolder folder;
+    std::string root = folder.path() + "/root";
+};
+
+TEST_F(DirTreeTest, NoSymlinkLeadsOutOfTheCopy) {
+    std::filesystem::create_symlink(folder.file("outside"), root + "/etc/absolute");
+    std::filesystem::create_symlink("../../outside", root + "/etc/relative");
+    std::filesystem::create_directory_symlink(folder.path(), root + "/etc/folder");
+    std::filesystem::create_directory_symlink("../../../../../../..", root + "/up");
+    DirTree tree = DirTree::open(root);
+    for (const char* path : {"/etc/absolute", "/etc/relative", "/etc/folder/outside", "/up/outside"}) {
+        EXPECT_NE(read_text(tree, path), "keep me\n") << path;
+        Staged staged(tree);
+        staged.change("test", path, Node::file("changed\n", 0644), "", "");
+        for (const PutAction& put : staged.puts())
+            tree.put(put.path, put.after);
+        EXPECT_EQ(read_text(tree, path), "changed\n") << path;
+    }
+    EXPECT_EQ(read_file(folder.file("outside"), Code::kInternal), "keep me\n");
+}
+
+TEST_F(DirTreeTest, PathsWithDotsAreRefused) {
+    DirTree tree = DirTree::open(root);
+    for (const char* path : {"/etc/../../outside", "etc/hostname", "/etc//hostname", "/etc/./hostname", ""})
+        EXPECT_THROW(tree.look(path), Error) << path;
+}
+
+TEST_F(DirTreeTest, LinksInACircleEndInAnError) {
+    std::filesystem::create_symlink("b", root + "/a");
+    std::filesystem::create_symlink("a", root + "/b");
+    EXPECT_THROW(resolve(DirTree::open(root), "/a"), Error);
+}
+
+TEST_F(DirTreeTest, AReplacedFileKeepsWhatItsNodeSays) {
+    DirTree tree = DirTree::open(root);
+    Node node = tree.take("/etc/hostname").with_content("new\n");
+    node.mode = 0640;
+    node.extended_attributes["user.note"] = "kept";
+    tree.put("/etc/hostname", node);
+    EXPECT_TRUE(tree.take("/etc/hostname").same_as(node));
+    char value[16] = {};
+    EXPECT_EQ(::getxattr((root + "/etc/hostname").c_str(), "user.note", value, sizeof value), 4);
+    EXPECT_THAT(tree.list("/etc"), ElementsAre("hostname"));
+}
+
+TEST_F(DirTreeTest, WhatACutLeftBehindIsSweptAway) {
+    write(root + "/etc/.dupengine-assume.tmp", "half");
+    DirTree tree = DirTree::open(root);
+    tree.sweep("/etc");
+    EXPECT_THAT(tree.list("/etc"), ElementsAre("hostname"));
+}
+
+TEST_F(DirTreeTest, SpecialFilesAreSeenButNeverReadOrMade) {
+    ASSERT_EQ(::mkfifo((root + "/etc/pipe").c_str(), 0600), 0);
+    DirTree tree = DirTree::open(root);
+    EXPECT_EQ(tree.take("/etc/pipe").kind, NodeKind::kOther);
+    Staged staged(tree);
+    EXPECT_THROW(staged.change("test", "/etc/pipe", Node::file("x", 0644), "", ""), Error);
+}
+
+TEST(FolderSystem, TheRunningSystemIsNoCopy) {
+    EXPECT_THROW(FolderSystem("/"), Error);
+}
+
+class FatTreeTest : public ::testing::Test {
+  protected:
+    FatTreeTest() {
+        must_run({"mkfs.fat", "-F", "32", "-i", "1234abcd", image});
+        must_run({"mmd", "-i", image, "::/EFI", "::/EFI/BOOT", "::/loader",
+                  "::/0123456789abcdef0123456789abcdef"});
+    }
+    ScratchFolder folder;
+    std::string image = folder.sparse_file("esp.img", 48 << 20);
+};
+
+TEST_F(FatTreeTest, FilesComeBackAsTheyWerePut) {
+    FatTree tree(image, "esp");
+    std::string content;
+    for (unsigned i = 0; i < 300'000; ++i)
+        content += static_cast<char>(i * 7);
+    tree.put("/EFI/BOOT/BOOTX64.EFI", Node::file(content, 0755));
+    tree.put("/EFI/BOOT/BOOTX64.EFI", Node::file(content + "more", 0755));
+    const FatTree again(image, "esp");
+    EXPECT_EQ(*again.take("/efi/boot/bootx64.efi").content, content + "more");
+    EXPECT_THAT(again.list("/EFI/BOOT"), ElementsAre("BOOTX64.EFI"));
+    EXPECT_EQ(again.look("/nothing").kind, NodeKind::kAbsent);
+    EXPECT_EQ(run_program({"fsck.fat", "-n", image}).status, 0);
+}
+
+TEST_F(FatTreeTest, AFolderIsRenamedWithWhatIsInIt) {
+    FatTree tree(image, "esp");
+    tree.put("/0123456789abcdef0123456789abcdef/linux", Node::file("kernel", 0755));
+    tree.rename("/0123456789abcdef0123456789abcdef", "/fedcba9876543210fedcba9876543210");
+    const FatTree again(image, "esp");
+    EXPECT_EQ(*again.take("/fedcba9876543210fedcba9876543210/linux").content, "kernel");
+    EXPECT_FALSE(again.look("/0123456789abcdef0123456789abcdef").exists());
+    EXPECT_EQ(run_program({"fsck.fat", "-n", image}).status, 0);
+}
+
+TEST_F(FatTreeTest, NamesKeepTheirSpellingAndRoomIsReal) {
+    FatTree tree(image, "esp");
+    const std::uint64_t empty = tree.free_bytes("/");
+    EXPECT_GT(empty, 40u << 20);
+    for (const char* content : {"first", "second"})
+        tree.put("/loader/initrd.img", Node::file(content, 0755));
+    EXPECT_THAT(FatTree(image, "esp").list("/loader"), ElementsAre("initrd.img"));
+    tree.put("/loader/initrd.img", Node::file(std::string(1 << 20, 'x'), 0755));
+    EXPECT_LE(tree.free_bytes("/"), empty - (1 << 20));
+    tree.put("/loader/initrd.img", {});
+    EXPECT_EQ(tree.free_bytes("/"), empty);
+    tree.put("/EFI/BOOT", {});
+    EXPECT_FALSE(FatTree(image, "esp").look("/EFI/BOOT").exists());
+    EXPECT_THROW(tree.as_stored("/x", Node::link("y")), Error);
+    EXPECT_THROW(tree.put("/a*", Node::file("x", 0755)), Error);
+    EXPECT_TRUE(FatTree::is_in_order(image));
+}
+
+TEST_F(FatTreeTest, WhatIsNoFatIsRefused) {
+    EXPECT_THROW(FatTree(folder.sparse_file("zero.img", 1 << 20), "zero"), Error);
+}
+
+TEST(CombinedTree, EachPathBelongsToTheDeepestMountPoint) {
+    PowerCut power;
+    MemoryTree root(power), boot(power), esp(power, true);
+    root.add("/boot/hidden", "x");
+    boot.add("/vmlinuz", "kernel");
+    esp.add("/EFI/x.efi", "program");
+    CombinedTree tree(root);
+    tree.mount("/boot", boot);
+    tree.mount("/boot/efi", esp);
+    EXPECT_THAT(tree.list("/boot"), ElementsAre("efi", "vmlinuz"));
+    EXPECT_EQ(read_text(tree, "/boot/efi/EFI/x.efi"), "program");
+    EXPECT_EQ(tree.mount_point_of("/boot/efix"), "/boot");
+    EXPECT_THROW(tree.rename("/boot/vmlinuz", "/vmlinuz"), Error);
+}
+
+TEST(Staged, RenamedFoldersAreSeenUnderTheirNewNames) {
+    PowerCut power;
+    MemoryTree base(power);
+    base.add("/old/inner-old/file", "x");
+    Staged staged(base);
+    staged.rename("/old", "/new");
+    staged.rename("/new/inner-old", "/new/inner-new");
+    EXPECT_THAT(staged.list("/"), ElementsAre("new"));
+    EXPECT_THAT(staged.list("/new"), ElementsAre("inner-new"));
+    EXPECT_EQ(read_text(staged, "/new/inner-new/file"), "x");
+    EXPECT_FALSE(staged.look("/old").exists());
+    EXPECT_FALSE(staged.look("/new/inner-old/file").exists());
+    staged.put("/new/inner-new/file", Node::file("y", 0644));
+    EXPECT_EQ(read_text(staged, "/new/inner-new/file"), "y");
+    EXPECT_THROW(staged.rename("/new", "/newer"), Error);
+}
+
+layout::DiskDescription described() {
+    layout::DiskDescription description;
+    description.table.kind = layout::TableKind::kGpt;
+    const auto add = [&](unsigned number, const char* type, const char* uuid, const char* label,
+                         const char* name) {
+        layout::PartitionDescription part;
+        part.partition.number = number;
+        part.partition.name = name;
+        part.partition.guid = Guid::parse(fmt::format("00000000-0000-4000-8000-{:012d}", number));
+        part.signature = layout::Signature{type, "filesystem", uuid, label, ""};
+        description.partitions.push_back(part);
+    };
+    add(1, "vfat", "C0DE-1234", "", "esp");
+    add(2, "ext4", test::kGoldenRoot.c_str(), "root", "system");
+    add(3, "ext4", test::kGoldenSwap.c_str(), "data", "my data");
+    return description;
+}
+
+TEST(FileSystemTable, EverySpellingOfADeviceIsUnderstood) {
+    const std::string fstab =
+        "# UUID=c0de-1234 /nowhere\nUUID=c0de-1234\t/boot/efi vfat x 0 "
+        "1\n/dev/disk/by-partuuid/00000000-0000-4000-8000-000000000003 /srv\\040x ext4\n"
+        "LABEL=\"root\" / ext4\nPARTLABEL=my\\040data /data ext4\n/dev/sda9 /other ext4\nUUID=c0de-1234 none "
+        "swap\nLABEL=\n";
+    EXPECT_THAT(mount_points_of(fstab, described()),
+                ElementsAre(MountPoint{"/data", 3}, MountPoint{"/srv x", 3}, MountPoint{"/boot/efi", 1}));
+}
+
+TEST(FileSystemTable, AnMbrPartuuidIsTheSignatureAndTheNumber) {
+    layout::DiskDescription description = described();
+    description.table.kind = layout::TableKind::kMbr;
+    description.table.mbr_signature = 0xdeadbeef;
+    EXPECT_THAT(mount_points_of("PARTUUID=DEADBEEF-03 /data ext4\n", description),
+                ElementsAre(MountPoint{"/data", 3}));
+}
+
+}  // namespace
+}  // namespace dupengine::profiles
