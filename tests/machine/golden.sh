@@ -58,7 +58,7 @@ put_into_disk() { dd if="$1" of="$disk" bs=1M seek="$2" conv=notrunc,sparse stat
 
 # A boot loader entry as kernel-install makes it, on an EFI system partition as bootctl install makes it.
 make_esp() {
-    local machine_id version esp=$work/esp
+    local machine_id version esp=$parts/esp
     machine_id=$(<"$tree/etc/machine-id")
     version=$(basename "$tree"/boot/vmlinuz-* | cut -d - -f 2-)
     truncate -s 256M "$esp"
@@ -84,9 +84,9 @@ ENTRY
 }
 
 make_swap() {
-    (umask 077 && fallocate -l 256M "$work/swap")
-    mkswap --uuid "$swap_uuid" "$work/swap" >/dev/null
-    put_into_disk "$work/swap" 257
+    (umask 077 && fallocate -l 256M "$parts/swap")
+    mkswap --uuid "$swap_uuid" "$parts/swap" >/dev/null
+    put_into_disk "$parts/swap" 257
 }
 
 make_root() {
@@ -103,10 +103,10 @@ make_root() {
 install_missing demo
 need_root "the tree of the golden disk has files of many owners"
 mkdir -p "$lab"
-rm -rf "$lab/work"
-work=$lab/work tree=$lab/work/tree disk=$lab/work/golden.img
-mkdir -p "$work"
-trap 'rm -rf --one-file-system "$work"' EXIT
+rm -rf "$lab/parts"
+parts=$lab/parts tree=$lab/parts/tree disk=$lab/parts/golden.img
+mkdir -p "$parts"
+trap 'rm -rf --one-file-system "$parts"' EXIT
 
 root_uuid=$(new_uuid) swap_uuid=$(new_uuid)
 command_line="root=UUID=$root_uuid resume=UUID=$swap_uuid ro console=ttyS0 loglevel=5 panic=10"
