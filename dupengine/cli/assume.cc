@@ -84,7 +84,7 @@ void print_changes(const Report& report) {
 
 void print_result(const Globals& globals, const Report& report) {
     if (globals.json)
-        fmt::print("{}\n", to_json(report).dump(2));
+        fmt::print("{}\n", to_json(report).dump(2, ' ', false, ordered_json::error_handler_t::replace));
     else
         fmt::print("{}: {} ({} changes, {:.1f} s)\n", report.where, report.result, report.changes.size(),
                    report.seconds);

@@ -1,5 +1,6 @@
 #include "profiles/system/disk_system.h"
 
+#include <fcntl.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -206,11 +207,22 @@ DiskSystem::Trees& DiskSystem::trees() {
     return *trees_;
 }
 
+namespace {
+
+void sync_file_system(int folder, const std::string& name) {
+    // fsmount(2) gives an O_PATH descriptor, which cannot be flushed.
+    const Fd opened(::openat(folder, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+    if (!opened.valid() || ::syncfs(opened.get()) != 0)
+        throw_errno(Code::kTargetIo, errno, "{}: flush failed", name);
+}
+
+}  // namespace
+
 void DiskSystem::let_go() {
     if (!trees_) return;
     if (access_ == Access::kWrite) {
         for (const int folder : trees_->mounted)
-            if (::syncfs(folder) != 0) throw_errno(Code::kTargetIo, errno, "{}: flush failed", name_);
+            sync_file_system(folder, name_);
         trees_->all.reset();
         trees_->parts.clear();  // unmounts
         for (PartitionLoop& loop : trees_->loops)
@@ -274,8 +286,13 @@ void DiskSystem::open_for_writing(const std::vector<IdentifierChange>& identifie
     access_ = Access::kWrite;
 }
 
+// The table's identifiers are set all at once, by set_table_identifiers: they belong to no partition's
+// content.
 void DiskSystem::set_one(const IdentifierChange& change) {
-    if (change.partition == 0 || change.kind == IdentifierKind::kPartitionGuid) return;  // of the table
+    const bool in_partition = change.kind == IdentifierKind::kFatId ||
+                              change.kind == IdentifierKind::kSwapUuid ||
+                              change.kind == IdentifierKind::kFilesystemUuid;
+    if (!in_partition) return;
     const block::Extent place = partition(change.partition).partition.extent;
     if (change.kind == IdentifierKind::kFatId) return set_fat_id(*target_, place, change.after);
     if (change.kind == IdentifierKind::kSwapUuid) return set_swap_uuid(*target_, place, change.after);
