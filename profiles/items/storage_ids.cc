@@ -62,7 +62,12 @@ std::string given_value(const Item& item, const Identifier& present) {
     if (present.kind == IdentifierKind::kFilesystemUuid || present.kind == IdentifierKind::kFatId ||
         present.kind == IdentifierKind::kPartitionGuid)
         refuse_mode(item_name(present.kind), item.mode);  // one value for several partitions
-    if (present.kind != IdentifierKind::kDiskSignature) return Guid::parse(item.value).text();
+    if (present.kind != IdentifierKind::kDiskSignature) try {
+            return Guid::parse(item.value).text();
+        } catch (const Error&) {
+            throw_error(Code::kRefused, "the profile's {} '{}' is no UUID, as {} has here",
+                        item_name(present.kind), item.value, present.where);
+        }
     std::uint32_t value = 0;
     const auto [end, error] =
         std::from_chars(item.value.data(), item.value.data() + item.value.size(), value, 16);

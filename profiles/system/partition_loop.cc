@@ -74,11 +74,9 @@ Fd mount_ext(const std::string& device, Access access, const std::string& name) 
     if (good)
         root = Fd(::fsmount(context.get(), FSMOUNT_CLOEXEC,
                             kCareful | (access == Access::kRead ? MOUNT_ATTR_RDONLY : 0)));
-    // The descriptor of the mount itself is only good for paths (O_PATH): it cannot be flushed.
-    Fd folder(root.valid() ? ::openat(root.get(), ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC) : -1);
-    if (!folder.valid())
+    if (!root.valid())
         throw_errno(Code::kIntegrity, errno, "{}: cannot be mounted{}", name, mount_complaint(context.get()));
-    return folder;
+    return root;
 }
 
 }  // namespace dupengine::profiles

@@ -222,6 +222,63 @@ TEST_F(AssumeDisk, ADiskInUseOrWithAReferenceThatCannotBeRewrittenStaysAsItIs) {
     must_assume(golden.path, {"--yes", "--leave-reference", "/boot/efi/EFI/BOOT/CORE.EFI"});
 }
 
+// A copy of a system that was running: its journal has not been replayed. Looking leaves it so, taking up the
+// role does not.
+TEST_F(AssumeDisk, AnUnplayedJournalIsReplayedBeforeTheRoleIsTakenUp) {
+    const GoldenDisk golden = make("disk.img");
+    const std::string mounted = folder.file("mounted"), copy = folder.file("copy.img");
+    std::filesystem::create_directory(mounted);
+    {
+        const test::LoopDevice loop(golden.path,
+                                    {.offset_bytes = golden.root.begin, .size_bytes = golden.root.size()});
+        must_run({"mount", "-t", "ext4", loop.path(), mounted});
+        write_file_atomic(mounted + "/etc/only-in-the-journal", as_bytes("here\n"), 0644, Code::kInternal);
+        must_run({"cp", "--sparse=always", golden.path, copy});
+        must_run({"umount", mounted});
+    }
+    const std::string before = test::file_sha256(copy);
+    const json plan = must_assume(copy, {"--plan"});
+    EXPECT_THAT(plan["notes"].dump(), HasSubstr("has not been replayed"));
+    EXPECT_EQ(test::file_sha256(copy), before);
+    EXPECT_THAT(must_assume(copy)["notes"].dump(), HasSubstr("journal replayed"));
+    GoldenDisk taken = golden;
+    taken.path = copy;
+    expect_sound(taken);
+    EXPECT_EQ(test::root_file(taken, "/etc/only-in-the-journal"), "here\n");
+    EXPECT_EQ(test::root_file(taken, "/etc/hostname"), "web-1\n");
+}
+
+TEST_F(AssumeDisk, AnMbrDiskGetsANewSignatureAndItsPartuuidsFollow) {
+    const std::string disk = folder.sparse_file("mbr.img", 64 << 20),
+                      root = folder.sparse_file("root.img", 60 << 20);
+    RunOptions table;
+    table.input = "label: dos\nlabel-id: 0xdeadbeef\nstart=2048, size=122880, type=83, bootable\n";
+    must_run({"sfdisk", "-q", disk}, table);
+    std::filesystem::create_directories(folder.path() + "/tree/etc");
+    write_file_atomic(folder.file("tree/etc/hostname"), as_bytes("golden\n"), 0644, Code::kInternal);
+    write_file_atomic(folder.file("tree/etc/fstab"), as_bytes("PARTUUID=deadbeef-01 / ext4 defaults 0 1\n"),
+                      0644, Code::kInternal);
+    must_run({"mke2fs", "-q", "-t", "ext4", "-d", folder.file("tree"), root});
+    must_run({"dd", "if=" + root, "of=" + disk, "bs=1M", "seek=1", "conv=notrunc,sparse", "status=none"});
+    write_file_atomic(folder.file("p.toml"),
+                      as_bytes("schema = 1\nkind = \"node\"\nnode = \"web-1\"\n[storage]\ndisk_guid = { mode "
+                               "= \"set\", value = \"0badcafe\" }\n"),
+                      0644, Code::kInternal);
+    const std::string store = "file:" + folder.file("store");
+    ASSERT_EQ(
+        test::run_dupengine({"profile", "init", "--store", store, "--from", folder.file("p.toml")}).status,
+        0);
+    must_assume(disk, {"--yes", "--store", store});
+    const std::string text = must_run({"sfdisk", "-d", disk});
+    EXPECT_THAT(text, HasSubstr("label-id: 0x0badcafe"));
+    EXPECT_THAT(text, HasSubstr("start=        2048, size=      122880, type=83, bootable"));
+    GoldenDisk golden{disk, {}, {}, {1 << 20, 61 << 20}, {}, {}};
+    EXPECT_EQ(test::root_file(golden, "/etc/fstab"), "PARTUUID=0badcafe-01 / ext4 defaults 0 1\n");
+    EXPECT_EQ(must_assume(disk, {"--yes", "--store", store}).value("result", ""), "nothing to change");
+    must_assume(disk, {"--yes", "--undo", "--store", store});
+    EXPECT_THAT(must_run({"sfdisk", "-d", disk}), HasSubstr("label-id: 0xdeadbeef"));
+}
+
 TEST_F(AssumeDisk, ADamagedFileSystemStopsItWithOneLine) {
     const GoldenDisk golden = make("disk.img");
     // Bitmaps and inode tables of the first group, overwritten; the superblock says all is well.

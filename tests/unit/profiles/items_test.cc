@@ -340,6 +340,20 @@ TEST(StorageIds, OneGivenValueForSeveralPartitionsIsRefused) {
     EXPECT_THROW(plan_identifiers(stage.context, present, {}), Error);
 }
 
+TEST(StorageIds, AnMbrSignatureIsNoGuidForAGptDisk) {
+    Stage stage;
+    stage.profile.disk_guid = {Mode::kSet, "0badcafe"};
+    const std::vector<Identifier> gpt = {{IdentifierKind::kDiskGuid, 0, test::kGoldenDisk, "table", {}}};
+    const std::vector<Identifier> mbr = {{IdentifierKind::kDiskSignature, 0, "deadbeef", "table", {}}};
+    EXPECT_EQ(plan_identifiers(stage.context, mbr, {}).at(0).after, "0badcafe");
+    try {
+        plan_identifiers(stage.context, gpt, {});
+        ADD_FAILURE() << "was not refused";
+    } catch (const Error& e) {
+        EXPECT_EQ(e.code(), Code::kRefused);
+    }
+}
+
 TEST(StorageIds, ShortIdsKeepTheirShape) {
     Stage stage;
     stage.profile.fs_uuid.mode = stage.profile.disk_guid.mode = Mode::kDerive;
