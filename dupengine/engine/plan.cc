@@ -1,5 +1,7 @@
 #include "engine/plan.h"
 
+#include "base/units.h"
+
 namespace dupengine::engine {
 namespace {
 
@@ -82,8 +84,13 @@ void note_source_state(CopyPlan& plan) {
         if (!used.note.empty()) plan.notes.push_back(fmt::format("{}: {}", where, used.note));
     };
     if (plan.source.table.kind == TableKind::kNone) note("source", plan.source.used);
-    for (const auto& p : plan.source.partitions)
+    for (const auto& p : plan.source.partitions) {
         note(fmt::format("partition {}", p.partition.number), p.used);
+        const std::uint64_t size = p.partition.extent.size(), covered = p.used.filesystem_bytes;
+        if (!p.used.whole && covered != 0 && size > covered && size - covered >= kMiB)
+            plan.notes.push_back(fmt::format("partition {}: the {} behind its filesystem are not copied",
+                                             p.partition.number, format_size(size - covered)));
+    }
     if (plan.target.incomplete)
         plan.notes.push_back(fmt::format("the target holds an unfinished copy of {}; this one starts anew",
                                          plan.target.incomplete->source));
