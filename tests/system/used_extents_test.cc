@@ -167,29 +167,39 @@ std::string repaired(const std::string& image) {
 class CutOff : public testing::TestWithParam<std::uint64_t> {};
 
 // The image as a power cut leaves it: files were flushed, but what the kernel knows of them stands in the
-// journal only.
-TEST_P(CutOff, CommittedFilesSurviveAlthoughTheBitmapsInPlaceCallTheirBlocksFree) {
+// journal only. Whether it really did: on a loaded machine the kernel may have written it all in place by
+// then.
+bool survives_a_cut(std::uint64_t seed) {
     const ScratchFolder scratch;
-    const std::string image = make_aged(scratch, GetParam()), cut = scratch.file("cut"),
+    const std::string image = make_aged(scratch, seed), cut = scratch.file("cut"),
                       copy = scratch.file("copy");
     {
         const LoopDevice loop(image);
         const Mount mount(loop.path(), scratch.file("mnt"));
-        Churn(scratch.file("mnt"), GetParam()).run(150);
+        Churn(scratch.file("mnt"), seed).run(150);
         must_run({"cp", "--sparse=always", image, cut});
     }
     const Look look = look_at(cut);
-    ASSERT_FALSE(look.used.whole) << look.used.reason;
+    EXPECT_FALSE(look.used.whole) << look.used.reason;
     EXPECT_EQ(look.used.note, "needs journal recovery; copied as it is");
     bool journal_mattered = false;
     for (block::Extent extent : free_in_place(cut))
         journal_mattered = journal_mattered || look.used.used.touches(extent);
-    EXPECT_TRUE(journal_mattered);
 
     rebuild(cut, look.used, std::byte{0xAA}, copy);
     // The cut itself is the measure: the copy needs the repairs that it needs, and no other.
     EXPECT_EQ(repaired(copy), repaired(cut));
     expect_same_files(scratch, cut, copy);
+    return journal_mattered;
+}
+
+TEST_P(CutOff, CommittedFilesSurviveAlthoughTheBitmapsInPlaceCallTheirBlocksFree) {
+    constexpr int kAttempts = 6;
+    bool journal_mattered = false;
+    for (int i = 0; i < kAttempts && !journal_mattered && !HasFailure(); ++i)
+        journal_mattered = survives_a_cut(GetParam());
+    EXPECT_TRUE(journal_mattered)
+        << "in no attempt did anything stand in the journal only: nothing was shown";
 }
 
 INSTANTIATE_TEST_SUITE_P(Seed, CutOff, testing::Range<std::uint64_t>(1, 15));
