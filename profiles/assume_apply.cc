@@ -1,5 +1,4 @@
 #include <algorithm>
-#include <ranges>
 
 #include "base/bytes.h"
 #include "base/error.h"
@@ -58,8 +57,8 @@ class Work {
         }
         for (std::size_t i = record_.puts.size(); i-- > 0;)
             settle(tree, i, journal_.read_before(record_, i));
-        for (const RenameAction& rename : record_.renames | std::views::reverse)
-            move(tree, rename.to, rename.from);
+        for (std::size_t i = record_.renames.size(); i-- > 0;)
+            move(tree, record_.renames[i].to, record_.renames[i].from);
     }
 
     void identifiers(Direction direction) {

@@ -41,9 +41,9 @@ std::optional<Program> parse_program(std::string_view file) {
         const bool plus = load_le<std::uint16_t>(bytes, optional_header) == 0x20b;
         const std::uint64_t directories = optional_header + (plus ? 112 : 96);
         if (load_le<std::uint32_t>(bytes, directories - 4) > 4)
-            program.is_signed = load_le<std::uint32_t>(bytes, directories + 4 * 8 + 4) != 0;
+            program.is_signed = load_le<std::uint32_t>(bytes, directories + 36) != 0;
         for (unsigned i = 0; i < count; ++i) {
-            const std::uint64_t at = optional_header + optional_bytes + 40u * i;
+            const std::uint64_t at = optional_header + optional_bytes + std::uint64_t{40} * i;
             const std::uint64_t size = load_le<std::uint32_t>(bytes, at + 16),
                                 begin = load_le<std::uint32_t>(bytes, at + 20);
             std::string name(file.substr(at, 8));

@@ -1,7 +1,6 @@
 #include "profiles/system/staged.h"
 
 #include <algorithm>
-#include <ranges>
 
 #include "base/error.h"
 
@@ -16,7 +15,8 @@ std::string moved(const std::string& path, const std::string& from, const std::s
 
 std::optional<std::string> Staged::base_path(const std::string& path) const {
     std::string place = path;
-    for (const RenameAction& rename : renames_ | std::views::reverse) {
+    for (std::size_t i = renames_.size(); i-- > 0;) {
+        const RenameAction& rename = renames_[i];
         if (is_within(place, rename.to))
             place = moved(place, rename.to, rename.from);
         else if (is_within(place, rename.from))
