@@ -1,6 +1,23 @@
 #include "block/device.h"
 
+#include "block/transfers.h"
+
 namespace dupengine::block {
+
+void Reader::start_read(Transfers& transfers, std::uint64_t tag, ByteOffset offset,
+                        std::span<std::byte> buffer, From from) const {
+    if (from == From::kMedium)
+        read_from_medium(offset, buffer);
+    else
+        read(offset, buffer);
+    transfers.done(tag);
+}
+
+void Device::start_write(Transfers& transfers, std::uint64_t tag, ByteOffset offset,
+                         std::span<const std::byte> buffer) {
+    write(offset, buffer);
+    transfers.done(tag);
+}
 
 Bytes read_extent(const Reader& reader, Extent extent) {
     Bytes content(extent.size());

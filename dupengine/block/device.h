@@ -14,6 +14,8 @@
 
 namespace dupengine::block {
 
+class Transfers;
+
 struct Geometry {
     std::uint64_t size_bytes = 0;
     std::uint32_t logical_sector_bytes = 512;  ///< the smallest unit of transfer; 512 for a file unless said
@@ -34,9 +36,16 @@ class Reader {
     virtual void read_from_medium(ByteOffset offset, std::span<std::byte> buffer) const {
         read(offset, buffer);
     }
+    enum class From { kAnywhere, kMedium };
+    /// As read or read_from_medium, but may return before it is done: `transfers` gives `tag` back then.
+    /// `buffer` lies in its memory. The default reads at once. Throws what is known at once.
+    virtual void start_read(Transfers& transfers, std::uint64_t tag, ByteOffset offset,
+                            std::span<std::byte> buffer, From from) const;
     /// The first part of `within` that may hold anything but zeros; empty if the rest is a hole.
     /// A device without a hole map answers `within`.
     virtual Extent next_data(Extent within) const { return within; }
+    /// Whether next_data would find any; may be answered in less time.
+    virtual bool has_data(Extent within) const { return !next_data(within).empty(); }
     /// A descriptor that libraries may read from (never write), or -1.
     virtual int native_fd() const { return -1; }
     /// Where byte 0 of this reader lies in what native_fd() reads.
@@ -50,6 +59,9 @@ class Device : public Reader {
   public:
     /// Writes all of `buffer` at `offset`; any alignment that is a multiple of the logical sector.
     virtual void write(ByteOffset offset, std::span<const std::byte> buffer) = 0;
+    /// As write, but may return before it is done; see start_read.
+    virtual void start_write(Transfers& transfers, std::uint64_t tag, ByteOffset offset,
+                             std::span<const std::byte> buffer);
     enum class Zeroing {
         kDeallocate,  ///< give the space back where the device promises to read zeros afterwards, else write
                       ///< zeros

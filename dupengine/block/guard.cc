@@ -62,6 +62,13 @@ void Target::write(ByteOffset offset, std::span<const std::byte> buffer) {
     written_.fetch_add(buffer.size(), std::memory_order_relaxed);
 }
 
+void Target::start_write(Transfers& transfers, std::uint64_t tag, ByteOffset offset,
+                         std::span<const std::byte> buffer) {
+    check({offset, offset + buffer.size()}, "a write");
+    device_->start_write(transfers, tag, offset, buffer);
+    written_.fetch_add(buffer.size(), std::memory_order_relaxed);
+}
+
 void Target::zero(Extent extent, Device::Zeroing how) {
     if (extent.empty()) return;
     check(extent, "a zeroing");

@@ -51,13 +51,21 @@ class Target final : public Reader {
     void read_from_medium(ByteOffset offset, std::span<std::byte> buffer) const override {
         device_->read_from_medium(offset, buffer);
     }
+    void start_read(Transfers& transfers, std::uint64_t tag, ByteOffset offset, std::span<std::byte> buffer,
+                    From from) const override {
+        device_->start_read(transfers, tag, offset, buffer, from);
+    }
     Extent next_data(Extent within) const override { return device_->next_data(within); }
+    bool has_data(Extent within) const override { return device_->has_data(within); }
     int native_fd() const override { return device_->native_fd(); }
 
     /// Offset and size must be multiples of the logical sector (the last sector of an odd-sized file
     /// excepted). Throws kRefused, before anything is written, if a protected region is touched; kTargetIo if
     /// it fails.
     void write(ByteOffset offset, std::span<const std::byte> buffer);
+    /// As write, and refused as early, but may return before it is done (Transfers).
+    void start_write(Transfers& transfers, std::uint64_t tag, ByteOffset offset,
+                     std::span<const std::byte> buffer);
     void zero(Extent extent, Device::Zeroing how);
     void flush() { device_->flush(); }
 

@@ -60,6 +60,34 @@ void take_alone(int fd, const std::string& path) {
                     path);
 }
 
+// A file system that takes O_DIRECT at open may still refuse a transfer (EINVAL: it wants another alignment,
+// or the file is compressed, inline, encrypted): such a transfer goes through the page cache instead.
+bool may_be_tried_again(int error) {
+    return error == EINVAL || error == EINTR || error == EAGAIN;
+}
+
+bool pread_direct(int fd, ByteOffset offset, std::span<std::byte> buffer, Code code,
+                  const std::string& name) {
+    try {
+        pread_exact(fd, offset, buffer, code, name);
+    } catch (const Error& e) {
+        if (e.system_errno() == EINVAL) return false;
+        throw;
+    }
+    return true;
+}
+
+bool pwrite_direct(int fd, ByteOffset offset, std::span<const std::byte> buffer, Code code,
+                   const std::string& name) {
+    try {
+        pwrite_exact(fd, offset, buffer, code, name);
+    } catch (const Error& e) {
+        if (e.system_errno() == EINVAL) return false;
+        throw;
+    }
+    return true;
+}
+
 }  // namespace
 
 LinuxDevice::LinuxDevice(const std::string& path, Access access, std::optional<std::uint32_t> sector_bytes)
@@ -126,54 +154,115 @@ void LinuxDevice::find_geometry(std::optional<std::uint32_t> sector_bytes) {
 }
 
 std::size_t LinuxDevice::alignment() const {
-    return std::max<std::size_t>(kAlignment, geometry_.logical_sector_bytes);
+    // A file system may want more than a sector; what it wants is asked by trying (finish_read).
+    return geometry_.is_block_device ? geometry_.logical_sector_bytes
+                                     : std::max<std::size_t>(kAlignment, geometry_.logical_sector_bytes);
 }
 
-bool LinuxDevice::goes_direct(ByteOffset offset, const void* buffer, std::size_t size) const {
+bool LinuxDevice::is_aligned(ByteOffset offset, const void* buffer, std::size_t size) const {
     const auto address = reinterpret_cast<std::uintptr_t>(buffer);
-    return direct_.valid() && size >= kDirectMinimum && (offset | size | address) % alignment() == 0;
+    return direct_.valid() && (offset | size | address) % alignment() == 0;
 }
 
 void LinuxDevice::read(ByteOffset offset, std::span<std::byte> buffer) const {
-    const bool direct = goes_direct(offset, buffer.data(), buffer.size());
-    pread_exact(direct ? direct_.get() : cached_.get(), offset, buffer, code_, name_);
+    if (buffer.size() >= kDirectMinimum && is_aligned(offset, buffer.data(), buffer.size()) &&
+        pread_direct(direct_.get(), offset, buffer, code_, name_))
+        return;
+    pread_exact(cached_.get(), offset, buffer, code_, name_);
 }
 
 void LinuxDevice::read_from_medium(ByteOffset offset, std::span<std::byte> buffer) const {
-    if (goes_direct(offset, buffer.data(), buffer.size())) return read(offset, buffer);
-    const Extent around{align_down(offset, alignment()), align_up(offset + buffer.size(), alignment())};
-    if (direct_.valid() && around.end <= geometry_.size_bytes) {
-        // Small or unaligned: the whole blocks around it, past the page cache.
-        AlignedBuffer whole(around.size());
-        pread_exact(direct_.get(), around.begin, whole.all(), code_, name_);
-        std::ranges::copy(whole.all().subspan(offset - around.begin, buffer.size()), buffer.begin());
+    if (is_aligned(offset, buffer.data(), buffer.size())) {
+        if (!pread_direct(direct_.get(), offset, buffer, code_, name_)) read_cold(offset, buffer);
         return;
     }
-    // Clean cached pages are dropped, so that the next read asks the device. The caller has flushed.
+    const Extent around{align_down(offset, alignment()), align_up(offset + buffer.size(), alignment())};
+    if (direct_.valid() && around.end <= geometry_.size_bytes) {
+        // Unaligned: the whole sectors around it, past the page cache.
+        AlignedBuffer whole(around.size());
+        if (pread_direct(direct_.get(), around.begin, whole.first(around.size()), code_, name_)) {
+            std::ranges::copy(whole.all().subspan(offset - around.begin, buffer.size()), buffer.begin());
+            return;
+        }
+    }
+    read_cold(offset, buffer);
+}
+
+// Clean cached pages are dropped, so that the read asks the device. The caller has flushed.
+void LinuxDevice::read_cold(ByteOffset offset, std::span<std::byte> buffer) const {
+    const Extent around{align_down(offset, kAlignment), align_up(offset + buffer.size(), kAlignment)};
     ::posix_fadvise(cached_.get(), static_cast<off_t>(around.begin), static_cast<off_t>(around.size()),
                     POSIX_FADV_DONTNEED);
     pread_exact(cached_.get(), offset, buffer, code_, name_);
 }
 
+void LinuxDevice::start_read(Transfers& transfers, std::uint64_t tag, ByteOffset offset,
+                             std::span<std::byte> buffer, From from) const {
+    if (!is_aligned(offset, buffer.data(), buffer.size()) ||
+        !transfers.start_read(tag, direct_.get(), offset, buffer, *this))
+        Reader::start_read(transfers, tag, offset, buffer, from);
+}
+
+void LinuxDevice::start_write(Transfers& transfers, std::uint64_t tag, ByteOffset offset,
+                              std::span<const std::byte> buffer) {
+    ++changes_;
+    if (!is_aligned(offset, buffer.data(), buffer.size()) ||
+        !transfers.start_write(tag, direct_.get(), offset, buffer, *this))
+        Device::start_write(transfers, tag, offset, buffer);
+}
+
+void LinuxDevice::finish_read(ByteOffset offset, std::span<std::byte> buffer, int error) const {
+    if (error != 0 && !may_be_tried_again(error))
+        throw_errno(code_, error, "{}: read of {} bytes at {} failed", name_, buffer.size(), offset);
+    read_cold(offset, buffer);
+}
+
+void LinuxDevice::finish_write(ByteOffset offset, std::span<const std::byte> buffer, int error) const {
+    if (error != 0 && !may_be_tried_again(error))
+        throw_errno(code_, error, "{}: write of {} bytes at {} failed", name_, buffer.size(), offset);
+    pwrite_exact(cached_.get(), offset, buffer, code_, name_);
+}
+
+ByteOffset LinuxDevice::find_data(ByteOffset from) const {
+    const off_t data = ::lseek(cached_.get(), static_cast<off_t>(from), SEEK_DATA);
+    if (data >= 0) return static_cast<ByteOffset>(data);
+    if (errno != ENXIO) return from;
+    // Nothing but a hole up to the end of the file, if that is still where it was.
+    struct stat st {};
+    if (::fstat(cached_.get(), &st) != 0 || static_cast<std::uint64_t>(st.st_size) < geometry_.size_bytes)
+        throw_error(code_, "{}: was cut to {} bytes while it was in use", name_, st.st_size);
+    return geometry_.size_bytes;
+}
+
+ByteOffset LinuxDevice::find_hole(ByteOffset from) const {
+    const off_t hole = ::lseek(cached_.get(), static_cast<off_t>(from), SEEK_HOLE);
+    return hole < 0 ? geometry_.size_bytes : static_cast<ByteOffset>(hole);
+}
+
+bool LinuxDevice::has_data(Extent within) const {
+    if (within.empty()) return false;
+    return !has_holes_ || find_data(within.begin) < within.end;
+}
+
 Extent LinuxDevice::next_data(Extent within) const {
     if (!has_holes_ || within.empty()) return within;
-    const off_t data = ::lseek(cached_.get(), static_cast<off_t>(within.begin), SEEK_DATA);
-    if (data < 0) {
-        if (errno != ENXIO) return within;
-        // Nothing but a hole up to the end of the file, if that is still where it was.
-        struct stat st {};
-        if (::fstat(cached_.get(), &st) != 0 || static_cast<std::uint64_t>(st.st_size) < within.end)
-            throw_error(code_, "{}: was cut to {} bytes while it was in use", name_, st.st_size);
-        return {};
+    const std::lock_guard lock(hole_map_.mutex);
+    const std::uint64_t changes = changes_.load();
+    if (hole_map_.changes != changes || !hole_map_.asked.contains(within.begin)) {
+        const ByteOffset data = find_data(within.begin);
+        hole_map_.changes = changes;
+        hole_map_.found = {data, data < geometry_.size_bytes ? find_hole(data) : data};
+        hole_map_.asked = {within.begin, hole_map_.found.end};
     }
-    const off_t hole = ::lseek(cached_.get(), data, SEEK_HOLE);
-    const ByteOffset end = hole < 0 ? within.end : static_cast<ByteOffset>(hole);
-    return Extent{static_cast<ByteOffset>(data), end}.clipped_to(within);
+    return hole_map_.found.clipped_to(within);
 }
 
 void LinuxDevice::write(ByteOffset offset, std::span<const std::byte> buffer) {
-    const bool direct = goes_direct(offset, buffer.data(), buffer.size());
-    pwrite_exact(direct ? direct_.get() : cached_.get(), offset, buffer, code_, name_);
+    ++changes_;
+    if (buffer.size() >= kDirectMinimum && is_aligned(offset, buffer.data(), buffer.size()) &&
+        pwrite_direct(direct_.get(), offset, buffer, code_, name_))
+        return;
+    pwrite_exact(cached_.get(), offset, buffer, code_, name_);
 }
 
 void LinuxDevice::write_zeros(Extent extent) {
@@ -186,6 +275,7 @@ void LinuxDevice::write_zeros(Extent extent) {
 }
 
 void LinuxDevice::zero(Extent extent, Zeroing how) {
+    ++changes_;
     // On a block device these are "write zeroes" requests, with and without leave to unmap (block/fops.c,
     // blkdev_fallocate); both promise that zeros are read afterwards, which BLKDISCARD does not.
     const int punch = FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE;

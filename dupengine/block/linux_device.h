@@ -3,16 +3,18 @@
 // or the guard. Large aligned transfers go past the page cache (O_DIRECT) where the file system allows; all
 // else goes through it. Parallel transfers of disjoint ranges are allowed.
 
+#include <atomic>
 #include <memory>
 #include <optional>
 #include <string>
 
 #include "base/fd.h"
 #include "block/device.h"
+#include "block/transfers.h"
 
 namespace dupengine::block {
 
-class LinuxDevice final : public Device {
+class LinuxDevice final : public Device, private Finisher {
   public:
     enum class Access { kRead, kWrite };
     LinuxDevice(const std::string& path, Access access, std::optional<std::uint32_t> sector_bytes);
@@ -21,17 +23,27 @@ class LinuxDevice final : public Device {
     const std::string& name() const override { return name_; }
     void read(ByteOffset offset, std::span<std::byte> buffer) const override;
     void read_from_medium(ByteOffset offset, std::span<std::byte> buffer) const override;
+    void start_read(Transfers& transfers, std::uint64_t tag, ByteOffset offset, std::span<std::byte> buffer,
+                    From from) const override;
     Extent next_data(Extent within) const override;
+    bool has_data(Extent within) const override;
     int native_fd() const override { return cached_.get(); }
     void write(ByteOffset offset, std::span<const std::byte> buffer) override;
+    void start_write(Transfers& transfers, std::uint64_t tag, ByteOffset offset,
+                     std::span<const std::byte> buffer) override;
     void zero(Extent extent, Zeroing how) override;
     void flush() override;
 
   private:
+    void finish_read(ByteOffset offset, std::span<std::byte> buffer, int error) const override;
+    void finish_write(ByteOffset offset, std::span<const std::byte> buffer, int error) const override;
     void find_geometry(std::optional<std::uint32_t> sector_bytes);
     std::size_t alignment() const;
-    bool goes_direct(ByteOffset offset, const void* buffer, std::size_t size) const;
+    bool is_aligned(ByteOffset offset, const void* buffer, std::size_t size) const;
+    void read_cold(ByteOffset offset, std::span<std::byte> buffer) const;
     void write_zeros(Extent extent);
+    ByteOffset find_data(ByteOffset from) const;
+    ByteOffset find_hole(ByteOffset from) const;
 
     std::string name_;
     Code code_;  // whose fault an error is
@@ -39,6 +51,16 @@ class LinuxDevice final : public Device {
     Fd direct_;  // past it; not valid where the file system refuses O_DIRECT
     bool has_holes_ = false;
     Geometry geometry_;
+    // To find the end of a run of data the kernel walks through all of it: asked once a run, not once a
+    // chunk, as long as nothing is written.
+    struct HoleMap {
+        std::mutex mutex;
+        std::uint64_t changes = 0;  // how much had been changed when it was asked
+        Extent asked;               // from where, to the end of the data that was found
+        Extent found;
+    };
+    mutable HoleMap hole_map_;
+    std::atomic<std::uint64_t> changes_{0};
 };
 
 }  // namespace dupengine::block

@@ -2,7 +2,11 @@
 
 #include <openssl/evp.h>
 #include <openssl/hmac.h>
+#if defined(__x86_64__) || defined(__i386__)
+#include <xxh_x86dispatch.h>  // the widest vectors that the processor has
+#else
 #include <xxhash.h>
+#endif
 
 #include <algorithm>
 

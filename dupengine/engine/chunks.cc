@@ -1,6 +1,8 @@
 #include "engine/chunks.h"
 
+#include <algorithm>
 #include <atomic>
+#include <deque>
 #include <thread>
 
 namespace dupengine::engine {
@@ -40,6 +42,9 @@ std::size_t count_chunks(const block::ExtentSet& extents, std::uint64_t chunk_by
 
 namespace {
 
+// Enough transfers at once for a few chunks in pieces; what is more is done at once.
+constexpr unsigned kMostTransfers = 128;
+
 class FirstError {
   public:
     void keep(std::exception_ptr error) {
@@ -60,22 +65,93 @@ class FirstError {
 
 }  // namespace
 
-void for_each_chunk(const block::ExtentSet& extents, std::uint64_t chunk_bytes, unsigned workers,
-                    std::stop_token stop,
-                    const std::function<void(const Chunk&, std::span<std::byte> buffer)>& work) {
-    ChunkDealer dealer(extents, chunk_bytes);
+std::span<std::byte> Slot::bytes_of(block::Extent extent, unsigned area) const {
+    const std::size_t area_bytes = memory_.size() / areas_;
+    return memory_.subspan(area * area_bytes + (extent.begin - chunk.base), extent.size());
+}
+
+void Slot::start_read(const block::Reader& from, block::Extent extent, block::Reader::From where,
+                      unsigned area) {
+    ++under_way_;
+    from.start_read(transfers_, number_, extent.begin, bytes_of(extent, area), where);
+}
+
+void Slot::start_write(block::Target& to, block::Extent extent) {
+    ++under_way_;
+    to.start_write(transfers_, number_, extent.begin, bytes_of(extent));
+}
+
+// One worker: its slots, and the transfers of all of them.
+class Lane {
+  public:
+    Lane(const Lanes& lanes, const ChunkWork& work)
+        : work_(work), transfers_(lanes.depth * lanes.areas * lanes.chunk_bytes, kMostTransfers) {
+        const std::size_t slot_bytes = lanes.areas * lanes.chunk_bytes;
+        for (std::size_t i = 0; i < lanes.depth; ++i) {
+            slots_.emplace_back(i, transfers_.memory().subspan(i * slot_bytes, slot_bytes), lanes.areas,
+                                transfers_);
+            free_.push_back(&slots_.back());
+        }
+    }
+
+    bool has_room() const { return !free_.empty(); }
+    bool any_under_way() const { return free_.size() != slots_.size(); }
+    /// A transfer is done already: its chunk goes on while its bytes are in the processor's cache.
+    bool can_go_on() const { return transfers_.any_done(); }
+
+    void begin(Chunk chunk) {
+        Slot& slot = *free_.back();
+        free_.pop_back();
+        slot.chunk = std::move(chunk);
+        slot.stage_ = Slot::Stage::kReading;
+        work_.read(slot);
+        go_on(slot);
+    }
+
+    void wait() {
+        Slot& slot = slots_[transfers_.wait()];
+        --slot.under_way_;
+        go_on(slot);
+    }
+
+  private:
+    void go_on(Slot& slot) {
+        if (slot.under_way_ == 0 && slot.stage_ == Slot::Stage::kReading) {
+            slot.stage_ = Slot::Stage::kWriting;
+            work_.look(slot);
+        }
+        if (slot.under_way_ != 0) return;
+        work_.end(slot);
+        slot.stage_ = Slot::Stage::kFree;
+        free_.push_back(&slot);
+    }
+
+    const ChunkWork& work_;
+    block::Transfers transfers_;
+    std::deque<Slot> slots_;
+    std::vector<Slot*> free_;
+};
+
+void for_each_chunk(const block::ExtentSet& extents, const Lanes& lanes, std::stop_token stop,
+                    const ChunkWork& work) {
+    ChunkDealer dealer(extents, lanes.chunk_bytes);
     FirstError error;
     const auto run = [&] {
         try {
-            AlignedBuffer buffer(chunk_bytes);
-            while (!error.failed()) {
+            Lane lane(lanes, work);
+            bool more = true;
+            while (!error.failed() && (more || lane.any_under_way())) {
                 if (stop.stop_requested())
                     throw_error(
                         Code::kInterrupted,
                         "stopped on request; the target is marked unfinished, run the same command again");
-                const auto chunk = dealer.next();
-                if (!chunk) return;
-                work(*chunk, buffer.all());
+                if (!more || !lane.has_room() || lane.can_go_on()) {
+                    lane.wait();
+                } else if (auto chunk = dealer.next()) {
+                    lane.begin(std::move(*chunk));
+                } else {
+                    more = false;
+                }
             }
         } catch (...) {
             error.keep(std::current_exception());
@@ -83,7 +159,7 @@ void for_each_chunk(const block::ExtentSet& extents, std::uint64_t chunk_bytes, 
     };
     {
         std::vector<std::jthread> others;
-        for (unsigned i = 1; i < workers; ++i)
+        for (unsigned i = 1; i < lanes.workers; ++i)
             others.emplace_back(run);
         run();
     }

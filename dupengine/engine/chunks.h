@@ -1,16 +1,19 @@
 #pragma once
-// Deals an extent set out to several workers, one chunk at a time. A chunk is what of the set lies between
-// two multiples of the chunk size; chunks are numbered in order. Safe from any thread.
+// Deals an extent set out to several workers, one chunk at a time, and keeps several chunks of each under
+// way: read, looked at, written. A chunk is what of the set lies between two multiples of the chunk size;
+// chunks are numbered in order. Memory is workers x depth x areas x chunk size. The dealer is safe from any
+// thread.
 
 #include <exception>
 #include <functional>
 #include <mutex>
 #include <optional>
+#include <span>
 #include <stop_token>
 #include <vector>
 
-#include "base/aligned_buffer.h"
-#include "block/extent.h"
+#include "block/guard.h"
+#include "block/transfers.h"
 
 namespace dupengine::engine {
 
@@ -36,11 +39,49 @@ class ChunkDealer {
 
 std::size_t count_chunks(const block::ExtentSet& extents, std::uint64_t chunk_bytes);
 
-/// Calls `work(chunk, buffer)` for every chunk from `workers` threads (the caller's is one of them), each
-/// with a buffer of chunk_bytes. The first exception stops the dealing and is thrown again here when all
-/// workers have ended.
-void for_each_chunk(const block::ExtentSet& extents, std::uint64_t chunk_bytes, unsigned workers,
-                    std::stop_token stop,
-                    const std::function<void(const Chunk&, std::span<std::byte> buffer)>& work);
+/// One chunk on its way, and the memory for it.
+class Slot {
+  public:
+    Slot(std::size_t number, std::span<std::byte> memory, unsigned areas, block::Transfers& transfers)
+        : memory_(memory), areas_(areas), number_(number), transfers_(transfers) {}
+
+    Chunk chunk;
+    /// The bytes of an extent of the chunk; `area` tells apart several memories of a chunk's size.
+    std::span<std::byte> bytes_of(block::Extent extent, unsigned area = 0) const;
+
+    void start_read(const block::Reader& from, block::Extent extent, block::Reader::From where,
+                    unsigned area = 0);
+    void start_write(block::Target& to, block::Extent extent);
+
+  private:
+    friend class Lane;
+    enum class Stage { kFree, kReading, kWriting };
+    std::span<std::byte> memory_;
+    unsigned areas_;
+    std::size_t number_;
+    block::Transfers& transfers_;
+    Stage stage_ = Stage::kFree;
+    unsigned under_way_ = 0;
+};
+
+/// How many chunks are under way, and how large.
+struct Lanes {
+    unsigned workers = 2;              ///< threads
+    unsigned depth = 1;                ///< chunks under way in each
+    std::uint64_t chunk_bytes = kMiB;  ///< a power of two; chunks lie on multiples of it
+    unsigned areas = 1;                ///< memories that a chunk needs
+};
+
+/// What happens to a chunk. Functions are called from all workers, for a chunk from one.
+struct ChunkWork {
+    std::function<void(Slot&)> read;  ///< starts reads
+    std::function<void(Slot&)> look;  ///< all has been read; may start writes
+    std::function<void(Slot&)> end;   ///< all has been written
+};
+
+/// Takes every chunk through `work`. The first exception stops the dealing and is thrown again here, when
+/// nothing is under way any more; a request to stop is thrown as kInterrupted.
+void for_each_chunk(const block::ExtentSet& extents, const Lanes& lanes, std::stop_token stop,
+                    const ChunkWork& work);
 
 }  // namespace dupengine::engine

@@ -2,78 +2,126 @@
 
 #include <algorithm>
 #include <atomic>
-
-#include "engine/chunks.h"
+#include <cstring>
 
 namespace dupengine::engine {
 namespace {
 
 using block::Extent;
 using block::ExtentSet;
+using From = block::Reader::From;
 
 // Zeros are looked for in pieces of this size: small enough to find them, large enough for big transfers.
 constexpr std::uint64_t kZeroGrain = 64 * kKiB;
+// Differences are looked for in pieces of a page: what is written beside what differs stays small.
+constexpr std::uint64_t kCompareGrain = 4 * kKiB;
 
-std::span<std::byte> part_of(std::span<std::byte> buffer, const Chunk& chunk, Extent extent) {
-    return buffer.subspan(extent.begin - chunk.base, extent.size());
-}
-
-// Reads what the source has of the extent; its holes are zeros in the buffer without being read.
-std::uint64_t read_with_holes(const block::Reader& source, const Chunk& chunk, Extent extent,
-                              std::span<std::byte> buffer) {
+// Starts reads of what `from` has of the chunk, in few long pieces; its holes are zeros without being read.
+// Returns what is read.
+std::uint64_t start_reads(Slot& slot, const block::Reader& from, From where, std::uint64_t bridge_bytes,
+                          unsigned area = 0) {
     std::uint64_t read_bytes = 0;
-    ByteOffset at = extent.begin;
-    // The last sector of an odd-sized source is filled up with zeros.
-    const ByteOffset readable_end = std::min(extent.end, source.geometry().size_bytes);
-    while (at < extent.end) {
-        const Extent data = at < readable_end ? source.next_data({at, readable_end}) : Extent{};
-        const ByteOffset data_begin = data.empty() ? extent.end : data.begin;
-        std::ranges::fill(part_of(buffer, chunk, {at, data_begin}), std::byte{0});
-        if (data.empty()) break;
-        source.read(data.begin, part_of(buffer, chunk, data));
-        read_bytes += data.size();
-        at = data.end;
+    Extent piece;
+    const auto start_piece = [&] {
+        if (piece.empty()) return;
+        slot.start_read(from, piece, where, area);
+        read_bytes += piece.size();
+    };
+    for (Extent extent : slot.chunk.extents) {
+        // The last sector of an odd-sized source is filled up with zeros.
+        const ByteOffset readable_end = std::min(extent.end, from.geometry().size_bytes);
+        for (ByteOffset at = extent.begin; at < extent.end;) {
+            const Extent data = at < readable_end ? from.next_data({at, readable_end}) : Extent{};
+            const Extent hole{at, data.empty() ? extent.end : data.begin};
+            if (!hole.empty()) std::ranges::fill(slot.bytes_of(hole, area), std::byte{0});
+            if (data.empty()) break;
+            if (!piece.empty() && data.begin - piece.end <= bridge_bytes) {
+                piece.end = data.end;
+            } else {
+                start_piece();
+                piece = data;
+            }
+            at = data.end;
+        }
     }
+    start_piece();
     return read_bytes;
 }
 
 void zero_unless_hole(block::Target& target, Extent extent, block::Device::Zeroing how) {
-    if (how == block::Device::Zeroing::kDeallocate && target.next_data(extent).empty()) return;
+    if (how == block::Device::Zeroing::kDeallocate && !target.has_data(extent)) return;
     target.zero(extent, how);
 }
 
-// Writes an extent as alternating runs of data and zeros.
-void write_runs(block::Target& target, const Chunk& chunk, Extent extent, std::span<std::byte> buffer,
-                block::Device::Zeroing how) {
-    const auto grain_end = [&](ByteOffset at) {
-        return std::min(align_down(at, kZeroGrain) + kZeroGrain, extent.end);
+// Calls `on_run(run, is)` for the alternating runs of an extent in which `test(piece)`, asked for each piece
+// between multiples of `grain`, answers the same.
+template <typename Test, typename OnRun>
+void for_each_run(Extent extent, std::uint64_t grain, Test&& test, OnRun&& on_run) {
+    const auto piece_at = [&](ByteOffset at) {
+        return Extent{at, std::min(align_down(at, grain) + grain, extent.end)};
     };
-    const auto zero_at = [&](ByteOffset at) { return is_zero(part_of(buffer, chunk, {at, grain_end(at)})); };
-    ByteOffset at = extent.begin;
-    bool zero = zero_at(at);
-    while (at < extent.end) {
-        Extent run{at, grain_end(at)};
-        bool next_zero = zero;
-        while (run.end < extent.end && (next_zero = zero_at(run.end)) == zero)
-            run.end = grain_end(run.end);
-        if (zero)
-            zero_unless_hole(target, run, how);
-        else
-            target.write(run.begin, part_of(buffer, chunk, run));
-        at = run.end;
-        zero = next_zero;
+    Extent run{extent.begin, extent.begin};
+    bool is = false;
+    while (run.end < extent.end) {
+        const Extent piece = piece_at(run.end);
+        const bool now = test(piece);
+        if (now != is && !run.empty()) {
+            on_run(run, is);
+            run.begin = piece.begin;
+        }
+        is = now;
+        run.end = piece.end;
     }
+    if (!run.empty()) on_run(run, is);
 }
 
-codec::Xxh128 digest_of(const Chunk& chunk, std::span<std::byte> buffer) {
-    if (chunk.extents.size() == 1) return codec::xxh128(part_of(buffer, chunk, chunk.extents[0]));
-    // Bytes between the extents are set to zero, so that one pass over the buffer is enough.
-    ByteOffset at = chunk.extents.front().begin;
-    for (Extent e : chunk.extents) {
-        std::ranges::fill(part_of(buffer, chunk, {at, e.begin}), std::byte{0});
+void start_writes(Slot& slot, block::Target& target, Extent extent, block::Device::Zeroing how) {
+    for_each_run(
+        extent, kZeroGrain, [&](Extent piece) { return is_zero(slot.bytes_of(piece)); },
+        [&](Extent run, bool zero) {
+            if (zero)
+                zero_unless_hole(target, run, how);
+            else
+                slot.start_write(target, run);
+        });
+}
+
+bool is_equal(const Slot& slot, Extent extent) {
+    return std::memcmp(slot.bytes_of(extent, 0).data(), slot.bytes_of(extent, 1).data(), extent.size()) == 0;
+}
+
+// Starts writes of what differs between the two areas. Returns how much was equal.
+std::uint64_t start_writes_of_differences(Slot& slot, block::Target& target, Extent extent,
+                                          block::Device::Zeroing how) {
+    if (is_equal(slot, extent)) return extent.size();
+    std::uint64_t equal_bytes = 0;
+    for_each_run(
+        extent, kCompareGrain, [&](Extent piece) { return is_equal(slot, piece); },
+        [&](Extent run, bool equal) {
+            if (equal)
+                equal_bytes += run.size();
+            else
+                start_writes(slot, target, run, how);
+        });
+    return equal_bytes;
+}
+
+codec::Xxh128 digest_of(const Slot& slot) {
+    const auto& extents = slot.chunk.extents;
+    // Bytes between the extents are set to zero, so that one pass is enough.
+    ByteOffset at = extents.front().begin;
+    for (Extent e : extents) {
+        if (at < e.begin) std::ranges::fill(slot.bytes_of({at, e.begin}), std::byte{0});
         at = e.end;
     }
-    return codec::xxh128(part_of(buffer, chunk, {chunk.extents.front().begin, chunk.extents.back().end}));
+    return codec::xxh128(slot.bytes_of({extents.front().begin, at}));
+}
+
+std::uint64_t size_of(const Chunk& chunk) {
+    std::uint64_t size = 0;
+    for (Extent e : chunk.extents)
+        size += e.size();
+    return size;
 }
 
 // Large ranges in pieces, so that they can be interrupted and shown; each may be of any length for the
@@ -85,36 +133,60 @@ constexpr std::uint64_t kZeroPiece = kGiB;
 PipelineOptions choose_pipeline(const block::Geometry& source, const block::Geometry& target,
                                 std::uint64_t data_bytes) {
     PipelineOptions options;
-    // Two workers keep a reader and a writer busy in turn; a real device wants more in flight, but a head
-    // that moves wants order.
+    // Two workers: one digests while the other waits for its processor time. A head that moves wants order
+    // and long ways in one direction; everything else wants many transfers under way.
     const bool moves_a_head = source.rotational || target.rotational;
-    const bool real_device = source.is_block_device || target.is_block_device;
-    options.workers = real_device && !moves_a_head ? 4 : 2;
+    options.lanes.workers = moves_a_head ? 1 : 2;
+    options.lanes.depth = 4;
+    if (moves_a_head) {
+        options.lanes.chunk_bytes = 4 * kMiB;
+        options.bridge_bytes = 256 * kKiB;
+    }
     constexpr std::uint64_t kMostDigests = 1u << 20;
     constexpr std::uint64_t kLargestChunk = 8 * kMiB;
-    while (data_bytes / options.chunk_bytes > kMostDigests && options.chunk_bytes < kLargestChunk)
-        options.chunk_bytes *= 2;
+    while (data_bytes / options.lanes.chunk_bytes > kMostDigests && options.lanes.chunk_bytes < kLargestChunk)
+        options.lanes.chunk_bytes *= 2;
+    // The memory stays the same.
+    while (options.lanes.depth > 1 &&
+           options.lanes.workers * options.lanes.depth * options.lanes.chunk_bytes > 16 * kMiB)
+        options.lanes.depth /= 2;
     return options;
 }
 
 Moved copy_data(const block::Reader& source, block::Target& target, const ExtentSet& data,
                 const PipelineOptions& options, Progress& progress, std::stop_token stop) {
+    Lanes lanes = options.lanes;
+    if (options.differences_only) lanes.areas = 2;
     Moved moved;
-    moved.chunks.digests.resize(count_chunks(data, options.chunk_bytes));
-    std::atomic<std::uint64_t> bytes_read{0};
-    for_each_chunk(data, options.chunk_bytes, options.workers, stop,
-                   [&](const Chunk& chunk, std::span<std::byte> buffer) {
-                       std::uint64_t size = 0;
-                       for (Extent e : chunk.extents) {
-                           bytes_read += read_with_holes(source, chunk, e, buffer);
-                           size += e.size();
-                       }
-                       moved.chunks.digests[chunk.number] = digest_of(chunk, buffer);
-                       for (Extent e : chunk.extents)
-                           write_runs(target, chunk, e, buffer, options.zeroing);
-                       progress.advance(size);
-                   });
+    const std::size_t count = count_chunks(data, lanes.chunk_bytes);
+    moved.chunks.digests.resize(count);
+    moved.chunks.was_equal.resize(count);
+    std::atomic<std::uint64_t> bytes_read{0}, bytes_equal{0};
+    ChunkWork work;
+    work.read = [&](Slot& slot) {
+        bytes_read += start_reads(slot, source, From::kAnywhere, options.bridge_bytes);
+        if (options.differences_only) start_reads(slot, target, From::kMedium, options.bridge_bytes, 1);
+    };
+    work.look = [&](Slot& slot) {
+        if (!options.differences_only) {
+            moved.chunks.digests[slot.chunk.number] = digest_of(slot);
+            for (Extent e : slot.chunk.extents)
+                start_writes(slot, target, e, options.zeroing);
+            return;
+        }
+        std::uint64_t equal = 0;
+        for (Extent e : slot.chunk.extents)
+            equal += start_writes_of_differences(slot, target, e, options.zeroing);
+        bytes_equal += equal;
+        if (equal == size_of(slot.chunk))
+            moved.chunks.was_equal[slot.chunk.number] = 1;
+        else
+            moved.chunks.digests[slot.chunk.number] = digest_of(slot);
+    };
+    work.end = [&](Slot& slot) { progress.advance(size_of(slot.chunk)); };
+    for_each_chunk(data, lanes, stop, work);
     moved.bytes_read = bytes_read;
+    moved.bytes_equal = bytes_equal;
     return moved;
 }
 
@@ -135,20 +207,21 @@ void zero_ranges(block::Target& target, const ExtentSet& zero, const PipelineOpt
 
 void verify_data(const block::Reader& target, const ExtentSet& data, const ChunkDigests& expected,
                  const PipelineOptions& options, Progress& progress, std::stop_token stop) {
-    for_each_chunk(data, options.chunk_bytes, options.workers, stop,
-                   [&](const Chunk& chunk, std::span<std::byte> buffer) {
-                       std::uint64_t size = 0;
-                       for (Extent e : chunk.extents) {
-                           target.read_from_medium(e.begin, part_of(buffer, chunk, e));
-                           size += e.size();
-                       }
-                       if (chunk.number >= expected.digests.size() ||
-                           digest_of(chunk, buffer) != expected.digests[chunk.number])
-                           throw_error(Code::kIntegrity,
-                                       "{}: what was read back between {} and {} is not what was written",
-                                       target.name(), chunk.extents.front().begin, chunk.extents.back().end);
-                       progress.advance(size);
-                   });
+    const std::size_t count = count_chunks(data, options.lanes.chunk_bytes);
+    if (expected.digests.size() != count || expected.was_equal.size() != count)
+        throw_error(Code::kInternal, "{} chunks to verify, digests of {}", count, expected.digests.size());
+    ChunkWork work;
+    work.read = [&](Slot& slot) {
+        if (!expected.was_equal[slot.chunk.number])
+            start_reads(slot, target, From::kMedium, options.bridge_bytes);
+    };
+    work.look = [&](Slot& slot) {
+        if (!expected.was_equal[slot.chunk.number] && digest_of(slot) != expected.digests[slot.chunk.number])
+            throw_error(Code::kIntegrity, "{}: what was read back between {} and {} is not what was written",
+                        target.name(), slot.chunk.extents.front().begin, slot.chunk.extents.back().end);
+    };
+    work.end = [&](Slot& slot) { progress.advance(size_of(slot.chunk)); };
+    for_each_chunk(data, options.lanes, stop, work);
 }
 
 void verify_zero(const block::Reader& target, const ExtentSet& zero, const PipelineOptions& options,
@@ -165,17 +238,16 @@ void verify_zero(const block::Reader& target, const ExtentSet& zero, const Pipel
             at = data.empty() ? e.end : data.end;
         }
     }
-    for_each_chunk(to_read, options.chunk_bytes, options.workers, stop,
-                   [&](const Chunk& chunk, std::span<std::byte> buffer) {
-                       for (Extent e : chunk.extents) {
-                           const auto part = part_of(buffer, chunk, e);
-                           target.read_from_medium(e.begin, part);
-                           if (!is_zero(part))
-                               throw_error(Code::kIntegrity, "{}: {} was zeroed but does not read as zeros",
-                                           target.name(), e.text());
-                           progress.advance(e.size());
-                       }
-                   });
+    ChunkWork work;
+    work.read = [&](Slot& slot) { start_reads(slot, target, From::kMedium, options.bridge_bytes); };
+    work.look = [&](Slot& slot) {
+        for (Extent e : slot.chunk.extents)
+            if (!is_zero(slot.bytes_of(e)))
+                throw_error(Code::kIntegrity, "{}: {} was zeroed but does not read as zeros", target.name(),
+                            e.text());
+    };
+    work.end = [&](Slot& slot) { progress.advance(size_of(slot.chunk)); };
+    for_each_chunk(to_read, options.lanes, stop, work);
 }
 
 }  // namespace dupengine::engine

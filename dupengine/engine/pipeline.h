@@ -1,7 +1,8 @@
 #pragma once
-// The moving of bytes: chunks are read, looked through for zeros, digested and written by a few workers, each
-// with one buffer of its own, so memory is bounded by workers x chunk size and one digest a chunk. The first
-// error stops all workers and is thrown; a request to stop is thrown as kInterrupted. No deciding here.
+// The moving of bytes. Chunks are read, looked through for zeros, digested and written, several of them under
+// way at once in each of a few workers (chunks.h), so memory is bounded by these numbers and one digest a
+// chunk. The first error stops all workers and is thrown; a request to stop is thrown as kInterrupted. No
+// deciding here.
 
 #include <cstdint>
 #include <stop_token>
@@ -10,27 +11,34 @@
 #include "base/progress.h"
 #include "block/guard.h"
 #include "codec/digest.h"
+#include "engine/chunks.h"
 
 namespace dupengine::engine {
 
 struct PipelineOptions {
-    unsigned workers = 2;
-    std::uint64_t chunk_bytes = kMiB;  ///< a power of two; chunks lie on multiples of it
+    Lanes lanes;
+    /// Read what the target holds as well, and write only what differs.
+    bool differences_only = false;
+    /// What lies between two extents is read along with them if it is at most this long.
+    std::uint64_t bridge_bytes = 16 * kKiB;
     block::Device::Zeroing zeroing = block::Device::Zeroing::kDeallocate;
 };
 
-/// Workers and chunk size for these two devices and this much data. The number of digests stays below about a
-/// million.
+/// Workers, depth and chunk size for these two devices and this much data. The number of digests stays below
+/// about a million.
 PipelineOptions choose_pipeline(const block::Geometry& source, const block::Geometry& target,
                                 std::uint64_t data_bytes);
 
-/// The digests of the chunks of an extent set, in order: what verify compares with.
+/// What is known of the chunks of an extent set, in order: what verify compares with.
 struct ChunkDigests {
     std::vector<codec::Xxh128> digests;
+    /// 1: the target held the same bytes already, read from the medium; no digest was made.
+    std::vector<std::uint8_t> was_equal;
 };
 
 struct Moved {
-    std::uint64_t bytes_read = 0;  ///< from the source; holes are not read
+    std::uint64_t bytes_read = 0;   ///< from the source; holes are not read
+    std::uint64_t bytes_equal = 0;  ///< the target held them already
     ChunkDigests chunks;
 };
 
@@ -43,8 +51,8 @@ Moved copy_data(const block::Reader& source, block::Target& target, const block:
 void zero_ranges(block::Target& target, const block::ExtentSet& zero, const PipelineOptions& options,
                  Progress& progress, std::stop_token stop);
 
-/// Reads `data` back from the medium and compares with what copy_data digested. Throws kIntegrity with the
-/// place of the first difference.
+/// Reads `data` back from the medium and compares with what copy_data digested; what was equal before was
+/// read then. Throws kIntegrity with the place of the first difference.
 void verify_data(const block::Reader& target, const block::ExtentSet& data, const ChunkDigests& expected,
                  const PipelineOptions& options, Progress& progress, std::stop_token stop);
 

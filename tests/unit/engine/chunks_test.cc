@@ -47,11 +47,15 @@ TEST(Chunks, EveryByteIsDealtOnceInOrderAndTheCountIsKnownBefore) {
 TEST(Chunks, TheFirstErrorStopsAllWorkersAndIsThrown) {
     const ExtentSet set{{0, 1 << 20}};
     std::atomic<int> done{0};
+    const ChunkWork work{.read = [](Slot&) {},
+                         .look =
+                             [](Slot& slot) {
+                                 if (slot.chunk.number == 5)
+                                     throw_error(Code::kTargetIo, "chunk {}", slot.chunk.number);
+                             },
+                         .end = [&](Slot&) { ++done; }};
     try {
-        for_each_chunk(set, 1024, 4, {}, [&](const Chunk& chunk, std::span<std::byte>) {
-            if (chunk.number == 5) throw_error(Code::kTargetIo, "chunk {}", chunk.number);
-            ++done;
-        });
+        for_each_chunk(set, {.workers = 4, .depth = 2, .chunk_bytes = 1024}, {}, work);
         FAIL() << "the error was lost";
     } catch (const Error& e) {
         EXPECT_STREQ(e.what(), "chunk 5");
@@ -62,9 +66,10 @@ TEST(Chunks, TheFirstErrorStopsAllWorkersAndIsThrown) {
 TEST(Chunks, ARequestToStopIsAnInterruptionNotASuccess) {
     std::stop_source stop;
     const ExtentSet set{{0, 1 << 20}};
+    const ChunkWork work{
+        .read = [](Slot&) {}, .look = [&](Slot&) { stop.request_stop(); }, .end = [](Slot&) {}};
     try {
-        for_each_chunk(set, 1024, 2, stop.get_token(),
-                       [&](const Chunk&, std::span<std::byte>) { stop.request_stop(); });
+        for_each_chunk(set, {.workers = 2, .chunk_bytes = 1024}, stop.get_token(), work);
         FAIL() << "looked like a success";
     } catch (const Error& e) {
         EXPECT_EQ(e.code(), Code::kInterrupted);

@@ -26,7 +26,7 @@ struct Copying {
     MemoryDevice& target_fake = *target_device;
     block::Target target{std::move(target_device), {}};
     Progress progress;
-    PipelineOptions options{.workers = 2, .chunk_bytes = 256 * kKiB};
+    PipelineOptions options{.lanes = {.workers = 2, .depth = 3, .chunk_bytes = 256 * kKiB}};
     ExtentSet data{{0, kSize}};
 
     Copying() {
@@ -72,6 +72,49 @@ TEST(Pipeline, ZerosOfTheSourceReplaceOldBytesWithoutBeingWritten) {
     EXPECT_NO_THROW(c.verify(moved));
 }
 
+// What a second copy to the same target costs: what changed, and no more.
+TEST(Pipeline, OfDifferencesOnlyThePagesThatDifferAreWritten) {
+    Copying c;
+    c.options.differences_only = true;
+    c.to->content = c.from->content;
+    const std::vector<ByteOffset> places{5000, kMiB - 1, kMiB, 3 * kMiB + 70000};
+    for (const ByteOffset at : places)
+        c.to->content[at] ^= std::byte{1};
+    const Moved moved = c.copy();
+    EXPECT_EQ(c.to->content, c.from->content);
+    EXPECT_EQ(c.target.bytes_written(), 4 * 4096u);
+    EXPECT_EQ(moved.bytes_equal, kSize - 4 * 4096);
+    EXPECT_EQ(c.progress.look().done_bytes, kSize);
+    const std::size_t before = c.target_fake.calls().size();
+    EXPECT_NO_THROW(c.verify(moved));
+    std::uint64_t read_again = 0;
+    for (const auto calls = c.target_fake.calls(); const Call& call : std::span(calls).subspan(before))
+        read_again += call.extent.size();
+    EXPECT_EQ(read_again, 4 * 256 * kKiB) << "only chunks with writes are read back";
+    c.to->content[places[3]] ^= std::byte{1};
+    EXPECT_EQ(code_of([&] { c.verify(moved); }), Code::kIntegrity);
+}
+
+TEST(Pipeline, OfDifferencesOnlyTheTargetIsReadFromTheMedium) {
+    Copying c;
+    c.options.differences_only = true;
+    c.copy();
+    for (const auto calls = c.target_fake.calls(); const Call& call : calls)
+        EXPECT_NE(call.operation, Operation::kRead);
+    EXPECT_EQ(c.to->content, c.from->content);
+}
+
+TEST(Pipeline, ExtentsThatLieCloseAreReadTogetherButNeverWrittenTogether) {
+    Copying c;
+    c.data = ExtentSet{{0, 4096}, {8192, 12288}, {16384, 20480}, {200 * kKiB, 204 * kKiB}};
+    const Bytes before = c.to->content;
+    const Moved moved = c.copy();
+    EXPECT_EQ(c.source.calls().size(), 2u);
+    EXPECT_EQ(c.target.bytes_written(), 4 * 4096u);
+    EXPECT_TRUE(std::equal(before.begin() + 4096, before.begin() + 8192, c.to->content.begin() + 4096));
+    EXPECT_NO_THROW(c.verify(moved));
+}
+
 TEST(Pipeline, AReadErrorOfTheSourceIsTheSourcesFault) {
     Copying c;
     c.source.set_interceptor([](std::size_t number, const Call&) {
@@ -84,7 +127,7 @@ TEST(Pipeline, EveryWriteThatFailsIsTheTargetsFaultAndEndsTheCopy) {
     for (std::size_t failing = 0; failing < 16; ++failing) {
         Copying c;
         std::size_t writes = 0;
-        c.options.workers = 1;
+        c.options.lanes.workers = 1;
         c.target_fake.set_interceptor([&](std::size_t, const Call& call) {
             if (call.operation == Operation::kWrite && writes++ == failing)
                 throw_error(Code::kTargetIo, "no space");
@@ -127,8 +170,9 @@ TEST(Pipeline, TheNumberOfDigestsStaysBoundedForLargeDisks) {
     const block::Geometry disk{.is_block_device = true};
     for (const std::uint64_t bytes : {kGiB, 1024 * kGiB, 6 * 1024 * kGiB}) {
         const PipelineOptions options = choose_pipeline(disk, disk, bytes);
-        EXPECT_LE(bytes / options.chunk_bytes * sizeof(codec::Xxh128), 32 * kMiB) << bytes;
-        EXPECT_LE(options.workers * options.chunk_bytes, 64 * kMiB) << bytes;
+        EXPECT_LE(bytes / options.lanes.chunk_bytes * sizeof(codec::Xxh128), 32 * kMiB) << bytes;
+        EXPECT_LE(options.lanes.workers * options.lanes.depth * options.lanes.chunk_bytes, 16 * kMiB)
+            << bytes;
     }
 }
 
