@@ -9,7 +9,8 @@ _dupengine_options() { awk '$1 ~ /^-/ { gsub(",", "\n", $1); print $1 }'; }
 _dupengine_values() {
     case $1 in
         --unused) echo discard zero keep ;;
-        --verify) echo all none ;;
+        --verify) echo used all none ;;
+        --delta) echo auto always never ;;
         --progress) echo auto bar json none ;;
         --sector-size) echo 512 4096 ;;
         --store) echo partition: file: ;;

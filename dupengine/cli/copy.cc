@@ -132,8 +132,10 @@ void add_copy(CLI::App& app, Globals& globals, Action& action) {
     static const std::map<std::string, engine::Unused> kUnused = {{"discard", engine::Unused::kDiscard},
                                                                   {"zero", engine::Unused::kZero},
                                                                   {"keep", engine::Unused::kKeep}};
-    static const std::map<std::string, engine::Verify> kVerify = {{"all", engine::Verify::kAll},
-                                                                  {"none", engine::Verify::kNone}};
+    static const std::map<std::string, engine::Verify> kVerify = {
+        {"used", engine::Verify::kUsed}, {"all", engine::Verify::kAll}, {"none", engine::Verify::kNone}};
+    static const std::map<std::string, engine::Delta> kDelta = {
+        {"auto", engine::Delta::kAuto}, {"always", engine::Delta::kAlways}, {"never", engine::Delta::kNever}};
     CLI::App* verb = app.add_subcommand("copy", "Duplicate a disk or image onto another and verify it");
     const auto arguments = std::make_shared<CopyArguments>();
     verb->add_option("SOURCE", arguments->source, "Block device or raw image file to read")->required();
@@ -142,9 +144,14 @@ void add_copy(CLI::App& app, Globals& globals, Action& action) {
                      "What the source doesn't use becomes: discard, zero, keep")
         ->transform(CLI::CheckedTransformer(kUnused).description(""))
         ->option_text("WHAT");
-    verb->add_option("--verify", arguments->options.verify, "Read everything back (all) or nothing (none)")
+    verb->add_option("--verify", arguments->options.verify,
+                     "Read back: used (what was copied), all (zeroed ranges too), none")
         ->transform(CLI::CheckedTransformer(kVerify).description(""))
         ->option_text("HOW");
+    verb->add_option("--delta", arguments->options.delta,
+                     "Read the target first and write only what differs: auto, always, never")
+        ->transform(CLI::CheckedTransformer(kDelta).description(""))
+        ->option_text("WHEN");
     verb->add_flag("--grow", arguments->options.grow, "Extend the last partition and its ext filesystem");
     verb->add_option(
             "--protect", arguments->options.protect,

@@ -24,6 +24,18 @@ const char* unused_name(engine::Unused unused) {
     return "";
 }
 
+const char* verify_name(engine::Verify verify) {
+    switch (verify) {
+        case engine::Verify::kAll:
+            return "all";
+        case engine::Verify::kUsed:
+            return "used";
+        case engine::Verify::kNone:
+            return "none";
+    }
+    return "";
+}
+
 Json partition_json(const engine::CopyPlan& plan, const layout::Partition& p) {
     const bool kept = std::any_of(plan.kept.begin(), plan.kept.end(),
                                   [&](const engine::Kept& k) { return k.extent == p.extent; });
@@ -61,7 +73,8 @@ Json plan_json(const engine::CopyPlan& plan) {
                  {"bytes_to_copy", plan.bytes_used},
                  {"bytes_to_zero", plan.zero.total_bytes()},
                  {"unused", unused_name(plan.options.unused)},
-                 {"verify", plan.options.verify == engine::Verify::kAll ? "all" : "none"}};
+                 {"delta", plan.delta},
+                 {"verify", verify_name(plan.options.verify)}};
     if (plan.grow)
         json["grow"] = {{"partition", plan.grow->partition},
                         {"from_bytes", plan.grow->before.size()},
@@ -74,6 +87,7 @@ Json plan_json(const engine::CopyPlan& plan) {
 void add_report(Json& json, const engine::CopyReport& report) {
     json["bytes_used"] = report.bytes_used;
     json["bytes_read"] = report.bytes_read;
+    json["bytes_equal"] = report.bytes_equal;
     json["bytes_written"] = report.bytes_written;
     json["bytes_zeroed"] = report.bytes_zeroed;
     json["bytes_verified"] = report.bytes_verified;
@@ -90,7 +104,7 @@ void add_report(Json& json, const engine::CopyReport& report) {
 }  // namespace
 
 std::string copy_json(const engine::CopyPlan& plan, const engine::CopyReport* report) {
-    const bool verified = plan.options.verify == engine::Verify::kAll;
+    const bool verified = plan.options.verify != engine::Verify::kNone;
     Json json = {{"result", report == nullptr ? "planned"
                             : verified        ? "verified"
                                               : "unverified"},

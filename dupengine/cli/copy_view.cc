@@ -150,12 +150,13 @@ std::string draw_plan(const engine::CopyPlan& plan, const DrawingStyle& style) {
 
 std::string draw_report(const engine::CopyReport& report, const engine::CopyPlan& plan,
                         const DrawingStyle& style) {
-    const bool verified = plan.options.verify == engine::Verify::kAll;
+    const bool verified = plan.options.verify != engine::Verify::kNone;
     std::string text =
         fmt::format("{}: {} is a copy of {}\n", verified ? "done and verified" : "done, not verified",
                     printable(report.target, style.charset), printable(report.source, style.charset));
     text +=
-        fmt::format("read {}, wrote {}, made zero {}, read back {} in {}\n", format_size(report.bytes_read),
+        fmt::format("read {},{} wrote {}, made zero {}, read back {} in {}\n", format_size(report.bytes_read),
+                    plan.delta ? " found " + format_size(report.bytes_equal) + " on the target," : "",
                     format_size(report.bytes_written), format_size(report.bytes_zeroed),
                     format_size(report.bytes_verified), format_duration(report.seconds));
     for (std::size_t i = plan.notes.size(); i < report.notes.size(); ++i)  // the others stood in the plan

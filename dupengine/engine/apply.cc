@@ -137,6 +137,8 @@ CopyReport apply_plan(const CopyPlan& plan, const block::Reader& source, block::
         throw_error(Code::kRefused, "stopped on request before the first write");
 
     PipelineOptions options = choose_pipeline(source.geometry(), target.geometry(), plan.data.total_bytes());
+    options.differences_only = plan.delta;
+    options.sample_zeros = plan.options.verify == Verify::kUsed;
     if (plan.options.unused == Unused::kZero) options.zeroing = block::Device::Zeroing::kAllocate;
 
     mark_unfinished(plan, target, context.now);
@@ -146,13 +148,14 @@ CopyReport apply_plan(const CopyPlan& plan, const block::Reader& source, block::
     context.progress.begin("copy", plan.data.total_bytes());
     const Moved moved = copy_data(source, target, plan.data, options, context.progress, context.stop);
     report.bytes_read = moved.bytes_read;
+    report.bytes_equal = moved.bytes_equal;
     context.progress.begin("flush", 0);
     target.flush();
-    if (plan.options.verify == Verify::kAll) {
+    if (plan.options.verify != Verify::kNone) {
         context.progress.begin("verify", plan.data.total_bytes() + plan.zero.total_bytes());
         verify_data(target, plan.data, moved.chunks, options, context.progress, context.stop);
-        verify_zero(target, plan.zero, options, context.progress, context.stop);
-        report.bytes_verified = plan.data.total_bytes() + plan.zero.total_bytes();
+        report.bytes_verified =
+            plan.data.total_bytes() + verify_zero(target, plan.zero, options, context.progress, context.stop);
     }
     // A filesystem in a partition grows while there is no table yet. One without a table has its superblock
     // among the boot structures, and grows after them: resize2fs marks it as erroneous until it is done.

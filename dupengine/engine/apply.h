@@ -24,6 +24,7 @@ struct CopyReport {
     std::string source, target;
     std::uint64_t bytes_used = 0;     ///< what of the source was to be copied
     std::uint64_t bytes_read = 0;     ///< from the source
+    std::uint64_t bytes_equal = 0;    ///< the target held them already (delta)
     std::uint64_t bytes_written = 0;  ///< to the target, boot structures and marks included
     std::uint64_t bytes_zeroed = 0;
     std::uint64_t bytes_verified = 0;  ///< read back and compared, or seen to be a hole

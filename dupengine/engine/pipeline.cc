@@ -4,6 +4,8 @@
 #include <atomic>
 #include <cstring>
 
+#include "engine/chunk_bytes.h"
+
 namespace dupengine::engine {
 namespace {
 
@@ -15,38 +17,6 @@ using From = block::Reader::From;
 constexpr std::uint64_t kZeroGrain = 64 * kKiB;
 // Differences are looked for in pieces of a page: what is written beside what differs stays small.
 constexpr std::uint64_t kCompareGrain = 4 * kKiB;
-
-// Starts reads of what `from` has of the chunk, in few long pieces; its holes are zeros without being read.
-// Returns what is read.
-std::uint64_t start_reads(Slot& slot, const block::Reader& from, From where, std::uint64_t bridge_bytes,
-                          unsigned area = 0) {
-    std::uint64_t read_bytes = 0;
-    Extent piece;
-    const auto start_piece = [&] {
-        if (piece.empty()) return;
-        slot.start_read(from, piece, where, area);
-        read_bytes += piece.size();
-    };
-    for (Extent extent : slot.chunk.extents) {
-        // The last sector of an odd-sized source is filled up with zeros.
-        const ByteOffset readable_end = std::min(extent.end, from.geometry().size_bytes);
-        for (ByteOffset at = extent.begin; at < extent.end;) {
-            const Extent data = at < readable_end ? from.next_data({at, readable_end}) : Extent{};
-            const Extent hole{at, data.empty() ? extent.end : data.begin};
-            if (!hole.empty()) std::ranges::fill(slot.bytes_of(hole, area), std::byte{0});
-            if (data.empty()) break;
-            if (!piece.empty() && data.begin - piece.end <= bridge_bytes) {
-                piece.end = data.end;
-            } else {
-                start_piece();
-                piece = data;
-            }
-            at = data.end;
-        }
-    }
-    start_piece();
-    return read_bytes;
-}
 
 void zero_unless_hole(block::Target& target, Extent extent, block::Device::Zeroing how) {
     if (how == block::Device::Zeroing::kDeallocate && !target.has_data(extent)) return;
@@ -104,24 +74,6 @@ std::uint64_t start_writes_of_differences(Slot& slot, block::Target& target, Ext
                 start_writes(slot, target, run, how);
         });
     return equal_bytes;
-}
-
-codec::Xxh128 digest_of(const Slot& slot) {
-    const auto& extents = slot.chunk.extents;
-    // Bytes between the extents are set to zero, so that one pass is enough.
-    ByteOffset at = extents.front().begin;
-    for (Extent e : extents) {
-        if (at < e.begin) std::ranges::fill(slot.bytes_of({at, e.begin}), std::byte{0});
-        at = e.end;
-    }
-    return codec::xxh128(slot.bytes_of({extents.front().begin, at}));
-}
-
-std::uint64_t size_of(const Chunk& chunk) {
-    std::uint64_t size = 0;
-    for (Extent e : chunk.extents)
-        size += e.size();
-    return size;
 }
 
 // Large ranges in pieces, so that they can be interrupted and shown; each may be of any length for the
@@ -203,51 +155,6 @@ void zero_ranges(block::Target& target, const ExtentSet& zero, const PipelineOpt
             progress.advance(piece.size());
         }
     }
-}
-
-void verify_data(const block::Reader& target, const ExtentSet& data, const ChunkDigests& expected,
-                 const PipelineOptions& options, Progress& progress, std::stop_token stop) {
-    const std::size_t count = count_chunks(data, options.lanes.chunk_bytes);
-    if (expected.digests.size() != count || expected.was_equal.size() != count)
-        throw_error(Code::kInternal, "{} chunks to verify, digests of {}", count, expected.digests.size());
-    ChunkWork work;
-    work.read = [&](Slot& slot) {
-        if (!expected.was_equal[slot.chunk.number])
-            start_reads(slot, target, From::kMedium, options.bridge_bytes);
-    };
-    work.look = [&](Slot& slot) {
-        if (!expected.was_equal[slot.chunk.number] && digest_of(slot) != expected.digests[slot.chunk.number])
-            throw_error(Code::kIntegrity, "{}: what was read back between {} and {} is not what was written",
-                        target.name(), slot.chunk.extents.front().begin, slot.chunk.extents.back().end);
-    };
-    work.end = [&](Slot& slot) { progress.advance(size_of(slot.chunk)); };
-    for_each_chunk(data, options.lanes, stop, work);
-}
-
-void verify_zero(const block::Reader& target, const ExtentSet& zero, const PipelineOptions& options,
-                 Progress& progress, std::stop_token stop) {
-    // Holes first, range by range: what the filesystem reports as a hole reads as zeros and need not be read.
-    ExtentSet to_read;
-    for (Extent e : zero) {
-        ByteOffset at = e.begin;
-        while (at < e.end) {
-            const Extent data = target.next_data({at, e.end});
-            const ByteOffset hole_end = data.empty() ? e.end : data.begin;
-            progress.advance(hole_end - at);
-            to_read.insert(data);
-            at = data.empty() ? e.end : data.end;
-        }
-    }
-    ChunkWork work;
-    work.read = [&](Slot& slot) { start_reads(slot, target, From::kMedium, options.bridge_bytes); };
-    work.look = [&](Slot& slot) {
-        for (Extent e : slot.chunk.extents)
-            if (!is_zero(slot.bytes_of(e)))
-                throw_error(Code::kIntegrity, "{}: {} was zeroed but does not read as zeros", target.name(),
-                            e.text());
-    };
-    work.end = [&](Slot& slot) { progress.advance(size_of(slot.chunk)); };
-    for_each_chunk(to_read, options.lanes, stop, work);
 }
 
 }  // namespace dupengine::engine

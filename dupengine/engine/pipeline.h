@@ -21,6 +21,9 @@ struct PipelineOptions {
     bool differences_only = false;
     /// What lies between two extents is read along with them if it is at most this long.
     std::uint64_t bridge_bytes = 16 * kKiB;
+    /// Of what was made zero only samples are read back: 64 KiB in 16 MiB, at least 64 and at most 2048 of
+    /// them.
+    bool sample_zeros = false;
     block::Device::Zeroing zeroing = block::Device::Zeroing::kDeallocate;
 };
 
@@ -56,8 +59,9 @@ void zero_ranges(block::Target& target, const block::ExtentSet& zero, const Pipe
 void verify_data(const block::Reader& target, const block::ExtentSet& data, const ChunkDigests& expected,
                  const PipelineOptions& options, Progress& progress, std::stop_token stop);
 
-/// Reads `zero` back from the medium; holes that the filesystem reports count as read. Throws kIntegrity.
-void verify_zero(const block::Reader& target, const block::ExtentSet& zero, const PipelineOptions& options,
-                 Progress& progress, std::stop_token stop);
+/// Reads `zero` back from the medium, or samples of it; holes that the filesystem reports count as read.
+/// Returns how much counts. Throws kIntegrity.
+std::uint64_t verify_zero(const block::Reader& target, const block::ExtentSet& zero,
+                          const PipelineOptions& options, Progress& progress, std::stop_token stop);
 
 }  // namespace dupengine::engine

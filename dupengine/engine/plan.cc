@@ -92,8 +92,9 @@ void note_source_state(CopyPlan& plan) {
                                              p.partition.number, format_size(size - covered)));
     }
     if (plan.target.incomplete)
-        plan.notes.push_back(fmt::format("the target holds an unfinished copy of {}; this one starts anew",
-                                         plan.target.incomplete->source));
+        plan.notes.push_back(fmt::format("the target holds an unfinished copy of {}; this one {}",
+                                         plan.target.incomplete->source,
+                                         plan.delta ? "completes it" : "starts anew"));
     if (plan.options.verify == Verify::kNone)
         plan.notes.emplace_back("nothing will be read back (--verify=none)");
 }
@@ -150,6 +151,7 @@ CopyPlan make_plan(const block::Reader& source, const block::Reader& target, con
     find_spans(plan);
     // Last, because it takes its places out of both spans.
     hold_back_boot_structures(plan, source);
+    decide_delta(plan, source, target);
     note_source_state(plan);
     return plan;
 }

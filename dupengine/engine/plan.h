@@ -20,13 +20,22 @@ enum class Unused {
     kKeep      ///< left as they are: whatever the target held there stays readable
 };
 enum class Verify {
-    kAll,  ///< every byte written or zeroed is read back from the medium
+    kAll,   ///< every byte copied or zeroed is read back from the medium
+    kUsed,  ///< every byte copied is, and samples of what was zeroed
     kNone
+};
+
+/// Whether the target is read first and only what differs is written.
+enum class Delta {
+    kAuto,  ///< where samples say that it holds a good part already
+    kAlways,
+    kNever
 };
 
 struct CopyOptions {
     Unused unused = Unused::kDiscard;
-    Verify verify = Verify::kAll;
+    Verify verify = Verify::kUsed;
+    Delta delta = Delta::kAuto;
     bool grow = false;
     bool ignore_target_table = false;  ///< the target's damaged table may be lost
     std::vector<std::string> protect;  ///< as given: see find_kept_regions
@@ -59,6 +68,7 @@ struct CopyPlan {
     block::ExtentSet zero;         ///< made to read as zeros
     std::vector<BootStage> boot;   ///< boot structures: written last, in this order, each flushed
     std::optional<GrowStep> grow;
+    bool delta = false;              ///< only what differs is written
     std::vector<std::string> notes;  ///< what a person should know, one line each
 
     std::uint64_t bytes_used = 0;        ///< data and boot structures
@@ -90,6 +100,9 @@ void find_spans(CopyPlan& plan);
 
 /// boot_structures.cc: fills plan.boot, and takes those places out of data and zero.
 void hold_back_boot_structures(CopyPlan& plan, const block::Reader& source);
+
+/// likeness.cc: fills plan.delta, and says why in a note.
+void decide_delta(CopyPlan& plan, const block::Reader& source, const block::Reader& target);
 
 /// The two ranges where the incomplete mark stands during the copy (the first includes sector 0).
 block::ExtentSet late_extents(const block::Geometry& target, std::uint32_t sector_bytes);

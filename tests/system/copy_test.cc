@@ -79,7 +79,7 @@ TEST_P(CopyOf, ASystemDiskIsTheSameSystemOnALargerDisk) {
         std::optional<LoopDevice> from, to;
         if (GetParam().source_is_device) from.emplace(source.path, LoopDevice::Options{.read_only = true});
         if (GetParam().target_is_device) to.emplace(target);
-        report = copy({from ? from->path() : source.path, to ? to->path() : target});
+        report = copy({from ? from->path() : source.path, to ? to->path() : target, "--verify=all"});
     }
     EXPECT_EQ(test::file_sha256(source.path), source_before) << "the source was written";
     EXPECT_EQ(report["result"], "verified");
@@ -98,6 +98,20 @@ INSTANTIATE_TEST_SUITE_P(Ends, CopyOf,
                              return fmt::format("{}To{}", ends.param.source_is_device ? "Device" : "File",
                                                 ends.param.target_is_device ? "Device" : "File");
                          });
+
+TEST(Copy, ASecondCopyWritesOnlyWhatChangedAndStillVerifiesAll) {
+    const ScratchFolder folder;
+    const DiskImage source = test::make_disk_image(folder, "source.img");
+    const LoopDevice target(folder.sparse_file("target.img", kLarger));
+    const json first = copy({source.path, target.path()});
+    EXPECT_FALSE(first["plan"]["delta"]);
+    EXPECT_GE(first["bytes_verified"], first["bytes_used"]);
+    const json second = copy({source.path, target.path()});
+    EXPECT_TRUE(second["plan"]["delta"]);
+    EXPECT_GE(second["bytes_verified"], second["bytes_used"]);
+    EXPECT_LT(second["bytes_written"], 1u << 20) << "only marks and tables";
+    EXPECT_GT(second["bytes_equal"], second["bytes_used"].get<std::uint64_t>() - (1u << 20));
+}
 
 TEST(Copy, GrowingFillsTheLargerDisk) {
     const ScratchFolder folder;

@@ -67,6 +67,25 @@ TEST(Apply, TheTargetIsTheSourceAndTheProfileIsItself) {
     EXPECT_GE(report.bytes_verified + kProfilePlace.size(), kSize) << "some bytes were not read back";
 }
 
+TEST(Apply, ASecondCopyWritesOnlyTheBootStructuresAndWhatChanged) {
+    const Pair pair;
+    copy(pair);
+    pair.from->content[kSecond.begin + 100'000] ^= std::byte{1};
+    const CopyReport report = copy(pair);
+    expect_complete(pair);
+    EXPECT_EQ(report.bytes_read - report.bytes_equal, 4096u);
+    EXPECT_LE(report.bytes_written, 4096 + 256 * kKiB) << "more than marks, tables and one page";
+    EXPECT_GE(report.bytes_verified + kProfilePlace.size(), kSize) << "some bytes were not read back";
+}
+
+TEST(Apply, DeltaNeverWritesEverythingAnew) {
+    const Pair pair;
+    copy(pair);
+    CopyOptions options;
+    options.delta = Delta::kNever;
+    EXPECT_EQ(copy(pair, {}, options).bytes_equal, 0u);
+}
+
 TEST(Apply, NoWriteEverTouchesTheProfile) {
     const Pair pair;
     copy(pair, [](std::size_t, const Call& call) {

@@ -166,6 +166,27 @@ TEST(Pipeline, ARangeThatWasZeroedButIsNotIsFound) {
     EXPECT_EQ(code_of([&] { verify_zero(c.target, zero, c.options, c.progress, {}); }), Code::kIntegrity);
 }
 
+// A disk of terabytes with little on it must not be read from end to end.
+TEST(Pipeline, OfLargeZeroedRangesSamplesAreReadBack) {
+    constexpr std::uint64_t kLarge = 64 * kMiB;
+    MemoryDevice device(kLarge);
+    Progress progress;
+    PipelineOptions options;
+    options.sample_zeros = true;
+    const ExtentSet zero{{kMiB, 20 * kMiB}, {24 * kMiB, kLarge}};
+    const std::uint64_t verified = verify_zero(device, zero, options, progress, {});
+    EXPECT_EQ(progress.look().done_bytes, zero.total_bytes());
+    EXPECT_LE(verified, 65 * 64 * kKiB);
+    EXPECT_GE(verified, 60 * 64 * kKiB);
+    for (const ByteOffset at : {kMiB, kLarge - 1}) {
+        device.bytes()->content[at] = std::byte{1};
+        EXPECT_EQ(code_of([&] { verify_zero(device, zero, options, progress, {}); }), Code::kIntegrity) << at;
+        device.bytes()->content[at] = std::byte{0};
+    }
+    options.sample_zeros = false;
+    EXPECT_EQ(verify_zero(device, zero, options, progress, {}), zero.total_bytes());
+}
+
 TEST(Pipeline, TheNumberOfDigestsStaysBoundedForLargeDisks) {
     const block::Geometry disk{.is_block_device = true};
     for (const std::uint64_t bytes : {kGiB, 1024 * kGiB, 6 * 1024 * kGiB}) {

@@ -1,0 +1,20 @@
+#pragma once
+// What copying and reading back do alike with the bytes of a chunk. From the worker that has the slot.
+
+#include "block/device.h"
+#include "codec/digest.h"
+#include "engine/chunks.h"
+
+namespace dupengine::engine {
+
+/// Starts reads of what `from` has of the chunk, in few long pieces: what lies between two extents is read
+/// along if it is at most `bridge_bytes`. Holes are zeros without being read. Returns how much is read.
+std::uint64_t start_reads(Slot& slot, const block::Reader& from, block::Reader::From where,
+                          std::uint64_t bridge_bytes, unsigned area = 0);
+
+/// Of the chunk's extents in area 0. Sets the bytes between them to zero.
+codec::Xxh128 digest_of(const Slot& slot);
+
+std::uint64_t size_of(const Chunk& chunk);
+
+}  // namespace dupengine::engine
