@@ -47,7 +47,20 @@ void ExtentSet::insert(Extent extent) {
 }
 
 void ExtentSet::insert(const ExtentSet& other) {
-    for (Extent e : other)
+    // Few are put in one by one; of many each would move those behind it.
+    constexpr std::size_t kFew = 16;
+    if (other.extents_.size() <= kFew || extents_.empty() ||
+        extents_.back().end <= other.extents_.front().begin) {
+        for (Extent e : other)
+            insert(e);
+        return;
+    }
+    std::vector<Extent> both;
+    both.reserve(extents_.size() + other.extents_.size());
+    std::merge(extents_.begin(), extents_.end(), other.extents_.begin(), other.extents_.end(),
+               std::back_inserter(both), [](Extent a, Extent b) { return a.begin < b.begin; });
+    extents_.clear();
+    for (Extent e : both)
         insert(e);
 }
 

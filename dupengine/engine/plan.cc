@@ -149,6 +149,7 @@ CopyPlan make_plan(const block::Reader& source, const block::Reader& target, con
     refuse_broken_sectors(plan);
     fit_table(plan);
     find_spans(plan);
+    skip_holes(plan, source);
     // Last, because it takes its places out of both spans.
     hold_back_boot_structures(plan, source);
     decide_delta(plan, source, target);

@@ -98,6 +98,9 @@ void fit_table(CopyPlan& plan);
 /// spans.cc: fills plan.data and plan.zero.
 void find_spans(CopyPlan& plan);
 
+/// holes.cc: moves the source's large holes from plan.data to plan.zero.
+void skip_holes(CopyPlan& plan, const block::Reader& source);
+
 /// boot_structures.cc: fills plan.boot, and takes those places out of data and zero.
 void hold_back_boot_structures(CopyPlan& plan, const block::Reader& source);
 

@@ -99,6 +99,18 @@ INSTANTIATE_TEST_SUITE_P(Ends, CopyOf,
                                                 ends.param.target_is_device ? "Device" : "File");
                          });
 
+TEST(Copy, WhatASparseImageDoesNotStoreIsNeitherReadNorWritten) {
+    const ScratchFolder folder;
+    const std::string source = folder.sparse_file("source.img", 8 * kGiB);
+    test::must_run({"sgdisk", "--new=1:1M:0", source});
+    test::must_run({"sh", "-c", "printf data | dd of=" + source + " bs=1 seek=3G conv=notrunc status=none"});
+    const std::string target = folder.sparse_file("target.img", 8 * kGiB);
+    const json report = copy({source, target});
+    EXPECT_LT(report["bytes_read"], 8u << 20);
+    EXPECT_LT(report["plan"]["bytes_to_copy"], 8u << 20) << "the plan promises work that there is not";
+    EXPECT_EQ(test::must_run({"cmp", "--bytes=4294967296", "--ignore-initial=1048576", source, target}), "");
+}
+
 TEST(Copy, ASecondCopyWritesOnlyWhatChangedAndStillVerifiesAll) {
     const ScratchFolder folder;
     const DiskImage source = test::make_disk_image(folder, "source.img");

@@ -84,5 +84,20 @@ TEST(ExtentSet, AgreesWithABitmapAfterAnyOperations) {
     }
 }
 
+TEST(ExtentSet, LargeSetsAreUnitedAsIfOneByOne) {
+    for (std::uint64_t seed = 1; seed <= 50; ++seed) {
+        SeededRandom random(seed);
+        ExtentSet a, b, one_by_one;
+        for (int i = 0; i < 60; ++i) {
+            const std::uint64_t begin = random.below(5000);
+            const Extent e{begin, begin + 1 + random.below(60)};
+            (i % 2 == 0 ? a : b).insert(e);
+            one_by_one.insert(e);
+        }
+        a.insert(b);
+        ASSERT_EQ(a, one_by_one) << "seed " << seed;
+    }
+}
+
 }  // namespace
 }  // namespace dupengine::block
