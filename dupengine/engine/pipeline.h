@@ -59,6 +59,11 @@ void zero_ranges(block::Target& target, const block::ExtentSet& zero, const Pipe
 void verify_data(const block::Reader& target, const block::ExtentSet& data, const ChunkDigests& expected,
                  const PipelineOptions& options, Progress& progress, std::stop_token stop);
 
+/// What of `zero` has to be read to see that it is zero: not the holes that the filesystem reports, and
+/// samples only if the options say so.
+block::ExtentSet zeros_to_read(const block::Reader& target, const block::ExtentSet& zero,
+                               const PipelineOptions& options);
+
 /// Reads `zero` back from the medium, or samples of it; holes that the filesystem reports count as read.
 /// Returns how much counts. Throws kIntegrity.
 std::uint64_t verify_zero(const block::Reader& target, const block::ExtentSet& zero,

@@ -48,6 +48,11 @@ ExtentSet samples_of(const ExtentSet& all, std::uint64_t sector_bytes) {
 
 }  // namespace
 
+ExtentSet zeros_to_read(const block::Reader& target, const ExtentSet& zero, const PipelineOptions& options) {
+    ExtentSet data = without_holes(target, zero);
+    return options.sample_zeros ? samples_of(data, target.geometry().logical_sector_bytes) : data;
+}
+
 void verify_data(const block::Reader& target, const ExtentSet& data, const ChunkDigests& expected,
                  const PipelineOptions& options, Progress& progress, std::stop_token stop) {
     const std::size_t count = count_chunks(data, options.lanes.chunk_bytes);
@@ -69,11 +74,8 @@ void verify_data(const block::Reader& target, const ExtentSet& data, const Chunk
 
 std::uint64_t verify_zero(const block::Reader& target, const ExtentSet& zero, const PipelineOptions& options,
                           Progress& progress, std::stop_token stop) {
-    const ExtentSet data = without_holes(target, zero);
-    const ExtentSet to_read =
-        options.sample_zeros ? samples_of(data, target.geometry().logical_sector_bytes) : data;
-    const std::uint64_t skipped = zero.total_bytes() - to_read.total_bytes();
-    progress.advance(skipped);
+    const ExtentSet to_read = zeros_to_read(target, zero, options);
+    progress.advance(zero.total_bytes() - to_read.total_bytes());
     ChunkWork work;
     work.read = [&](Slot& slot) { start_reads(slot, target, From::kMedium, options.bridge_bytes); };
     work.look = [&](Slot& slot) {
@@ -84,7 +86,7 @@ std::uint64_t verify_zero(const block::Reader& target, const ExtentSet& zero, co
     };
     work.end = [&](Slot& slot) { progress.advance(size_of(slot.chunk)); };
     for_each_chunk(to_read, options.lanes, stop, work);
-    return zero.total_bytes() - data.total_bytes() + to_read.total_bytes();
+    return zero.total_bytes() - without_holes(target, zero).total_bytes() + to_read.total_bytes();
 }
 
 }  // namespace dupengine::engine

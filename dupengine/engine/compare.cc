@@ -1,0 +1,158 @@
+#include "engine/compare.h"
+
+#include <algorithm>
+#include <cstring>
+#include <mutex>
+
+#include "engine/chunk_bytes.h"
+#include "engine/pipeline.h"
+
+namespace dupengine::engine {
+namespace {
+
+using block::Extent;
+using block::ExtentSet;
+using From = block::Reader::From;
+
+constexpr std::uint64_t kPage = 4 * kKiB;
+
+// What differs, from several workers, in bounded memory: past the limit what lies close is taken together.
+class Differences {
+  public:
+    void add(const std::vector<Extent>& found) {
+        const std::lock_guard lock(mutex_);
+        for (Extent e : found)
+            set_.insert(e);
+        while (set_.count() > kLimit)
+            set_ = set_.bridged(gap_ *= 2);
+    }
+    ExtentSet take() { return std::move(set_); }
+
+  private:
+    static constexpr std::size_t kLimit = std::size_t{1} << 18;
+    std::mutex mutex_;
+    ExtentSet set_;
+    std::uint64_t gap_ = kPage;
+};
+
+template <typename Differs>
+std::vector<Extent> pages_that(Extent extent, Differs&& differs) {
+    std::vector<Extent> found;
+    if (!differs(extent)) return found;
+    for (ByteOffset at = extent.begin; at < extent.end;) {
+        const Extent page{at, std::min(align_down(at, kPage) + kPage, extent.end)};
+        if (differs(page)) found.push_back(page);
+        at = page.end;
+    }
+    return found;
+}
+
+ExtentSet compare_data(const CopyPlan& plan, const block::Reader& source, const block::Reader& target,
+                       PipelineOptions options, Progress& progress, std::stop_token stop) {
+    options.lanes.areas = 2;
+    Differences differences;
+    ChunkWork work;
+    work.read = [&](Slot& slot) {
+        start_reads(slot, source, From::kMedium, options.bridge_bytes, 0);
+        start_reads(slot, target, From::kMedium, options.bridge_bytes, 1);
+    };
+    work.look = [&](Slot& slot) {
+        for (Extent e : slot.chunk.extents)
+            differences.add(pages_that(e, [&](Extent part) {
+                return std::memcmp(slot.bytes_of(part, 0).data(), slot.bytes_of(part, 1).data(),
+                                   part.size()) != 0;
+            }));
+    };
+    work.end = [&](Slot& slot) { progress.advance(size_of(slot.chunk)); };
+    for_each_chunk(plan.data, options.lanes, stop, work);
+    return differences.take();
+}
+
+ExtentSet find_not_zero(const ExtentSet& to_read, const block::Reader& target, const PipelineOptions& options,
+                        Progress& progress, std::stop_token stop) {
+    Differences differences;
+    ChunkWork work;
+    work.read = [&](Slot& slot) { start_reads(slot, target, From::kMedium, options.bridge_bytes); };
+    work.look = [&](Slot& slot) {
+        for (Extent e : slot.chunk.extents)
+            differences.add(pages_that(e, [&](Extent part) { return !is_zero(slot.bytes_of(part)); }));
+    };
+    work.end = [&](Slot& slot) { progress.advance(size_of(slot.chunk)); };
+    for_each_chunk(to_read, options.lanes, stop, work);
+    return differences.take();
+}
+
+std::vector<std::string> different_structures(const CopyPlan& plan, const block::Reader& target,
+                                              Comparison& comparison) {
+    std::vector<std::string> different;
+    for (const BootStage& stage : plan.boot) {
+        bool same = true;
+        for (const auto& piece : stage.pieces) {
+            Bytes there(piece.content.size());
+            target.read_from_medium(piece.offset, there);
+            comparison.bytes_compared += there.size();
+            if (there != piece.content) {
+                same = false;
+                comparison.bytes_different += there.size();
+            }
+        }
+        if (!same) different.push_back(stage.name);
+    }
+    return different;
+}
+
+// What differs in one partition of the source, or in the whole disk if it has no table.
+PartitionDifference describe_difference(const block::Reader& source, unsigned number, Extent place,
+                                        const std::optional<layout::Signature>& signature,
+                                        const ExtentSet& different) {
+    PartitionDifference result;
+    result.partition = number;
+    result.extents = different.clipped_to(place);
+    if (signature) result.filesystem = signature->type;
+    if (result.extents.empty()) return result;
+    ExtentSet inside;
+    for (Extent e : result.extents)
+        inside.insert({e.begin - place.begin, e.end - place.begin});
+    const block::Window part(source, place, source.name());
+    result.owners = layout::find_file_owners(part, signature, inside);
+    return result;
+}
+
+void sort_by_partition(const CopyPlan& plan, const block::Reader& source, ExtentSet different,
+                       Comparison& comparison) {
+    const auto keep = [&](PartitionDifference found) {
+        if (!found.extents.empty()) comparison.partitions.push_back(std::move(found));
+    };
+    if (plan.source.table.kind == layout::TableKind::kNone) {
+        keep(describe_difference(source, 0, {0, source.geometry().size_bytes}, plan.source.signature,
+                                 different));
+        return;
+    }
+    for (const auto& p : plan.source.partitions) {
+        keep(describe_difference(source, p.partition.number, p.partition.extent, p.signature, different));
+        different.erase(p.partition.extent);
+    }
+    PartitionDifference rest;
+    rest.extents = std::move(different);
+    keep(std::move(rest));
+}
+
+}  // namespace
+
+Comparison compare_with_plan(const CopyPlan& plan, const block::Reader& source, const block::Reader& target,
+                             Progress& progress, std::stop_token stop) {
+    PipelineOptions options = choose_pipeline(source.geometry(), target.geometry(), plan.data.total_bytes());
+    options.sample_zeros = plan.options.verify == Verify::kUsed;
+    const ExtentSet to_read = zeros_to_read(target, plan.zero, options);
+    progress.begin("compare", plan.data.total_bytes() + to_read.total_bytes());
+    Comparison comparison;
+    ExtentSet different = compare_data(plan, source, target, options, progress, stop);
+    comparison.not_zero = find_not_zero(to_read, target, options, progress, stop);
+    comparison.bytes_compared = plan.data.total_bytes() + to_read.total_bytes();
+    comparison.bytes_different = different.total_bytes() + comparison.not_zero.total_bytes();
+    comparison.boot_structures = different_structures(plan, target, comparison);
+    sort_by_partition(plan, source, std::move(different), comparison);
+    return comparison;
+}
+
+}  // namespace dupengine::engine
