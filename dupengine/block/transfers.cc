@@ -106,11 +106,11 @@ bool Transfers::any_done() const {
     return !done_.empty() || (ring_ && io_uring_cq_ready(&ring_->ring) != 0);
 }
 
-std::uint64_t Transfers::wait() {
+Transfers::Done Transfers::wait() {
     if (!done_.empty()) {
         const std::uint64_t tag = done_.front();
         done_.pop_front();
-        return tag;
+        return {tag, nullptr};
     }
     if (!ring_ || under_way_ == 0)
         throw_error(Code::kInternal, "waited for a transfer that was never started");
@@ -129,15 +129,18 @@ std::uint64_t Transfers::wait() {
     free_.push_back(place);
     const Transfer& t = transfers_[place];
     const std::size_t moved = result > 0 ? static_cast<std::size_t>(result) : 0;
-    if (moved < t.size) {
+    if (moved == t.size) return {t.tag, nullptr};
+    try {
         const std::span<std::byte> rest(t.begin + moved, t.size - moved);
         const int error = result < 0 ? -result : 0;
         if (t.is_write)
             t.finisher->finish_write(t.offset + moved, rest, error);
         else
             t.finisher->finish_read(t.offset + moved, rest, error);
+    } catch (...) {
+        return {t.tag, std::current_exception()};
     }
-    return t.tag;
+    return {t.tag, nullptr};
 }
 
 }  // namespace dupengine::block

@@ -8,6 +8,7 @@
 
 #include <cstdint>
 #include <deque>
+#include <exception>
 #include <memory>
 #include <span>
 #include <vector>
@@ -37,9 +38,12 @@ class Transfers {
 
     /// All buffers lie in here. Aligned for direct transfers.
     std::span<std::byte> memory() { return memory_; }
-    /// The tag of the next transfer that is done. Throws what one failed with (Finisher). Only while any is
-    /// under way.
-    std::uint64_t wait();
+    struct Done {
+        std::uint64_t tag = 0;
+        std::exception_ptr error;  ///< what it failed with (Finisher); null if all of it was transferred
+    };
+    /// The next transfer that is done. Only while any is under way.
+    Done wait();
     bool any_under_way() const { return under_way_ != 0 || !done_.empty(); }
     /// The next wait() takes no time: what was transferred at once, or the kernel has finished already.
     bool any_done() const;

@@ -3,16 +3,20 @@
 
 #include <fcntl.h>
 #include <linux/magic.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/vfs.h>
 #include <unistd.h>
 
+#include <bit>
 #include <cerrno>
 #include <filesystem>
 #include <map>
 #include <memory>
 
 #include "base/fd.h"
+#include "base/units.h"
 #include "block/open.h"
 #include "cli/command.h"
 #include "cli/confirm.h"
@@ -32,7 +36,30 @@ struct CopyArguments {
     engine::CopyOptions options;
     bool busy_source = false;
     bool create = false;
+    bool nice = false;
 };
+
+// "50M" as a number for the option behind it.
+CLI::Validator size_reader() {
+    return {[](std::string& text) {
+                try {
+                    text = std::to_string(parse_size(text));
+                    return std::string();
+                } catch (const Error& e) {
+                    return std::string(e.what());
+                }
+            },
+            "", "size"};
+}
+
+// Processor time and the disks to others first (ionice(1), class idle). Threads made later inherit it.
+void go_last() {
+    constexpr int kOfThisThread = 1,
+                  kIdle = 3 << 13;  // IOPRIO_WHO_PROCESS, IOPRIO_CLASS_IDLE (linux/ioprio.h)
+    constexpr int kNicest = 19;
+    static_cast<void>(::setpriority(PRIO_PROCESS, 0, kNicest));
+    static_cast<void>(::syscall(SYS_ioprio_set, kOfThisThread, 0, kIdle));
+}
 
 // A sparse file as large as the source. Never below /dev: a mistyped device name must not become a file.
 void create_target_file(const std::string& path, std::uint64_t size_bytes) {
@@ -115,6 +142,7 @@ int run_copy(const CopyArguments& arguments, const Globals& globals) {
     std::fflush(stdout);
     if (!globals.yes) confirm_overwrite(arguments.target);
     created.keep();
+    if (arguments.nice) go_last();
     engine::CopyReport report = execute(plan, arguments, *source, globals);
     if (!block::reread_partitions(arguments.target))
         report.notes.emplace_back(
@@ -158,6 +186,31 @@ void add_copy(CLI::App& app, Globals& globals, Action& action) {
             "Keep what the target has there: BEGIN+SIZE, BEGIN..END, PARTLABEL or PARTUUID; may be repeated")
         ->option_text("REGION")
         ->allow_extra_args(false);
+    verb->add_flag("--tolerate-bad-sectors", arguments->options.tolerate_bad_sectors,
+                   "Copy what can be read of a failing source; the report names the rest");
+    verb->add_option("--rate", arguments->options.tuning.bytes_per_second,
+                     "At most this many bytes a second: 50M")
+        ->transform(size_reader())
+        ->option_text("SIZE");
+    verb->add_flag("--nice", arguments->nice,
+                   "Let other programs go first, on the processor and on the disks");
+    verb->add_option("--workers", arguments->options.tuning.workers, "Threads that copy")
+        ->check(CLI::Range(1, 64).description(""))
+        ->option_text("N");
+    verb->add_option("--depth", arguments->options.tuning.depth, "Chunks under way in each of them")
+        ->check(CLI::Range(1, 64).description(""))
+        ->option_text("N");
+    verb->add_option("--chunk-size", arguments->options.tuning.chunk_bytes,
+                     "Size of a chunk, a power of two from 64K to 8M")
+        ->transform(size_reader())
+        ->check(CLI::Validator(
+            [](std::string& text) {
+                const std::uint64_t size = std::stoull(text);
+                const bool good = size >= 64 * kKiB && size <= 8 * kMiB && std::has_single_bit(size);
+                return good ? std::string() : "not a power of two from 64K to 8M";
+            },
+            "", "chunk size"))
+        ->option_text("SIZE");
     verb->add_flag("--create", arguments->create, "Make TARGET, a raw image file, if it does not exist");
     verb->add_flag("--busy-source", arguments->busy_source, "Copy a source that is mounted or used as swap");
     verb->add_flag("--ignore-target-table", arguments->options.ignore_target_table,

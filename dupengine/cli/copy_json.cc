@@ -84,6 +84,26 @@ Json plan_json(const engine::CopyPlan& plan) {
     return json;
 }
 
+Json bad_sectors_json(const engine::PartitionPlaces& places) {
+    Json json = {{"partition", places.partition},
+                 {"filesystem", places.filesystem},
+                 {"bytes", places.extents.total_bytes()},
+                 {"extents", Json::array()},
+                 {"files", Json::array()}};
+    for (block::Extent e : places.extents)
+        json["extents"].push_back(extent_json(e));
+    for (const layout::FileOwner& file : places.owners.files)
+        json["files"].push_back(file.path);
+    return json;
+}
+
+// What could not be read cannot be verified either.
+const char* result_name(const engine::CopyPlan& plan, const engine::CopyReport* report) {
+    if (report == nullptr) return "planned";
+    if (!report->bad_sectors.empty()) return "bad sectors";
+    return plan.options.verify != engine::Verify::kNone ? "verified" : "unverified";
+}
+
 void add_report(Json& json, const engine::CopyReport& report) {
     json["bytes_used"] = report.bytes_used;
     json["bytes_read"] = report.bytes_read;
@@ -93,6 +113,9 @@ void add_report(Json& json, const engine::CopyReport& report) {
     json["bytes_verified"] = report.bytes_verified;
     json["seconds"] = report.seconds;
     json["notes"] = report.notes;
+    json["bad_sectors"] = Json::array();
+    for (const engine::PartitionPlaces& places : report.bad_sectors)
+        json["bad_sectors"].push_back(bad_sectors_json(places));
     json["protected"] = Json::array();
     for (const auto& p : report.protected_regions)
         json["protected"].push_back({{"name", p.name},
@@ -104,12 +127,8 @@ void add_report(Json& json, const engine::CopyReport& report) {
 }  // namespace
 
 std::string copy_json(const engine::CopyPlan& plan, const engine::CopyReport* report) {
-    const bool verified = plan.options.verify != engine::Verify::kNone;
-    Json json = {{"result", report == nullptr ? "planned"
-                            : verified        ? "verified"
-                                              : "unverified"},
-                 {"source", plan.source.name},
-                 {"target", plan.target.name}};
+    Json json = {
+        {"result", result_name(plan, report)}, {"source", plan.source.name}, {"target", plan.target.name}};
     if (report != nullptr) add_report(json, *report);
     json["plan"] = plan_json(plan);
     // Labels come from disks and may be any bytes: what is not UTF-8 is replaced, not refused.

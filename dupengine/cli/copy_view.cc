@@ -152,7 +152,10 @@ std::string draw_report(const engine::CopyReport& report, const engine::CopyPlan
                         const DrawingStyle& style) {
     const bool verified = plan.options.verify != engine::Verify::kNone;
     std::string text =
-        fmt::format("{}: {} is a copy of {}\n", verified ? "done and verified" : "done, not verified",
+        fmt::format("{}: {} is a copy of {}\n",
+                    !report.bad_sectors.empty() ? "done, but for bad sectors of the source"
+                    : verified                  ? "done and verified"
+                                                : "done, not verified",
                     printable(report.target, style.charset), printable(report.source, style.charset));
     text +=
         fmt::format("read {},{} wrote {}, made zero {}, read back {} in {}\n", format_size(report.bytes_read),
@@ -161,6 +164,9 @@ std::string draw_report(const engine::CopyReport& report, const engine::CopyPlan
                     format_size(report.bytes_verified), format_duration(report.seconds));
     for (std::size_t i = plan.notes.size(); i < report.notes.size(); ++i)  // the others stood in the plan
         text += fmt::format("note: {}\n", printable(report.notes[i], style.charset));
+    for (const engine::PartitionPlaces& places : report.bad_sectors)
+        text += fmt::format("lost: {} in {}\n", format_size(places.extents.total_bytes()),
+                            printable(engine::name_places({places}), style.charset));
     for (const auto& p : report.protected_regions)
         text += fmt::format("untouched: {}, sha256 {}\n", printable(p.name, style.charset), to_hex(p.after));
     return text;

@@ -18,7 +18,7 @@ namespace dupengine::cli {
 namespace {
 
 using engine::Comparison;
-using engine::PartitionDifference;
+using engine::PartitionPlaces;
 using Json = nlohmann::ordered_json;
 
 struct VerifyArguments {
@@ -33,7 +33,7 @@ Json extents_json(const block::ExtentSet& extents) {
     return json;
 }
 
-Json partition_json(const PartitionDifference& difference) {
+Json partition_json(const PartitionPlaces& difference) {
     Json files = Json::array();
     for (const layout::FileOwner& file : difference.owners.files)
         files.push_back({{"path", file.path}, {"bytes", file.bytes}});
@@ -57,12 +57,12 @@ std::string comparison_json(const engine::CopyPlan& plan, const Comparison& comp
                  {"partitions", Json::array()},
                  {"not_zero", extents_json(comparison.not_zero)},
                  {"notes", plan.notes}};
-    for (const PartitionDifference& difference : comparison.partitions)
+    for (const PartitionPlaces& difference : comparison.partitions)
         json["partitions"].push_back(partition_json(difference));
     return json.dump(2, ' ', false, Json::error_handler_t::replace);
 }
 
-std::string difference_text(const PartitionDifference& difference, Charset charset) {
+std::string difference_text(const PartitionPlaces& difference, Charset charset) {
     constexpr std::size_t kFilesShown = 20;
     const auto& files = difference.owners.files;
     std::string where = difference.partition == 0 ? "outside the partitions"
@@ -88,7 +88,7 @@ std::string comparison_text(const engine::CopyPlan& plan, const Comparison& comp
         text += "note: " + printable(note, charset) + "\n";
     for (const std::string& structure : comparison.boot_structures)
         text += structure + ": differs (partition table or boot sector)\n";
-    for (const PartitionDifference& difference : comparison.partitions)
+    for (const PartitionPlaces& difference : comparison.partitions)
         text += difference_text(difference, charset);
     if (!comparison.not_zero.empty())
         text +=

@@ -121,6 +121,25 @@ void grow(const CopyPlan& plan, const block::Target& target, ApplyContext& conte
     context.grow(plan, target);
 }
 
+// An error says which files the unreadable sectors belong to, where that can be found out.
+Moved copy_and_name_bad_sectors(const CopyPlan& plan, const block::Reader& source, block::Target& target,
+                                const PipelineOptions& options, ApplyContext& context, BadSectors& bad) {
+    try {
+        return copy_data(source, target, plan.data, options, context.progress, context.stop, bad);
+    } catch (const Error& e) {
+        const block::ExtentSet extents = bad.extents();
+        if (e.code() != Code::kSourceIo || extents.empty()) throw;
+        std::string where;
+        try {
+            where = name_places(sort_by_partition(plan, source, extents));
+        } catch (const Error&) {
+            // The sectors that hold the names cannot be read either.
+        }
+        throw_error(Code::kSourceIo, "{}{}; --tolerate-bad-sectors copies everything else", e.what(),
+                    where.empty() ? "" : " (" + where + ")");
+    }
+}
+
 }  // namespace
 
 CopyReport apply_plan(const CopyPlan& plan, const block::Reader& source, block::Target& target,
@@ -136,7 +155,9 @@ CopyReport apply_plan(const CopyPlan& plan, const block::Reader& source, block::
     if (context.stop.stop_requested())
         throw_error(Code::kRefused, "stopped on request before the first write");
 
-    PipelineOptions options = choose_pipeline(source.geometry(), target.geometry(), plan.data.total_bytes());
+    PipelineOptions options =
+        choose_pipeline(source.geometry(), target.geometry(), plan.data.total_bytes(), plan.options.tuning);
+    options.tolerate_bad_sectors = plan.options.tolerate_bad_sectors;
     options.differences_only = plan.delta;
     options.sample_zeros = plan.options.verify == Verify::kUsed;
     if (plan.options.unused == Unused::kZero) options.zeroing = block::Device::Zeroing::kAllocate;
@@ -146,7 +167,9 @@ CopyReport apply_plan(const CopyPlan& plan, const block::Reader& source, block::
     context.progress.begin("clear", plan.zero.total_bytes());
     zero_ranges(target, plan.zero, options, context.progress, context.stop);
     context.progress.begin("copy", plan.data.total_bytes());
-    const Moved moved = copy_data(source, target, plan.data, options, context.progress, context.stop);
+    BadSectors bad;
+    const Moved moved = copy_and_name_bad_sectors(plan, source, target, options, context, bad);
+    report.bad_sectors = sort_by_partition(plan, source, bad.extents());
     report.bytes_read = moved.bytes_read;
     report.bytes_equal = moved.bytes_equal;
     context.progress.begin("flush", 0);

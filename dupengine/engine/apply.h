@@ -10,7 +10,7 @@
 
 #include "base/progress.h"
 #include "block/guard.h"
-#include "engine/plan.h"
+#include "engine/places.h"
 
 namespace dupengine::engine {
 
@@ -30,6 +30,7 @@ struct CopyReport {
     std::uint64_t bytes_verified = 0;  ///< read back and compared, or seen to be a hole
     double seconds = 0;
     std::vector<ProtectedDigest> protected_regions;
+    std::vector<PartitionPlaces> bad_sectors;  ///< of the source: zeros on the target
     std::vector<std::string> notes;
 };
 

@@ -47,11 +47,4 @@ codec::Xxh128 digest_of(const Slot& slot) {
     return codec::xxh128(slot.bytes_of({extents.front().begin, at}));
 }
 
-std::uint64_t size_of(const Chunk& chunk) {
-    std::uint64_t size = 0;
-    for (Extent e : chunk.extents)
-        size += e.size();
-    return size;
-}
-
 }  // namespace dupengine::engine

@@ -15,6 +15,4 @@ std::uint64_t start_reads(Slot& slot, const block::Reader& from, block::Reader::
 /// Of the chunk's extents in area 0. Sets the bytes between them to zero.
 codec::Xxh128 digest_of(const Slot& slot);
 
-std::uint64_t size_of(const Chunk& chunk);
-
 }  // namespace dupengine::engine

@@ -5,6 +5,8 @@
 #include <deque>
 #include <thread>
 
+#include "engine/throttle.h"
+
 namespace dupengine::engine {
 
 using block::Extent;
@@ -26,6 +28,13 @@ std::optional<Chunk> ChunkDealer::next() {
         if (end == at_->end && ++at_ != extents_.end()) position_ = at_->begin;
     }
     return chunk;
+}
+
+std::uint64_t size_of(const Chunk& chunk) {
+    std::uint64_t size = 0;
+    for (Extent e : chunk.extents)
+        size += e.size();
+    return size;
 }
 
 std::size_t count_chunks(const block::ExtentSet& extents, std::uint64_t chunk_bytes) {
@@ -72,13 +81,13 @@ std::span<std::byte> Slot::bytes_of(block::Extent extent, unsigned area) const {
 
 void Slot::start_read(const block::Reader& from, block::Extent extent, block::Reader::From where,
                       unsigned area) {
-    ++under_way_;
     from.start_read(transfers_, number_, extent.begin, bytes_of(extent, area), where);
+    ++under_way_;
 }
 
 void Slot::start_write(block::Target& to, block::Extent extent) {
-    ++under_way_;
     to.start_write(transfers_, number_, extent.begin, bytes_of(extent));
+    ++under_way_;
 }
 
 // One worker: its slots, and the transfers of all of them.
@@ -104,17 +113,37 @@ class Lane {
         free_.pop_back();
         slot.chunk = std::move(chunk);
         slot.stage_ = Slot::Stage::kReading;
-        work_.read(slot);
+        slot.incomplete = false;
+        try {
+            work_.read(slot);
+        } catch (const Error& e) {
+            accept_or_throw(slot, e);
+        }
         go_on(slot);
     }
 
     void wait() {
-        Slot& slot = slots_[transfers_.wait()];
+        const block::Transfers::Done done = transfers_.wait();
+        Slot& slot = slots_[done.tag];
         --slot.under_way_;
+        if (done.error) {
+            try {
+                std::rethrow_exception(done.error);
+            } catch (const Error& e) {
+                accept_or_throw(slot, e);
+            }
+        }
         go_on(slot);
     }
 
   private:
+    // Within a handler of `e`.
+    void accept_or_throw(Slot& slot, const Error& e) {
+        if (slot.stage_ != Slot::Stage::kReading || !work_.read_failed) throw;
+        work_.read_failed(e);
+        slot.incomplete = true;
+    }
+
     void go_on(Slot& slot) {
         if (slot.under_way_ == 0 && slot.stage_ == Slot::Stage::kReading) {
             slot.stage_ = Slot::Stage::kWriting;
@@ -135,6 +164,7 @@ class Lane {
 void for_each_chunk(const block::ExtentSet& extents, const Lanes& lanes, std::stop_token stop,
                     const ChunkWork& work) {
     ChunkDealer dealer(extents, lanes.chunk_bytes);
+    Throttle throttle(lanes.bytes_per_second);
     FirstError error;
     const auto run = [&] {
         try {
@@ -148,6 +178,7 @@ void for_each_chunk(const block::ExtentSet& extents, const Lanes& lanes, std::st
                 if (!more || !lane.has_room() || lane.can_go_on()) {
                     lane.wait();
                 } else if (auto chunk = dealer.next()) {
+                    throttle.pass(size_of(*chunk), stop);
                     lane.begin(std::move(*chunk));
                 } else {
                     more = false;

@@ -23,6 +23,8 @@ struct Chunk {
     std::vector<block::Extent> extents;
 };
 
+std::uint64_t size_of(const Chunk& chunk);
+
 class ChunkDealer {
   public:
     ChunkDealer(const block::ExtentSet& extents, std::uint64_t chunk_bytes);
@@ -46,6 +48,8 @@ class Slot {
         : memory_(memory), areas_(areas), number_(number), transfers_(transfers) {}
 
     Chunk chunk;
+    /// A read failed that ChunkWork::read_failed accepted: not all of the memory is filled.
+    bool incomplete = false;
     /// The bytes of an extent of the chunk; `area` tells apart several memories of a chunk's size.
     std::span<std::byte> bytes_of(block::Extent extent, unsigned area = 0) const;
 
@@ -66,10 +70,11 @@ class Slot {
 
 /// How many chunks are under way, and how large.
 struct Lanes {
-    unsigned workers = 2;              ///< threads
-    unsigned depth = 1;                ///< chunks under way in each
-    std::uint64_t chunk_bytes = kMiB;  ///< a power of two; chunks lie on multiples of it
-    unsigned areas = 1;                ///< memories that a chunk needs
+    unsigned workers = 2;                ///< threads
+    unsigned depth = 1;                  ///< chunks under way in each
+    std::uint64_t chunk_bytes = kMiB;    ///< a power of two; chunks lie on multiples of it
+    unsigned areas = 1;                  ///< memories that a chunk needs
+    std::uint64_t bytes_per_second = 0;  ///< of all workers together; 0: as fast as they go
 };
 
 /// What happens to a chunk. Functions are called from all workers, for a chunk from one.
@@ -77,6 +82,9 @@ struct ChunkWork {
     std::function<void(Slot&)> read;  ///< starts reads
     std::function<void(Slot&)> look;  ///< all has been read; may start writes
     std::function<void(Slot&)> end;   ///< all has been written
+    /// A read failed with this; returns if the chunk shall go on, incomplete. Without it every error is
+    /// final.
+    std::function<void(const Error&)> read_failed = {};
 };
 
 /// Takes every chunk through `work`. The first exception stops the dealing and is thrown again here, when

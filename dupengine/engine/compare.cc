@@ -101,42 +101,6 @@ std::vector<std::string> different_structures(const CopyPlan& plan, const block:
     return different;
 }
 
-// What differs in one partition of the source, or in the whole disk if it has no table.
-PartitionDifference describe_difference(const block::Reader& source, unsigned number, Extent place,
-                                        const std::optional<layout::Signature>& signature,
-                                        const ExtentSet& different) {
-    PartitionDifference result;
-    result.partition = number;
-    result.extents = different.clipped_to(place);
-    if (signature) result.filesystem = signature->type;
-    if (result.extents.empty()) return result;
-    ExtentSet inside;
-    for (Extent e : result.extents)
-        inside.insert({e.begin - place.begin, e.end - place.begin});
-    const block::Window part(source, place, source.name());
-    result.owners = layout::find_file_owners(part, signature, inside);
-    return result;
-}
-
-void sort_by_partition(const CopyPlan& plan, const block::Reader& source, ExtentSet different,
-                       Comparison& comparison) {
-    const auto keep = [&](PartitionDifference found) {
-        if (!found.extents.empty()) comparison.partitions.push_back(std::move(found));
-    };
-    if (plan.source.table.kind == layout::TableKind::kNone) {
-        keep(describe_difference(source, 0, {0, source.geometry().size_bytes}, plan.source.signature,
-                                 different));
-        return;
-    }
-    for (const auto& p : plan.source.partitions) {
-        keep(describe_difference(source, p.partition.number, p.partition.extent, p.signature, different));
-        different.erase(p.partition.extent);
-    }
-    PartitionDifference rest;
-    rest.extents = std::move(different);
-    keep(std::move(rest));
-}
-
 }  // namespace
 
 Comparison compare_with_plan(const CopyPlan& plan, const block::Reader& source, const block::Reader& target,
@@ -151,7 +115,7 @@ Comparison compare_with_plan(const CopyPlan& plan, const block::Reader& source, 
     comparison.bytes_compared = plan.data.total_bytes() + to_read.total_bytes();
     comparison.bytes_different = different.total_bytes() + comparison.not_zero.total_bytes();
     comparison.boot_structures = different_structures(plan, target, comparison);
-    sort_by_partition(plan, source, std::move(different), comparison);
+    comparison.partitions = sort_by_partition(plan, source, std::move(different));
     return comparison;
 }
 

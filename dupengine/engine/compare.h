@@ -7,22 +7,14 @@
 #include <vector>
 
 #include "base/progress.h"
-#include "engine/plan.h"
-#include "layout/file_owners.h"
+#include "engine/places.h"
 
 namespace dupengine::engine {
-
-struct PartitionDifference {
-    unsigned partition = 0;    ///< 0: outside all partitions, or a disk without a table
-    std::string filesystem;    ///< of the source; empty if there is none
-    block::ExtentSet extents;  ///< on the disk; pages of 4 KiB
-    layout::FileOwners owners;
-};
 
 struct Comparison {
     std::uint64_t bytes_compared = 0;
     std::uint64_t bytes_different = 0;
-    std::vector<PartitionDifference> partitions;
+    std::vector<PartitionPlaces> partitions;   ///< what differs; pages of 4 KiB
     std::vector<std::string> boot_structures;  ///< those that differ: "start of the disk", ...
     block::ExtentSet not_zero;  ///< what the source does not use and the target still holds, where looked at
 

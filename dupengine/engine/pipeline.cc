@@ -2,8 +2,10 @@
 
 #include <algorithm>
 #include <atomic>
+#include <cerrno>
 #include <cstring>
 
+#include "base/units.h"
 #include "engine/chunk_bytes.h"
 
 namespace dupengine::engine {
@@ -76,6 +78,13 @@ std::uint64_t start_writes_of_differences(Slot& slot, block::Target& target, Ext
     return equal_bytes;
 }
 
+void throw_if_bad(const block::Reader& source, const BadSectors& bad) {
+    const ExtentSet extents = bad.extents();
+    if (!extents.empty())
+        throw_errno(Code::kSourceIo, EIO, "{}: {} at byte {} cannot be read", source.name(),
+                    format_size(extents.begin()->size()), extents.begin()->begin);
+}
+
 // Large ranges in pieces, so that they can be interrupted and shown; each may be of any length for the
 // device.
 constexpr std::uint64_t kZeroPiece = kGiB;
@@ -83,30 +92,38 @@ constexpr std::uint64_t kZeroPiece = kGiB;
 }  // namespace
 
 PipelineOptions choose_pipeline(const block::Geometry& source, const block::Geometry& target,
-                                std::uint64_t data_bytes) {
+                                std::uint64_t data_bytes, const Tuning& tuning) {
     PipelineOptions options;
+    Lanes& lanes = options.lanes;
     // Two workers: one digests while the other waits for its processor time. A head that moves wants order
     // and long ways in one direction; everything else wants many transfers under way.
     const bool moves_a_head = source.rotational || target.rotational;
-    options.lanes.workers = moves_a_head ? 1 : 2;
-    options.lanes.depth = 4;
+    lanes.workers = moves_a_head ? 1 : 2;
+    lanes.depth = 4;
     if (moves_a_head) {
-        options.lanes.chunk_bytes = 4 * kMiB;
+        lanes.chunk_bytes = 4 * kMiB;
         options.bridge_bytes = 256 * kKiB;
     }
     constexpr std::uint64_t kMostDigests = 1u << 20;
     constexpr std::uint64_t kLargestChunk = 8 * kMiB;
-    while (data_bytes / options.lanes.chunk_bytes > kMostDigests && options.lanes.chunk_bytes < kLargestChunk)
-        options.lanes.chunk_bytes *= 2;
-    // The memory stays the same.
-    while (options.lanes.depth > 1 &&
-           options.lanes.workers * options.lanes.depth * options.lanes.chunk_bytes > 16 * kMiB)
-        options.lanes.depth /= 2;
+    constexpr std::uint64_t kUsualMemory = 16 * kMiB, kMostMemory = 64 * kMiB;
+    while (data_bytes / lanes.chunk_bytes > kMostDigests && lanes.chunk_bytes < kLargestChunk)
+        lanes.chunk_bytes *= 2;
+    if (tuning.chunk_bytes != 0) lanes.chunk_bytes = tuning.chunk_bytes;
+    if (tuning.workers != 0) lanes.workers = tuning.workers;
+    const auto memory = [&] { return lanes.workers * lanes.depth * lanes.chunk_bytes; };
+    while (lanes.depth > 1 && memory() > kUsualMemory)
+        lanes.depth /= 2;
+    if (tuning.depth != 0) lanes.depth = tuning.depth;
+    if (memory() > kMostMemory)
+        throw_error(Code::kUsage, "{} workers x {} chunks x {} are more than {} of buffers", lanes.workers,
+                    lanes.depth, format_size(lanes.chunk_bytes), format_size(kMostMemory));
+    lanes.bytes_per_second = tuning.bytes_per_second;
     return options;
 }
 
 Moved copy_data(const block::Reader& source, block::Target& target, const ExtentSet& data,
-                const PipelineOptions& options, Progress& progress, std::stop_token stop) {
+                const PipelineOptions& options, Progress& progress, std::stop_token stop, BadSectors& bad) {
     Lanes lanes = options.lanes;
     if (options.differences_only) lanes.areas = 2;
     Moved moved;
@@ -119,8 +136,15 @@ Moved copy_data(const block::Reader& source, block::Target& target, const Extent
         bytes_read += start_reads(slot, source, From::kAnywhere, options.bridge_bytes);
         if (options.differences_only) start_reads(slot, target, From::kMedium, options.bridge_bytes, 1);
     };
+    work.read_failed = [&](const Error& e) {
+        if (e.code() != Code::kSourceIo) throw;
+    };
     work.look = [&](Slot& slot) {
-        if (!options.differences_only) {
+        if (slot.incomplete) {
+            salvage(slot, source, bad);
+            if (!options.tolerate_bad_sectors) throw_if_bad(source, bad);
+        }
+        if (!options.differences_only || slot.incomplete) {
             moved.chunks.digests[slot.chunk.number] = digest_of(slot);
             for (Extent e : slot.chunk.extents)
                 start_writes(slot, target, e, options.zeroing);

@@ -12,6 +12,8 @@
 #include "block/guard.h"
 #include "codec/digest.h"
 #include "engine/chunks.h"
+#include "engine/plan.h"
+#include "engine/salvage.h"
 
 namespace dupengine::engine {
 
@@ -19,6 +21,8 @@ struct PipelineOptions {
     Lanes lanes;
     /// Read what the target holds as well, and write only what differs.
     bool differences_only = false;
+    /// Go on past sectors of the source that cannot be read: they become zeros.
+    bool tolerate_bad_sectors = false;
     /// What lies between two extents is read along with them if it is at most this long.
     std::uint64_t bridge_bytes = 16 * kKiB;
     /// Of what was made zero only samples are read back: 64 KiB in 16 MiB, at least 64 and at most 2048 of
@@ -27,10 +31,10 @@ struct PipelineOptions {
     block::Device::Zeroing zeroing = block::Device::Zeroing::kDeallocate;
 };
 
-/// Workers, depth and chunk size for these two devices and this much data. The number of digests stays below
-/// about a million.
+/// Workers, depth and chunk size for these two devices and this much data, where `tuning` leaves the choice.
+/// The number of digests stays below about a million. Throws kUsage for a tuning that takes too much memory.
 PipelineOptions choose_pipeline(const block::Geometry& source, const block::Geometry& target,
-                                std::uint64_t data_bytes);
+                                std::uint64_t data_bytes, const Tuning& tuning = {});
 
 /// What is known of the chunks of an extent set, in order: what verify compares with.
 struct ChunkDigests {
@@ -46,9 +50,10 @@ struct Moved {
 };
 
 /// Copies `data` from source to target, same offsets. Runs of zeros become zeroing, or nothing where the
-/// target has a hole already. Adds data.total_bytes() to progress.
+/// target has a hole already. Adds data.total_bytes() to progress. What of the source cannot be read is added
+/// to `bad`, exact to a sector; it throws kSourceIo then, unless that is tolerated.
 Moved copy_data(const block::Reader& source, block::Target& target, const block::ExtentSet& data,
-                const PipelineOptions& options, Progress& progress, std::stop_token stop);
+                const PipelineOptions& options, Progress& progress, std::stop_token stop, BadSectors& bad);
 
 /// Makes `zero` read as zeros, in pieces that can be interrupted.
 void zero_ranges(block::Target& target, const block::ExtentSet& zero, const PipelineOptions& options,

@@ -32,10 +32,20 @@ enum class Delta {
     kNever
 };
 
+/// How hard the machine works for a copy. 0: chosen for the two devices.
+struct Tuning {
+    unsigned workers = 0;
+    unsigned depth = 0;  ///< chunks under way in each worker
+    std::uint64_t chunk_bytes = 0;
+    std::uint64_t bytes_per_second = 0;  ///< 0: no limit
+};
+
 struct CopyOptions {
     Unused unused = Unused::kDiscard;
     Verify verify = Verify::kUsed;
     Delta delta = Delta::kAuto;
+    bool tolerate_bad_sectors = false;
+    Tuning tuning;
     bool grow = false;
     bool ignore_target_table = false;  ///< the target's damaged table may be lost
     std::vector<std::string> protect;  ///< as given: see find_kept_regions

@@ -10,6 +10,7 @@
 #include "base/fd.h"
 #include "tests/support/disk_image.h"
 #include "tests/support/faulty_disk.h"
+#include "tests/support/filesystems.h"
 
 namespace dupengine {
 namespace {
@@ -108,6 +109,33 @@ TEST(BadDays, ASourceThatCannotBeReadIsTheSourcesFault) {
     EXPECT_EQ(result.status, 4) << result.err;
     EXPECT_NE(result.err.find("Input/output error"), std::string::npos) << result.err;
     EXPECT_EQ(table_type(target), "");
+}
+
+TEST(BadDays, ADyingSourceIsSavedButForTheFilesThatAreNamed) {
+    const ScratchFolder folder;
+    const DiskImage source = test::make_disk_image(folder, "source.img");
+    const std::string root = folder.file("root.img"), lost = "/usr/bin/file-7";
+    test::extract_range(source.path, source.root, root);
+    const std::uint64_t block = std::stoull(test::must_run({"debugfs", "-R", "blocks " + lost, root}));
+    const ByteOffset bad = source.root.begin + block * test::dumpe2fs_number(root, "Block size");
+    const test::FaultyDisk faulty(folder, source.path, {.sector = bad / 512, .on_read = true});
+    const std::string target = folder.sparse_file("target.img", kLarger);
+
+    const RunResult refused = test::run_dupengine({"copy", "--yes", faulty.path(), target});
+    EXPECT_EQ(refused.status, 4) << refused.err;
+    EXPECT_NE(refused.err.find(lost), std::string::npos) << refused.err;
+    EXPECT_EQ(table_type(target), "");
+
+    const RunResult saved =
+        test::run_dupengine({"copy", "--yes", "--json", "--tolerate-bad-sectors", faulty.path(), target});
+    EXPECT_EQ(saved.status, 0) << saved.err;
+    const json report = json::parse(saved.out);
+    EXPECT_EQ(report["result"], "bad sectors");
+    ASSERT_EQ(report["bad_sectors"].size(), 1u);
+    EXPECT_LE(report["bad_sectors"][0]["bytes"], 4096);
+    const std::string files = report["bad_sectors"][0]["files"].dump();
+    EXPECT_NE(files.find(lost + '"'), std::string::npos) << files;
+    EXPECT_EQ(table_type(target), "gpt\n");
 }
 
 TEST(BadDays, ATargetThatCannotBeWrittenIsTheTargetsFault) {

@@ -55,7 +55,7 @@ TEST(Transfers, EveryTransferComesBackOnceAndBytesLandWhereTheyBelong) {
         if (started < 16 && transfers.start_read(started, file.fd.get(), started * kPiece, piece, finisher))
             ++started;
         else
-            ++seen[transfers.wait()];
+            ++seen[transfers.wait().tag];
     }
     EXPECT_EQ(seen.size(), 16u);
     for (const auto& [tag, times] : seen)
@@ -72,11 +72,13 @@ TEST(Transfers, WhatTheKernelDidNotDoIsFinishedByTheDeviceOrFails) {
     // Half of it lies behind the end of the file.
     ASSERT_TRUE(
         transfers.start_read(1, file.fd.get(), kMiB - 4096, transfers.memory().first(8192), finisher));
-    EXPECT_EQ(transfers.wait(), 1u);
+    EXPECT_EQ(transfers.wait().tag, 1u);
     EXPECT_EQ(finisher.finished[kMiB], (std::pair<std::size_t, int>{4096, 0}));
     // A descriptor that is no file.
     ASSERT_TRUE(transfers.start_write(2, -1, 0, transfers.memory().first(4096), finisher));
-    EXPECT_THROW(transfers.wait(), Error);
+    const Transfers::Done done = transfers.wait();
+    EXPECT_EQ(done.tag, 2u);
+    EXPECT_TRUE(done.error);
     EXPECT_EQ(finisher.finished[0], (std::pair<std::size_t, int>{4096, EBADF}));
     EXPECT_FALSE(transfers.any_under_way());
 }

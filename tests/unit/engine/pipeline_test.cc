@@ -3,6 +3,8 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <atomic>
+#include <chrono>
 
 #include "tests/support/fake_devices.h"
 
@@ -28,6 +30,7 @@ struct Copying {
     Progress progress;
     PipelineOptions options{.lanes = {.workers = 2, .depth = 3, .chunk_bytes = 256 * kKiB}};
     ExtentSet data{{0, kSize}};
+    BadSectors bad;
 
     Copying() {
         test::fill_pattern(from->content, 1);
@@ -35,7 +38,7 @@ struct Copying {
     }
     Moved copy() {
         progress.begin("copy", data.total_bytes());
-        return copy_data(source, target, data, options, progress, {});
+        return copy_data(source, target, data, options, progress, {}, bad);
     }
     void verify(const Moved& moved) { verify_data(target, data, moved.chunks, options, progress, {}); }
 };
@@ -118,9 +121,53 @@ TEST(Pipeline, ExtentsThatLieCloseAreReadTogetherButNeverWrittenTogether) {
 TEST(Pipeline, AReadErrorOfTheSourceIsTheSourcesFault) {
     Copying c;
     c.source.set_interceptor([](std::size_t number, const Call&) {
-        if (number == 3) throw_error(Code::kSourceIo, "medium error");
+        if (number >= 3) throw_error(Code::kSourceIo, "medium error");
     });
     EXPECT_EQ(code_of([&] { c.copy(); }), Code::kSourceIo);
+}
+
+// A disk that dies: what can be read is saved, and what cannot is known to the sector.
+TEST(Pipeline, BadSectorsAreFoundToTheSectorAndTheRestIsCopied) {
+    for (const bool tolerated : {false, true}) {
+        Copying c;
+        c.options.tolerate_bad_sectors = tolerated;
+        const ExtentSet broken{
+            {kMiB + 512, kMiB + 1024}, {kMiB + 4096, kMiB + 4096 + 1024}, {kSize - 512, kSize}};
+        c.source.set_interceptor([&](std::size_t, const Call& call) {
+            if (broken.touches(call.extent)) throw_error(Code::kSourceIo, "medium error");
+        });
+        if (!tolerated) {
+            EXPECT_EQ(code_of([&] { c.copy(); }), Code::kSourceIo);
+            EXPECT_FALSE(c.bad.extents().empty());
+            continue;
+        }
+        const Moved moved = c.copy();
+        EXPECT_EQ(c.bad.extents(), broken);
+        for (Extent e : broken)
+            std::fill(c.from->content.begin() + e.begin, c.from->content.begin() + e.end, std::byte{0});
+        EXPECT_EQ(c.to->content, c.from->content);
+        EXPECT_NO_THROW(c.verify(moved));
+    }
+}
+
+TEST(Pipeline, ASectorThatFailsOnceIsReadAgain) {
+    Copying c;
+    std::atomic<int> failures{0};
+    c.source.set_interceptor([&](std::size_t, const Call& call) {
+        if (call.extent.contains(kMiB) && failures++ == 0) throw_error(Code::kSourceIo, "loose cable");
+    });
+    c.copy();
+    EXPECT_TRUE(c.bad.extents().empty());
+    EXPECT_EQ(c.to->content, c.from->content);
+}
+
+TEST(Pipeline, ARateIsKept) {
+    Copying c;
+    c.options.lanes.bytes_per_second = 20 * kMiB;
+    const auto start = std::chrono::steady_clock::now();
+    c.copy();
+    // 4 MiB, of which the first chunk passes at once: 190 ms.
+    EXPECT_GE(std::chrono::steady_clock::now() - start, std::chrono::milliseconds(180));
 }
 
 TEST(Pipeline, EveryWriteThatFailsIsTheTargetsFaultAndEndsTheCopy) {
