@@ -1,3 +1,4 @@
+#include "base/error.h"
 #include "profiles/assume.h"
 #include "profiles/assume_journal.h"
 #include "profiles/items/item.h"
@@ -34,6 +35,27 @@ void check_profile_files(const Profile& profile, const IdentifierMap& map) {
                 file.path, hits.front().identifier);
 }
 
+// References may be in a part of the system that nothing can be read from: then no identifier may change.
+void check_unsearchable(const System& system, const IdentifierMap& storage, const IdentifierMap& boot,
+                        const std::set<std::string>& left, std::vector<std::string>& notes) {
+    std::string all;
+    for (const Unsearchable& part : system.unsearchable()) {
+        const bool of_system = is_within(part.path, "/etc") || is_within(part.path, "/usr");
+        if ((of_system ? storage : boot).empty()) continue;
+        if (left.contains(part.path))
+            notes.push_back(
+                fmt::format("{} is {}; it is left as it is, whatever it refers to", part.path, part.why));
+        else
+            all += fmt::format("{}{} is {}", all.empty() ? "" : "; ", part.path, part.why);
+    }
+    if (!all.empty())
+        throw_error(Code::kRefused,
+                    "{}: {}; references in there could not be rewritten, so nothing is changed "
+                    "(--leave-reference PATH accepts what is in it, --keep-partition N leaves the "
+                    "identifiers of a partition as they are)",
+                    system.name(), all);
+}
+
 void stage_items(ItemContext& context, System& system) {
     stage_machine_id(context);
     stage_hostname(context);
@@ -66,6 +88,7 @@ AssumePlan plan_assume(const Profile& profile, const NodeSecret& secret, System&
     IdentifierMap boot = storage;
     const std::string machine_id = wanted_machine_id(context);
     if (!machine_id.empty()) boot.add(present_machine_id(staged), machine_id);
+    check_unsearchable(system, storage, boot, options.left_references, plan.notes);
     check_profile_files(profile, storage);
     stage_references(staged, {storage, boot, system.boot_folders(), options.left_references}, plan.notes);
     stage_items(context, system);

@@ -54,7 +54,7 @@ class Scanner {
                             [&](const std::string& above) { return is_within(place, above); }))
                 continue;
             seen.push_back(place);
-            all.push_back({place, &scan_.boot, true});
+            if (!scan_.left.contains(folder)) all.push_back({place, &scan_.boot, true});
         }
         return all;
     }

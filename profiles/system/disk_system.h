@@ -39,6 +39,7 @@ class DiskSystem final : public System {
     std::vector<std::string> boot_folders() override;
     std::vector<MountPoint> mounts() override { return mounts_; }
     void choose_mounts(std::vector<MountPoint> mounts) override;
+    const std::vector<Unsearchable>& unsearchable() const override { return unsearchable_; }
     const std::vector<Identifier>& identifiers() const override { return identifiers_; }
     bool reaches_storage() const override { return true; }
     std::vector<unsigned> partition_numbers() const override;
@@ -59,6 +60,9 @@ class DiskSystem final : public System {
     unsigned find_root(const std::optional<unsigned>& asked);
     bool holds_system(const layout::PartitionDescription& partition);
     void find_mounts();
+    void find_written_mounts(std::vector<MountPoint>& mounts, std::set<unsigned>& placed);
+    void find_boot_partitions(std::vector<MountPoint>& mounts, std::set<unsigned>& placed);
+    std::string why_closed(unsigned number);
     std::string default_place_of_efi();
     Trees& trees();
     void let_go();  ///< flushes and drops the trees
@@ -73,6 +77,7 @@ class DiskSystem final : public System {
     std::vector<Identifier> identifiers_;
     unsigned root_ = 0;
     std::vector<MountPoint> mounts_;
+    std::vector<Unsearchable> unsearchable_;
     Access access_ = Access::kRead;
     std::unique_ptr<block::Target> target_;  // held while writing
     std::unique_ptr<Trees> trees_;

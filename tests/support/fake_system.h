@@ -63,6 +63,7 @@ class FakeSystem final : public profiles::System {
     std::vector<std::string> boot_folders() override { return {"/boot", "/boot/efi"}; }
     std::vector<profiles::MountPoint> mounts() override { return {{"/boot/efi", 1}}; }
     void choose_mounts(std::vector<profiles::MountPoint>) override {}
+    const std::vector<profiles::Unsearchable>& unsearchable() const override { return closed; }
     const std::vector<profiles::Identifier>& identifiers() const override { return ids; }
     bool reaches_storage() const override { return true; }
     std::vector<unsigned> partition_numbers() const override { return {1, 2, 3}; }
@@ -77,6 +78,7 @@ class FakeSystem final : public profiles::System {
     PowerCut power;
     MemoryTree root_files{power}, boot_files{power, true};
     std::vector<profiles::Identifier> ids;
+    std::vector<profiles::Unsearchable> closed;
     unsigned opened = 0;
 
   private:

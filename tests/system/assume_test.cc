@@ -222,6 +222,60 @@ TEST_F(AssumeDisk, ADiskInUseOrWithAReferenceThatCannotBeRewrittenStaysAsItIs) {
     must_assume(golden.path, {"--yes", "--leave-reference", "/boot/efi/EFI/BOOT/CORE.EFI"});
 }
 
+// Puts a file of this machine into the root of the disk.
+void replace_in_root(const GoldenDisk& golden, const std::string& source, const std::string& path) {
+    const test::LoopDevice loop(golden.path,
+                                {.offset_bytes = golden.root.begin, .size_bytes = golden.root.size()});
+    must_run({"debugfs", "-w", "-R", "rm " + path, loop.path()});
+    must_run({"debugfs", "-w", "-R", "write " + source + " " + path, loop.path()});
+}
+
+// What boots may refer to the root's UUID; where it cannot be read, that machine may not boot again.
+TEST_F(AssumeDisk, WhatBootsFromAFileSystemThatCannotBeReadStopsTheRun) {
+    const GoldenDisk golden = make("disk.img");
+    // The same disk, larger, with a partition 4.
+    GoldenDisk disk = golden;
+    disk.path = folder.file("larger.img");
+    must_run({"cp", "--sparse=always", golden.path, disk.path});
+    must_run({"truncate", "-s", "501M", disk.path});
+    must_run({"sgdisk", "-e", "-n", "4:200M:+300M", "-c", "4:boot", disk.path});
+    const std::string xfs = folder.sparse_file("xfs.img", 300 << 20);
+    must_run({"mkfs.xfs", "-q", xfs});
+    must_run(
+        {"dd", "if=" + xfs, "of=" + disk.path, "bs=1M", "seek=200", "conv=notrunc,sparse", "status=none"});
+    write_file_atomic(folder.file("fstab"),
+                      as_bytes(fmt::format("/dev/vda3 / ext4 defaults 0 1\n/dev/vda4 /boot xfs defaults 0 1\n"
+                                           "UUID={} none swap sw 0 0\n",
+                                           test::kGoldenSwap)),
+                      0644, Code::kInternal);
+    replace_in_root(disk, folder.file("fstab"), "/etc/fstab");
+    const std::string before = test::file_sha256(disk.path);
+    for (const char* how : {"--yes", "--plan"}) {
+        const RunResult refused = assume(disk.path, {how});
+        EXPECT_EQ(refused.status, 3) << refused.err;
+        EXPECT_THAT(refused.err, HasSubstr("/boot is partition 4 (xfs)"));
+        EXPECT_THAT(refused.err, HasSubstr("--leave-reference"));
+    }
+    EXPECT_EQ(test::file_sha256(disk.path), before);
+    EXPECT_THAT(must_assume(disk.path, {"--yes", "--leave-reference", "/boot"})["notes"].dump(),
+                HasSubstr("/boot is partition 4"));
+    EXPECT_EQ(must_assume(disk.path, {"--yes", "--leave-reference", "/boot"}).value("result", ""),
+              "nothing to change");
+}
+
+TEST_F(AssumeDisk, AnEfiSystemPartitionThatCannotBeReadStopsTheRun) {
+    const GoldenDisk golden = make("disk.img");
+    // The first FAT and its copy say that the root folder has no end; the boot sector stays good.
+    must_run({"dd", "if=/dev/zero", "of=" + golden.path, "bs=512",
+              fmt::format("seek={}", golden.esp.begin / 512), "count=1000", "oflag=sync", "conv=notrunc",
+              "status=none"});
+    const std::string before = test::file_sha256(golden.path);
+    const RunResult refused = assume(golden.path);
+    EXPECT_EQ(refused.status, 3) << refused.err;
+    EXPECT_THAT(refused.err, HasSubstr("/boot/efi is UUID=C0DE-0001, which is not on this disk"));
+    EXPECT_EQ(test::file_sha256(golden.path), before);
+}
+
 // A copy of a system that was running: its journal has not been replayed. Looking leaves it so, taking up the
 // role does not.
 TEST_F(AssumeDisk, AnUnplayedJournalIsReplayedBeforeTheRoleIsTakenUp) {

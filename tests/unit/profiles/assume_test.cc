@@ -10,6 +10,7 @@ namespace {
 
 using test::FakeSystem;
 using test::PowerCut;
+using ::testing::Contains;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::Not;
@@ -305,6 +306,29 @@ TEST_F(AssumeTest, AReferenceThatCannotBeRewrittenStopsEverything) {
     AssumeOptions options;
     options.left_references = {"/boot/core.img"};
     EXPECT_FALSE(plan_assume(web_profile(), kSecret, system, random, options).empty());
+}
+
+// grub.cfg on an XFS /boot names the root's UUID: after the change that machine would not boot.
+TEST_F(AssumeTest, ABootPartitionThatCannotBeReadStopsEverything) {
+    system.closed = {{"/boot", "partition 2 (xfs), which cannot be read here"}};
+    const std::string before = system.picture();
+    const std::string message = refusal_of([&] { assume(system); });
+    for (const char* part : {"/boot is partition 2 (xfs)", "--leave-reference", "--keep-partition"})
+        EXPECT_THAT(message, HasSubstr(part));
+    EXPECT_EQ(system.picture(), before);
+    SeededRandom random(1);
+    AssumeOptions options;
+    options.left_references = {"/boot"};
+    EXPECT_THAT(plan_assume(web_profile(), kSecret, system, random, options).notes,
+                Contains(HasSubstr("left as it is")));
+}
+
+TEST_F(AssumeTest, WhereNoIdentifierChangesNothingHasToBeSearched) {
+    system.closed = {{"/boot", "partition 2 (xfs), which cannot be read here"}};
+    Profile profile;
+    profile.node = "web-1";
+    profile.hostname.mode = Mode::kDerive;
+    EXPECT_FALSE(plan(system, profile).empty());
 }
 
 TEST_F(AssumeTest, ASystemThatChangedSinceThePlanIsNotTouched) {

@@ -208,22 +208,58 @@ layout::DiskDescription described() {
     return description;
 }
 
+std::vector<unsigned> meant(const std::string& device, const std::string& root_device = "") {
+    return partitions_meant(device, root_device, described());
+}
+
 TEST(FileSystemTable, EverySpellingOfADeviceIsUnderstood) {
     const std::string fstab =
-        "# UUID=c0de-1234 /nowhere\nUUID=c0de-1234\t/boot/efi vfat x 0 "
-        "1\n/dev/disk/by-partuuid/00000000-0000-4000-8000-000000000003 /srv\\040x ext4\n"
-        "LABEL=\"root\" / ext4\nPARTLABEL=my\\040data /data ext4\n/dev/sda9 /other ext4\nUUID=c0de-1234 none "
-        "swap\nLABEL=\n";
-    EXPECT_THAT(mount_points_of(fstab, described()),
-                ElementsAre(MountPoint{"/data", 3}, MountPoint{"/srv x", 3}, MountPoint{"/boot/efi", 1}));
+        "# UUID=c0de-1234 /nowhere\nUUID=c0de-1234\t/boot/efi/ vfat x 0 1\nLABEL=\"root\" / ext4\n"
+        "PARTLABEL=my\\040data /srv\\040x ext4\nUUID=c0de-1234 none swap\nLABEL=\n";
+    EXPECT_THAT(parse_fstab(fstab),
+                ElementsAre(MountLine{"UUID=c0de-1234", "/boot/efi"}, MountLine{"LABEL=\"root\"", "/"},
+                            MountLine{"PARTLABEL=my data", "/srv x"}));
+    EXPECT_THAT(meant("UUID=c0de-1234"), ElementsAre(1));
+    EXPECT_THAT(meant("/dev/disk/by-partuuid/00000000-0000-4000-8000-000000000003"), ElementsAre(3));
+    EXPECT_THAT(meant("LABEL=\"root\""), ElementsAre(2));
+    EXPECT_THAT(meant("/dev/disk/by-partlabel/my\\x20data"), ElementsAre(3));
+    EXPECT_THAT(meant("LABEL="), ElementsAre());
+    EXPECT_THAT(meant("/dev/mapper/vg-boot"), ElementsAre());
+}
+
+TEST(FileSystemTable, ANameOfTheKernelIsAPartitionOfThisDisk) {
+    for (const char* device : {"/dev/sda2", "/dev/vda2", "/dev/nvme0n1p2", "/dev/mmcblk0p2",
+                               "/dev/disk/by-id/ata-Some_Disk-part2"})
+        EXPECT_THAT(meant(device), ElementsAre(2)) << device;
+    for (const char* device : {"/dev/sda9", "/dev/sda", "/dev/nvme0n1", "/dev/sr0", "/dev/md2", "/dev/dm-2"})
+        EXPECT_THAT(meant(device), ElementsAre()) << device;
+    EXPECT_THAT(meant("/dev/sda1", "/dev/sda2"), ElementsAre(1));
+    EXPECT_THAT(meant("/dev/sdb1", "/dev/sda2"), ElementsAre());
+    EXPECT_THAT(meant("/dev/sdb1", "UUID=x"), ElementsAre(1));
+}
+
+TEST(FileSystemTable, ALabelThatTwoPartitionsHaveIsNotGuessedAt) {
+    layout::DiskDescription description = described();
+    description.partitions[2].signature->label = "root";
+    EXPECT_THAT(partitions_meant("LABEL=root", "", description), ElementsAre(2, 3));
+}
+
+TEST(FileSystemTable, MountUnitsCountAsMuchAsFstab) {
+    test::PowerCut power;
+    test::MemoryTree tree(power);
+    tree.add(
+        "/etc/systemd/system/boot.mount",
+        "[Unit]\nWhat=no\n[Mount]\n Type=ext4\nWhat = /dev/disk/by-partlabel/my\\x20data\nWhere=/boot\n");
+    tree.add("/etc/systemd/system/half.mount", "[Mount]\nWhere=/half\n");
+    tree.add("/etc/systemd/system/web.service", "[Mount]\nWhat=/dev/sda1\nWhere=/x\n");
+    EXPECT_THAT(mount_units(tree), ElementsAre(MountLine{"/dev/disk/by-partlabel/my data", "/boot"}));
 }
 
 TEST(FileSystemTable, AnMbrPartuuidIsTheSignatureAndTheNumber) {
     layout::DiskDescription description = described();
     description.table.kind = layout::TableKind::kMbr;
     description.table.mbr_signature = 0xdeadbeef;
-    EXPECT_THAT(mount_points_of("PARTUUID=DEADBEEF-03 /data ext4\n", description),
-                ElementsAre(MountPoint{"/data", 3}));
+    EXPECT_THAT(partitions_meant("PARTUUID=DEADBEEF-03", "", description), ElementsAre(3));
 }
 
 }  // namespace
