@@ -340,6 +340,29 @@ TEST(StorageIds, OneGivenValueForSeveralPartitionsIsRefused) {
     EXPECT_THROW(plan_identifiers(stage.context, present, {}), Error);
 }
 
+// A root and its backup with one UUID: "root=UUID=..." must not lead to the backup after the change.
+TEST(StorageIds, AnIdentifierThatTwoPartitionsCarryIsNotGuessedAt) {
+    const auto plan_with = [](const std::set<unsigned>& kept) {
+        Stage stage;
+        stage.profile.fs_uuid.mode = Mode::kDerive;
+        return plan_identifiers(
+            stage.context,
+            {{IdentifierKind::kFilesystemUuid, 2, test::kGoldenRoot, "partition 2 (ext4)", {}},
+             {IdentifierKind::kFilesystemUuid, 3, test::kGoldenRoot, "partition 3 (ext4)", {}}},
+            kept);
+    };
+    for (const std::set<unsigned>& kept : {std::set<unsigned>{}, {2u}, {3u}})
+        try {
+            plan_with(kept);
+            ADD_FAILURE() << "was not refused";
+        } catch (const Error& e) {
+            EXPECT_EQ(e.code(), Code::kRefused);
+            for (const char* part : {"partition 2 (ext4)", "partition 3 (ext4)", "--keep-partition"})
+                EXPECT_THAT(e.what(), HasSubstr(part));
+        }
+    EXPECT_TRUE(plan_with({2, 3}).empty());
+}
+
 TEST(StorageIds, AnMbrSignatureIsNoGuidForAGptDisk) {
     Stage stage;
     stage.profile.disk_guid = {Mode::kSet, "0badcafe"};
