@@ -2,6 +2,7 @@
 
 #include "profiles/assume.h"
 
+#include <algorithm>
 #include <chrono>
 #include <memory>
 #include <nlohmann/json.hpp>
@@ -44,14 +45,20 @@ std::string store_of(const Options& options) {
     return "partition:" + options.disk;
 }
 
-std::unique_ptr<System> open_system(const Options& options, bool only_look, std::vector<std::string>& notes) {
-    if (options.disk.empty()) return std::make_unique<FolderSystem>(options.root);
+// The copied system; `disk` is the same object, or null with --root.
+struct Opened {
+    std::unique_ptr<System> system;
+    DiskSystem* disk = nullptr;
+};
+
+Opened open_system(const Options& options, CutUuid cut_uuid) {
+    if (options.disk.empty()) return {std::make_unique<FolderSystem>(options.root), nullptr};
     DiskSystem::Options how;
-    how.repair = only_look ? Repair::kNever : Repair::kAllowed;
+    how.cut_uuid = cut_uuid;
     if (options.root_partition != 0) how.root_partition = options.root_partition;
     auto system = std::make_unique<DiskSystem>(options.disk, how);
-    notes = system->notes();
-    return system;
+    DiskSystem* disk = system.get();
+    return {std::move(system), disk};
 }
 
 ordered_json to_json(const Report& report) {
@@ -128,21 +135,75 @@ void take_up(const Globals& globals, const Options& options, const Profile& prof
     report.result = "role taken up";
 }
 
+std::string spelled(const std::vector<unsigned>& numbers) {
+    std::string text;
+    for (const unsigned number : numbers)
+        text += fmt::format("{}{}", text.empty() ? "" : ", ", number);
+    return text;
+}
+
+void ask(const Globals& globals, const std::string& what) {
+    if (!globals.yes) confirm_overwrite(what);
+}
+
+// Before a change of a UUID that was cut is completed, the file system cannot be read.
+CutUuid ask_about_cut_uuid(const Globals& globals, const Options& options) {
+    if (options.disk.empty() || globals.dry_run) return CutUuid::kRefuse;
+    const std::vector<unsigned> cut = DiskSystem::cut_uuid_changes(options.disk);
+    if (cut.empty()) return CutUuid::kRefuse;
+    ask(globals,
+        fmt::format("{}: an earlier run was cut while it changed the UUID of partition {}, which has "
+                    "to be completed first; the file system",
+                    options.disk, spelled(cut)));
+    return CutUuid::kComplete;
+}
+
+// What is planned from a file system whose journal has not been replayed may be stale, and replaying writes.
+void replay(const Globals& globals, DiskSystem& disk, Report& report) {
+    if (globals.dry_run) {
+        for (const unsigned number : disk.unreplayed())
+            report.notes.push_back(fmt::format(
+                "partition {}: its journal has not been replayed yet, so this was read from before it",
+                number));
+        return;
+    }
+    if (disk.unreplayed().empty()) return;
+    ask(globals, fmt::format("{}: the journal of partition {} has to be replayed before a plan can be made; "
+                             "the file system",
+                             disk.name(), spelled(disk.unreplayed())));
+    disk.replay();
+}
+
 // A run that was cut comes first: finished, or, where undo is asked for or was under way, undone.
-bool settle_pending(const Globals& globals, const Options& options, const NodeSecret& secret, System& system,
-                    Report& report) {
+enum class Settled { kNothing, kSomething, kUndoneAsAsked };
+Settled settle_pending(const Globals& globals, const Options& options, const NodeSecret& secret,
+                       System& system, Report& report) {
     const Pending pending = find_pending(secret, system);
-    if (pending == Pending::kNothing || (options.undo && pending == Pending::kFinish)) return false;
+    if (pending == Pending::kNothing || (options.undo && pending == Pending::kFinish))
+        return Settled::kNothing;
     const char* what = pending == Pending::kFinish ? "finished" : "undone";
     if (globals.dry_run)
         throw_error(Code::kRefused, "{}: an earlier run was cut; without --plan it will be {} first",
                     report.where, what);
-    if (!globals.yes)
-        confirm_overwrite(fmt::format("{}: an earlier run was cut and has to be {}; the configuration",
-                                      report.where, what));
+    ask(globals,
+        fmt::format("{}: an earlier run was cut and has to be {}; the configuration", report.where, what));
     complete_pending(secret, system);
     report.notes.push_back(fmt::format("an earlier run was cut; it was {}", what));
-    return pending == Pending::kUndo && options.undo;
+    return pending == Pending::kUndo && options.undo ? Settled::kUndoneAsAsked : Settled::kSomething;
+}
+
+// Nothing has been written when it throws.
+Profile merged_role(const Options& options, const StoredProfile& stored, const Opened& opened,
+                    const Report& report) {
+    const auto folders = options.role_folders.empty() ? default_role_folders() : options.role_folders;
+    try {
+        return merge_role(stored, store_of(options), folders, opened.system->tree(), report.where);
+    } catch (Error& e) {
+        if (opened.disk != nullptr && !opened.disk->unreplayed().empty())
+            e.add_context(fmt::format("read from before the journal of partition {}, which e2fsck -p replays",
+                                      spelled(opened.disk->unreplayed())));
+        throw;
+    }
 }
 
 int finish(const Globals& globals, Report& report, std::chrono::steady_clock::time_point begin) {
@@ -157,22 +218,34 @@ int run_assume(const Globals& globals, const Options& options) {
         throw_error(Code::kUsage, "say where the copied system is: --disk DISK or --root DIR");
     Report report;
     report.where = options.disk.empty() ? options.root : options.disk;
-    const std::string store = store_of(options);
-    const StoredProfile stored = read_stored_role(store);
-    const auto system = open_system(options, globals.dry_run, report.notes);
-    const bool all_done = settle_pending(globals, options, stored.secret, *system, report);
-    if (options.undo || all_done) {
-        // What to bring back is in the journal; a role that is gone by now must not stand in its way.
-        if (all_done)
-            report.result = "undone";
-        else
-            undo(globals, stored.secret, *system, report);
-        return finish(globals, report, begin);
+    const StoredProfile stored = read_stored_role(store_of(options));
+    Opened opened = open_system(options, ask_about_cut_uuid(globals, options));
+    // A bad role is refused before anything is written. What undo brings back is in the journal; a role that
+    // is gone by now must not stand in its way.
+    if (!options.undo) merged_role(options, stored, opened, report);
+    if (opened.disk != nullptr) replay(globals, *opened.disk, report);
+    const auto add_notes = [&] {
+        if (opened.disk == nullptr) return;
+        for (const std::string& note : opened.disk->notes())
+            if (std::find(report.notes.begin(), report.notes.end(), note) == report.notes.end())
+                report.notes.push_back(note);
+    };
+    const Settled settled = settle_pending(globals, options, stored.secret, *opened.system, report);
+    if (settled == Settled::kSomething) {
+        add_notes();
+        opened = {};
+        opened = open_system(options, CutUuid::kRefuse);
     }
-    const auto folders = options.role_folders.empty() ? default_role_folders() : options.role_folders;
-    const Profile profile = merge_role(stored, store, folders, system->tree(), report.where);
-    report.node = profile.node;
-    take_up(globals, options, profile, stored.secret, *system, report);
+    add_notes();
+    if (settled == Settled::kUndoneAsAsked) {
+        report.result = "undone";
+    } else if (options.undo) {
+        undo(globals, stored.secret, *opened.system, report);
+    } else {
+        const Profile profile = merged_role(options, stored, opened, report);
+        report.node = profile.node;
+        take_up(globals, options, profile, stored.secret, *opened.system, report);
+    }
     return finish(globals, report, begin);
 }
 

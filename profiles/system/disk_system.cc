@@ -50,13 +50,46 @@ bool may_hold_references(const std::string& path) {
 DiskSystem::DiskSystem(const std::string& disk, const Options& options) : name_(disk) {
     refuse_if_used(disk);
     look_again(*block::open_source(disk));
-    repair_what_was_cut(options.repair);
+    complete_what_was_cut(options.cut_uuid);
     root_ = find_root(options.root_partition);
-    put_in_order(root_, options.repair);
+    look_at_files();
+}
+
+// Where what is mounted, and which of these file systems were not left in order.
+void DiskSystem::look_at_files() {
     find_mounts();
+    unreplayed_.clear();
+    std::vector<unsigned> numbers = {root_};
     for (const MountPoint& mount : mounts_)
-        if (is_ext(partition(mount.partition))) put_in_order(mount.partition, options.repair);
+        if (is_ext(partition(mount.partition))) numbers.push_back(mount.partition);
+    for (const unsigned number : numbers)
+        if (!state_of(number).is_clean) unreplayed_.push_back(number);
     let_go();
+}
+
+std::vector<unsigned> DiskSystem::cut_uuid_changes(const std::string& disk) {
+    refuse_if_used(disk);
+    const auto reader = block::open_source(disk);
+    std::vector<unsigned> numbers;
+    for (const PartitionDescription& part : layout::describe_disk(*reader, layout::Depth::kTable).partitions)
+        if (is_ext(part) && read_ext_state(block::Window(*reader, part.partition.extent, disk)).was_cut)
+            numbers.push_back(part.partition.number);
+    return numbers;
+}
+
+void DiskSystem::replay() {
+    // fstab itself may come out of the journal, and name another file system with one.
+    while (!unreplayed_.empty()) {
+        let_go();
+        for (const unsigned number : unreplayed_) {
+            put_in_order(number);
+            if (!state_of(number).is_clean)
+                throw_error(Code::kIntegrity, "{}: e2fsck -p leaves it unclean; run e2fsck -f on it",
+                            label(number));
+        }
+        look_again(*block::open_source(name_));
+        look_at_files();
+    }
 }
 
 DiskSystem::~DiskSystem() = default;
@@ -94,19 +127,8 @@ ExtState DiskSystem::state_of(unsigned number) const {
     return read_ext_state(block::Window(*disk, partition(number).partition.extent, label(number)));
 }
 
-void DiskSystem::put_in_order(unsigned number, Repair repair) {
+void DiskSystem::put_in_order(unsigned number) {
     const ExtState state = state_of(number);
-    if (state.is_clean && !state.was_cut) return;
-    if (repair == Repair::kNever) {
-        if (state.was_cut)
-            throw_error(
-                Code::kRefused,
-                "{}: an earlier run was cut while it changed the UUID; without --plan it is completed",
-                label(number));
-        notes_.push_back(fmt::format(
-            "partition {}: its journal has not been replayed yet, so this was read from before it", number));
-        return;
-    }
     // Nobody but this loop device may write while we hold the disk.
     const auto claim = block::open_target(
         name_,
@@ -119,10 +141,16 @@ void DiskSystem::put_in_order(unsigned number, Repair repair) {
         state.was_cut ? "the change of its UUID, which was cut, is completed" : "journal replayed"));
 }
 
-void DiskSystem::repair_what_was_cut(Repair repair) {
-    for (const PartitionDescription& part : description_.partitions)
-        if (is_ext(part) && state_of(part.partition.number).was_cut)
-            put_in_order(part.partition.number, repair);
+void DiskSystem::complete_what_was_cut(CutUuid how) {
+    for (const PartitionDescription& part : description_.partitions) {
+        if (!is_ext(part) || !state_of(part.partition.number).was_cut) continue;
+        if (how == CutUuid::kRefuse)
+            throw_error(
+                Code::kRefused,
+                "{}: an earlier run was cut while it changed the UUID; without --plan it is completed",
+                label(part.partition.number));
+        put_in_order(part.partition.number);
+    }
     look_again(*block::open_source(name_));
 }
 

@@ -293,6 +293,20 @@ TEST_F(AssumeDisk, AnUnplayedJournalIsReplayedBeforeTheRoleIsTakenUp) {
     const std::string before = test::file_sha256(copy);
     const json plan = must_assume(copy, {"--plan"});
     EXPECT_THAT(plan["notes"].dump(), HasSubstr("has not been replayed"));
+    // Neither before the answer, nor for a profile that is refused afterwards.
+    const RunResult unanswered = assume(copy, {});
+    EXPECT_EQ(unanswered.status, 3);
+    EXPECT_THAT(unanswered.err, HasSubstr("the journal of partition 3 has to be replayed"));
+    write_file_atomic(folder.file("bad.toml"),
+                      as_bytes("schema = 1\nkind = \"node\"\nnode = \"web-1\"\nroles = [\"nowhere\"]\n"),
+                      0644, Code::kInternal);
+    const std::string bad = "file:" + folder.file("bad-store");
+    const RunResult init =
+        test::run_dupengine({"profile", "init", "--store", bad, "--from", folder.file("bad.toml")});
+    ASSERT_EQ(init.status, 0) << init.err;
+    const RunResult refused = assume(copy, {"--yes", "--store", bad});
+    EXPECT_EQ(refused.status, 3);
+    EXPECT_THAT(refused.err, HasSubstr("nowhere"));
     EXPECT_EQ(test::file_sha256(copy), before);
     EXPECT_THAT(must_assume(copy)["notes"].dump(), HasSubstr("journal replayed"));
     GoldenDisk taken = golden;
@@ -434,7 +448,12 @@ TEST_F(AssumeDisk, AUuidChangeThatIsKilledHalfWayLosesNothing) {
         if (cut.status != 0) {
             EXPECT_THAT(cut.err, HasSubstr("stopped half-way"));
             EXPECT_THAT(mark, HasSubstr("dupengine-uuid:"));
-            ++marked;
+            if (++marked == 1) {
+                const std::string left = test::file_sha256(golden.path);
+                EXPECT_THAT(assume(golden.path, {}).err, HasSubstr("not confirmed"));
+                EXPECT_EQ(assume(golden.path, {"--plan"}).status, 3);
+                EXPECT_EQ(test::file_sha256(golden.path), left);
+            }
         }
         must_assume(golden.path);
         EXPECT_EQ(must_assume(golden.path).value("result", ""), "nothing to change");
