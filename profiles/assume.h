@@ -21,7 +21,8 @@ namespace dupengine::profiles {
 
 struct AssumeOptions {
     std::set<std::string> left_references;  ///< files whose references a person accepts as they are
-    std::set<unsigned> kept_partitions;     ///< partitions whose identifiers stay
+    /// Partitions whose identifiers stay, in this run and in every later one on this copy. Each is there.
+    std::set<unsigned> kept_partitions;
 };
 
 struct AssumePlan {

@@ -1,3 +1,5 @@
+#include <algorithm>
+
 #include "base/error.h"
 #include "profiles/assume.h"
 #include "profiles/assume_journal.h"
@@ -33,6 +35,35 @@ void check_profile_files(const Profile& profile, const IdentifierMap& map) {
                 "the profile's file {} names {}, which will be changed; write it with the new identifier "
                 "or a label",
                 file.path, hits.front().identifier);
+}
+
+// Those that are asked for, and those of an earlier run on this copy, which are remembered.
+std::set<unsigned> kept_partitions(const System& system, const std::set<unsigned>& asked,
+                                   std::map<std::string, std::string>& remembered) {
+    const std::vector<unsigned> present = system.partition_numbers();
+    const auto name = [](unsigned number) { return fmt::format("keep_partition {}", number); };
+    for (const unsigned number : asked) {
+        if (std::find(present.begin(), present.end(), number) == present.end())
+            throw_error(Code::kRefused, "{}: --keep-partition {}: there is no such partition", system.name(),
+                        number);
+        remembered[name(number)] = "yes";
+    }
+    std::set<unsigned> kept;
+    for (const unsigned number : present)
+        if (remembered.contains(name(number))) kept.insert(number);
+    return kept;
+}
+
+// A data partition that the copy left alone looks like any other, so a person has to see what changes where.
+void note_changed_partitions(const std::vector<IdentifierChange>& changes, std::vector<std::string>& notes) {
+    std::string all;
+    std::set<unsigned> seen = {0};
+    for (const IdentifierChange& change : changes)
+        if (seen.insert(change.partition).second) all += (all.empty() ? "" : ", ") + change.where;
+    if (!all.empty())
+        notes.push_back("new identifiers for " + all +
+                        "; a partition that is not a copy (copy --protect) stays as it is with "
+                        "--keep-partition");
 }
 
 // References may be in a part of the system that nothing can be read from: then no identifier may change.
@@ -83,7 +114,9 @@ AssumePlan plan_assume(const Profile& profile, const NodeSecret& secret, System&
     Staged staged(system.tree());
     ItemContext context{profile, secret, staged, random, plan.remembered, plan.notes};
     note_unreachable_storage(profile, system, plan.notes);
-    plan.identifiers = plan_identifiers(context, system.identifiers(), options.kept_partitions);
+    plan.identifiers = plan_identifiers(context, system.identifiers(),
+                                        kept_partitions(system, options.kept_partitions, plan.remembered));
+    note_changed_partitions(plan.identifiers, plan.notes);
     const IdentifierMap storage = storage_references(plan.identifiers, system.partition_numbers());
     IdentifierMap boot = storage;
     const std::string machine_id = wanted_machine_id(context);

@@ -24,8 +24,7 @@ using namespace dupengine::profiles;
 
 struct Options {
     std::string disk, root, store;
-    std::vector<std::string> role_folders, left_references;
-    std::vector<unsigned> kept_partitions;
+    std::vector<std::string> role_folders, left_references, kept_partitions;
     unsigned root_partition = 0;  // 0: to be found
     bool undo = false;
 };
@@ -117,11 +116,13 @@ void undo(const Globals& globals, const NodeSecret& secret, System& system, Repo
 }
 
 void take_up(const Globals& globals, const Options& options, const Profile& profile, const NodeSecret& secret,
-             System& system, Report& report) {
+             const Opened& opened, Report& report) {
+    System& system = *opened.system;
     SystemRandom random;
     AssumeOptions how;
     how.left_references = {options.left_references.begin(), options.left_references.end()};
-    how.kept_partitions = {options.kept_partitions.begin(), options.kept_partitions.end()};
+    for (const std::string& given : options.kept_partitions)
+        how.kept_partitions.insert(opened.disk->partition_named(given));
     const AssumePlan plan = plan_assume(profile, secret, system, random, how);
     report.changes = plan.changes;
     report.notes.insert(report.notes.end(), plan.notes.begin(), plan.notes.end());
@@ -216,6 +217,8 @@ int run_assume(const Globals& globals, const Options& options) {
     const auto begin = std::chrono::steady_clock::now();
     if (options.disk.empty() && options.root.empty())
         throw_error(Code::kUsage, "say where the copied system is: --disk DISK or --root DIR");
+    if (!options.kept_partitions.empty() && options.disk.empty())
+        throw_error(Code::kUsage, "--keep-partition needs --disk: with --root no identifier changes");
     Report report;
     report.where = options.disk.empty() ? options.root : options.disk;
     const StoredProfile stored = read_stored_role(store_of(options));
@@ -244,7 +247,7 @@ int run_assume(const Globals& globals, const Options& options) {
     } else {
         const Profile profile = merged_role(options, stored, opened, report);
         report.node = profile.node;
-        take_up(globals, options, profile, stored.secret, *opened.system, report);
+        take_up(globals, options, profile, stored.secret, opened, report);
     }
     return finish(globals, report, begin);
 }
@@ -271,9 +274,10 @@ void add_assume(CLI::App& app, Globals& globals, Action& action) {
         ->allow_extra_args(false);
     verb->add_option("--root-partition", options->root_partition, "Number of the partition that is the root")
         ->option_text("N");
-    verb->add_option("--keep-partition", options->kept_partitions,
-                     "Leave the identifiers of this partition; may be repeated")
-        ->option_text("N")
+    verb->add_option(
+            "--keep-partition", options->kept_partitions,
+            "Leave the identifiers of this partition (number, PARTLABEL or PARTUUID); may be repeated")
+        ->option_text("PARTITION")
         ->allow_extra_args(false);
     verb->add_option("--leave-reference", options->left_references,
                      "Accept a file that refers to an old identifier as it is; may be repeated")

@@ -114,6 +114,21 @@ const PartitionDescription& DiskSystem::partition(unsigned number) const {
     return *found;
 }
 
+unsigned DiskSystem::partition_named(const std::string& given) const {
+    std::set<unsigned> found;
+    const bool with_key = given.rfind("PARTLABEL=", 0) == 0 || given.rfind("PARTUUID=", 0) == 0;
+    for (const std::string key : {"", "PARTLABEL=", "PARTUUID="})
+        if (with_key == key.empty())
+            for (const unsigned number : partitions_meant(key + given, "", description_))
+                found.insert(number);
+    for (const PartitionDescription& part : description_.partitions)
+        if (given == std::to_string(part.partition.number)) found = {part.partition.number};
+    if (found.size() == 1) return *found.begin();
+    throw_error(Code::kRefused, "{}: '{}' names {} (a number, PARTLABEL=x or PARTUUID=x)", name_, given,
+                found.empty() ? "no partition of it"
+                              : fmt::format("{} partitions of it, so say which", found.size()));
+}
+
 std::string DiskSystem::label(unsigned number) const {
     return fmt::format("{}, partition {}", name_, number);
 }

@@ -55,6 +55,10 @@ class DiskSystem final : public System {
     /// Replays them (e2fsck -p) and looks again. Throws kIntegrity if one is damaged.
     void replay();
 
+    /// The partition that a person means by its number, "PARTLABEL=x", "PARTUUID=x", or either without its
+    /// key. Throws kRefused unless it is exactly one.
+    unsigned partition_named(const std::string& given) const;
+
     /// Things a person should hear.
     const std::vector<std::string>& notes() const { return notes_; }
     unsigned root_partition() const { return root_; }

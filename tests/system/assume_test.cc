@@ -164,6 +164,29 @@ TEST_F(AssumeDisk, ASecondRunAndAPlanWriteNotOneByte) {
     EXPECT_EQ(test::file_sha256(golden.path), taken_up);
 }
 
+// The swap partition stands for data that copy --protect left where it was.
+TEST_F(AssumeDisk, APartitionIsKeptByItsNumberLabelOrGuid) {
+    const GoldenDisk golden = make("disk.img");
+    must_run({"sgdisk", "-c", "2:data", golden.path});
+    const std::string guid = test::partition_guid(golden, 2), before = test::file_sha256(golden.path);
+    for (const char* wrong : {"9", "PARTLABEL=date", "PARTUUID=data"}) {
+        const RunResult refused = assume(golden.path, {"--yes", "--keep-partition", wrong});
+        EXPECT_EQ(refused.status, 3);
+        EXPECT_THAT(refused.err, HasSubstr(fmt::format("'{}' names no partition", wrong)));
+    }
+    for (const std::string& name :
+         {std::string("2"), std::string("data"), std::string("PARTLABEL=data"), "PARTUUID=" + guid, guid}) {
+        const json planned = must_assume(golden.path, {"--plan", "--keep-partition", name});
+        EXPECT_THAT(planned["changes"].dump(), Not(HasSubstr(test::kGoldenSwap))) << name;
+        EXPECT_THAT(planned["notes"].dump(), HasSubstr("new identifiers for partition 1 (vfat)"));
+    }
+    EXPECT_EQ(test::file_sha256(golden.path), before);
+    must_assume(golden.path, {"--yes", "--keep-partition", "data"});
+    EXPECT_EQ(test::probed(golden.path, golden.swap, "UUID"), test::kGoldenSwap);
+    EXPECT_EQ(test::partition_guid(golden, 2), guid);
+    EXPECT_EQ(must_assume(golden.path).value("result", ""), "nothing to change");
+}
+
 TEST_F(AssumeDisk, UndoBringsBackEveryFileAndIdentifier) {
     const GoldenDisk golden = make("disk.img");
     const std::string before = picture(golden);

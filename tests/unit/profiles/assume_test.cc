@@ -364,6 +364,26 @@ TEST_F(AssumeTest, AKeptPartitionKeepsItsIdentifiersAndItsReferences) {
     EXPECT_THAT(system.root_files.text("/etc/fstab"), HasSubstr("UUID=" + test::kGoldenRoot + " / "));
 }
 
+// A data partition that the copy left alone: its users know it by what it is called now.
+TEST_F(AssumeTest, APartitionThatWasKeptOnceIsKeptByEveryLaterRun) {
+    SeededRandom random(1);
+    AssumeOptions options;
+    options.kept_partitions = {2};
+    const AssumePlan first = plan_assume(web_profile(), kSecret, system, random, options);
+    EXPECT_THAT(first.notes,
+                Contains(HasSubstr("new identifiers for partition 1 (vfat), partition 3 (swap);")));
+    apply_assume(first, kSecret, system);
+    EXPECT_TRUE(plan(system, web_profile()).empty());
+}
+
+TEST_F(AssumeTest, AKeptPartitionThatIsNotThereIsAMistakeAndNotIgnored) {
+    SeededRandom random(1);
+    AssumeOptions options;
+    options.kept_partitions = {4};
+    EXPECT_THAT(refusal_of([&] { plan_assume(web_profile(), kSecret, system, random, options); }),
+                HasSubstr("--keep-partition 4"));
+}
+
 TEST_F(AssumeTest, AProfileThatAsksForNothingChangesNothing) {
     Profile profile;
     profile.node = "web-1";
