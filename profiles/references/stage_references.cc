@@ -92,14 +92,27 @@ class Scanner {
             if (target != node.link_target)
                 staged_.change("references", path, Node::link(target), "-> " + node.link_target,
                                "-> " + target);
+        } else if (node.kind == NodeKind::kFile && node.size_bytes > Tree::kFileLimit) {
+            pass_over(path, node);
         } else if (node.kind == NodeKind::kFile) {
             try {
                 correct_file(path);
-            } catch (Error& e) {
-                e.add_context(path);
-                throw;
+            } catch (const Error& e) {
+                stuck_.push_back(fmt::format("{} cannot be looked through ({})", path, e.what()));
             }
         }
+    }
+
+    // Text that somebody wrote is never that large. What boots could be.
+    void pass_over(const std::string& path, const Node& node) {
+        const std::string name = leaf_of(path);
+        const bool boots = is_boot_ && (name.rfind("init", 0) == 0 || name.ends_with(".img") ||
+                                        name.ends_with(".efi") || name.ends_with(".EFI"));
+        if (boots)
+            stuck_.push_back(fmt::format("{} cannot be looked through ({} bytes)", path, node.size_bytes));
+        else
+            notes_.push_back(fmt::format("{}: {} bytes are too many for a file with references; not searched",
+                                         path, node.size_bytes));
     }
 
     void correct_file(const std::string& path) {

@@ -24,7 +24,10 @@ void PowerCut::after() {
 }
 
 Node MemoryTree::look(const std::string& path) const {
-    Node node = take(path);
+    if (path == "/") return Node::folder(0755);
+    const auto found = nodes_.find(path);
+    if (found == nodes_.end()) return {};
+    Node node = found->second;
     node.content.reset();
     return node;
 }
@@ -32,7 +35,9 @@ Node MemoryTree::look(const std::string& path) const {
 Node MemoryTree::take(const std::string& path) const {
     if (path == "/") return Node::folder(0755);
     const auto found = nodes_.find(path);
-    return found == nodes_.end() ? Node{} : found->second;
+    if (found == nodes_.end()) return {};
+    if (found->second.size_bytes > kFileLimit) throw_error(Code::kRefused, "{}: is too large", path);
+    return found->second;
 }
 
 std::vector<std::string> MemoryTree::list(const std::string& path) const {
@@ -88,6 +93,11 @@ void MemoryTree::add_folder(const std::string& path) {
 void MemoryTree::add(const std::string& path, const std::string& content, unsigned mode) {
     add_folder(profiles::parent_of(path));
     nodes_[path] = as_stored(path, Node::file(content, mode));
+}
+
+void MemoryTree::add_huge(const std::string& path, std::uint64_t size_bytes) {
+    add(path, "");
+    nodes_[path].size_bytes = size_bytes;
 }
 
 void MemoryTree::add_link(const std::string& path, const std::string& target) {

@@ -38,6 +38,8 @@ class MemoryTree final : public profiles::Tree {
 
     /// For building: makes the folders above it too.
     void add(const std::string& path, const std::string& content, unsigned mode = 0644);
+    /// Says that it is that large.
+    void add_huge(const std::string& path, std::uint64_t size_bytes);
     void add_link(const std::string& path, const std::string& target);
     void add_folder(const std::string& path);
     std::string text(const std::string& path) const;

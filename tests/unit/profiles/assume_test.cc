@@ -323,6 +323,16 @@ TEST_F(AssumeTest, ABootPartitionThatCannotBeReadStopsEverything) {
                 Contains(HasSubstr("left as it is")));
 }
 
+// A recovery image on the ESP is no reason not to take up a role; an initramfs that nobody looked through is.
+TEST_F(AssumeTest, AHugeFileIsPassedOverUnlessItBoots) {
+    system.boot_files.add_huge("/recovery.wim", 600u << 20);
+    EXPECT_THAT(plan(system, web_profile()).notes, Contains(HasSubstr("/boot/efi/recovery.wim")));
+    system.boot_files.add_huge("/initrd.img-6.1", 600u << 20);
+    const std::string message = refusal_of([&] { plan(system, web_profile()); });
+    EXPECT_THAT(message, HasSubstr("/boot/efi/initrd.img-6.1 cannot be looked through"));
+    EXPECT_THAT(message, HasSubstr("--leave-reference"));
+}
+
 TEST_F(AssumeTest, WhereNoIdentifierChangesNothingHasToBeSearched) {
     system.closed = {{"/boot", "partition 2 (xfs), which cannot be read here"}};
     Profile profile;

@@ -154,6 +154,38 @@ TEST_F(FatTreeTest, NamesKeepTheirSpellingAndRoomIsReal) {
     EXPECT_TRUE(FatTree::is_in_order(image));
 }
 
+TEST_F(FatTreeTest, AnEmptyOneIsEmptyAndNotBroken) {
+    const std::string empty = folder.sparse_file("empty.img", 48 << 20);
+    must_run({"mkfs.fat", "-F", "32", empty});
+    FatTree tree(empty, "empty");
+    EXPECT_THAT(tree.list("/"), ElementsAre());
+    tree.put("/x", Node::file("text", 0755));
+    EXPECT_THAT(FatTree(empty, "empty").list("/"), ElementsAre("x"));
+}
+
+TEST_F(FatTreeTest, OddNamesAreReadReplacedAndRemoved) {
+    FatTree tree(image, "esp");
+    const std::vector<std::string> names = {
+        "/Gr\xc3\xb6\xc3\x9f"
+        "e \xe2\x82\xac.conf",
+        "/a[1].txt", "/b {x}~1 #%&'.conf"};
+    for (const std::string& name : names)
+        for (const char* content : {"first", "second"})
+            tree.put(name, Node::file(content, 0755));
+    FatTree again(image, "esp");
+    for (const std::string& name : names) {
+        EXPECT_EQ(*again.take(name).content, "second") << name;
+        EXPECT_EQ(again.look(name).size_bytes % 512, 0u);
+        EXPECT_GT(again.look(name).size_bytes, 0u);
+    }
+    again.rename("/a[1].txt", "/a[2].txt");
+    for (const std::string& name : {names[0], std::string("/a[2].txt"), names[2]})
+        again.put(name, {});
+    EXPECT_THAT(FatTree(image, "esp").list("/"),
+                ElementsAre("0123456789abcdef0123456789abcdef", "EFI", "loader"));
+    EXPECT_TRUE(FatTree::is_in_order(image));
+}
+
 TEST_F(FatTreeTest, WhatIsNoFatIsRefused) {
     EXPECT_THROW(FatTree(folder.sparse_file("zero.img", 1 << 20), "zero"), Error);
 }
