@@ -66,6 +66,23 @@ TEST(Hostname, AFullNameReplacesTheShortOneToo) {
     EXPECT_EQ(stage.text("/etc/hosts"), "127.0.1.1\tweb-1.example web-1\n");
 }
 
+// Another machine that is called the same in another domain keeps its name, or this one would talk to itself.
+TEST(Hostname, OnlyTheMachinesOwnFullNameIsRenamed) {
+    Stage stage;
+    stage.files.add("/etc/hostname", "web\n");
+    stage.files.add("/etc/mailname", "web.mail.example\n");
+    stage.files.add(
+        "/etc/hosts",
+        "127.0.1.1 web.lan web\n10.0.0.5 web.example.org web # web\n10.0.0.6 web.lan\n10.0.0.7 web\n"
+        "10.0.0.8 webmail.lan db.web.lan");
+    stage.profile.hostname = {Mode::kDerive, ""};
+    stage_hostname(stage.context);
+    EXPECT_EQ(stage.text("/etc/hosts"),
+              "127.0.1.1 web-1.lan web-1\n10.0.0.5 web.example.org web # web\n10.0.0.6 web-1.lan\n"
+              "10.0.0.7 web-1\n10.0.0.8 webmail.lan db.web.lan");
+    EXPECT_EQ(stage.text("/etc/mailname"), "web-1.mail.example\n");
+}
+
 TEST(Hostname, ASymlinkedFileIsWrittenWhereItLeadsInsideTheCopy) {
     Stage stage;
     stage.files.add("/persist/hostname", "golden\n");
@@ -201,6 +218,22 @@ TEST(Hosts, LinesOfAnOlderProfileAreReplacedAndTheRestStays) {
     stage.profile.hosts.clear();
     stage_hosts(stage.context);
     EXPECT_EQ(stage.text("/etc/hosts"), "127.0.0.1 localhost\n");
+}
+
+// Somebody took the end mark away: what they wrote behind it is not the profile's to remove.
+TEST(Hosts, ABlockWithoutItsEndSwallowsNothing) {
+    Stage stage;
+    const std::string begin = "# begin: hosts of the dupengine profile\n",
+                      torn = begin + "10.0.0.1\ta\n10.9.9.9 theirs\n";
+    stage.files.add("/etc/hosts", torn);
+    stage.profile.hosts = {{"10.0.0.2", {"c"}}};
+    for (int run = 0; run < 2; ++run) {
+        stage_hosts(stage.context);
+        EXPECT_EQ(stage.text("/etc/hosts"),
+                  torn + begin + "10.0.0.2\tc\n# end: hosts of the dupengine profile\n");
+    }
+    EXPECT_THAT(stage.notes, ::testing::Each(HasSubstr("no end mark")));
+    EXPECT_FALSE(stage.notes.empty());
 }
 
 // ---- units, held against systemctl --root -----------------------------------------------------------------
