@@ -110,8 +110,6 @@ AssumeRecord AssumeJournal::begin(const AssumePlan& plan) {
             root.put(fmt::format("{}/after-{}", run, i), Node::file(*put.after.content, 0600));
     }
     write_state(record);
-    for (const std::string& name : root.list(place))
-        if (name != "state" && name != record.run) remove_folder(join(place, name));
     return record;
 }
 
@@ -127,11 +125,25 @@ void AssumeJournal::set_phase(AssumeRecord& record, AssumePhase phase) {
     write_state(record);
 }
 
+std::vector<std::string> AssumeJournal::leftovers(const AssumeRecord& record) const {
+    const Tree& root = system_.root();
+    const std::string place = folder(), run = join(place, record.run);
+    std::vector<std::string> paths;
+    for (const std::string& name : root.list(place))
+        if (name != "state" && name != record.run) paths.push_back(join(place, name));
+    for (const std::string& name : root.list(run))
+        if (name.rfind("after-", 0) == 0) paths.push_back(join(run, name));
+    return paths;
+}
+
+bool AssumeJournal::has_leftovers(const AssumeRecord& record) const {
+    return record.phase == AssumePhase::kDone && !leftovers(record).empty();
+}
+
 void AssumeJournal::finish(AssumeRecord& record) {
     set_phase(record, AssumePhase::kDone);
-    const std::string run = join(folder(), record.run);
-    for (const std::string& name : system_.root().list(run))
-        if (name.rfind("after-", 0) == 0) system_.root().put(join(run, name), {});
+    for (const std::string& path : leftovers(record))
+        remove_folder(path);
 }
 
 void AssumeJournal::remove_folder(const std::string& path) {
@@ -146,7 +158,8 @@ void AssumeJournal::erase(const AssumeRecord& record) {
     Tree& root = system_.root();
     const std::string place = folder();
     // The state goes last: until then the next run comes here again.
-    remove_folder(join(place, record.run));
+    for (const std::string& name : root.list(place))
+        if (name != "state") remove_folder(join(place, name));
     root.put(join(place, "state"), {});
     std::vector<std::string> made = record.made_folders;
     std::sort(made.rbegin(), made.rend());

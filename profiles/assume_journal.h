@@ -36,7 +36,8 @@ struct AssumeRecord {
     std::vector<PutAction> puts;  ///< files without content: read_before() and read_after() have it
     std::vector<IdentifierChange> identifiers;
     std::vector<std::string> digests_before,
-        digests_after;  ///< of each put's content; empty if it is no file
+        digests_after;                 ///< of each put's content; empty if it is no file
+    std::set<std::string> left_alone;  ///< what the undo under way does not bring back
 };
 
 class AssumeJournal {
@@ -48,8 +49,12 @@ class AssumeJournal {
     /// Writes the images, then the state. From here on the next run knows what to do.
     AssumeRecord begin(const AssumePlan& plan);
     void set_phase(AssumeRecord& record, AssumePhase phase);
-    /// Done: images of what will be are not needed any more.
+    /// Done: images of what will be, and of earlier runs, are not needed any more.
     void finish(AssumeRecord& record);
+    /// Whether finish() was cut: private keys may be among what is still there.
+    bool has_leftovers(const AssumeRecord& record) const;
+    /// In the root tree, links followed.
+    std::string folder() const;
     /// Nothing is left of the journal, nor of the folders that were made for it.
     void erase(const AssumeRecord& record);
 
@@ -58,7 +63,7 @@ class AssumeJournal {
     Node read_after(const AssumeRecord& record, std::size_t n) const;
 
   private:
-    std::string folder() const;
+    std::vector<std::string> leftovers(const AssumeRecord& record) const;
     void write_state(const AssumeRecord& record);
     void make_folder(const std::string& path, unsigned mode, std::vector<std::string>& made);
     void remove_folder(const std::string& path);

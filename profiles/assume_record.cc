@@ -123,8 +123,11 @@ std::string encode_record(const AssumeRecord& record) {
                   {"run", record.run},
                   {"made_folders", record.made_folders},
                   {"remembered", record.remembered},
+                  {"left_alone", json::array()},
                   {"mounts", json::array()},
                   {"actions", encode_actions(record)}};
+    for (const std::string& path : record.left_alone)
+        value["left_alone"].push_back(armored(path));
     for (const MountPoint& mount : record.mounts)
         value["mounts"].push_back({{"path", armored(mount.path)}, {"partition", mount.partition}});
     return value.dump(1) + "\n";
@@ -142,6 +145,8 @@ AssumeRecord decode_record(const std::string& text) {
         record.run = value.at("run");
         record.made_folders = value.at("made_folders").get<std::vector<std::string>>();
         record.remembered = value.at("remembered").get<std::map<std::string, std::string>>();
+        for (const json& path : value.value("left_alone", json::array()))
+            record.left_alone.insert(bare(path));
         for (const json& mount : value.at("mounts"))
             record.mounts.push_back({bare(mount.at("path")), mount.at("partition")});
         decode_actions(value.at("actions"), record);

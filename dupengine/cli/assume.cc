@@ -108,10 +108,16 @@ bool agree(const Globals& globals, Report& report) {
     return true;
 }
 
-void undo(const Globals& globals, const NodeSecret& secret, System& system, Report& report) {
-    report.changes = plan_undo(secret, system);
+void undo(const Globals& globals, const Options& options, const NodeSecret& secret, System& system,
+          Report& report) {
+    AssumeOptions how;
+    how.left_references = {options.left_references.begin(), options.left_references.end()};
+    const UndoPlan plan = plan_undo(secret, system, how);
+    report.node = plan.node;
+    report.changes = plan.changes;
+    report.notes.insert(report.notes.end(), plan.notes.begin(), plan.notes.end());
     if (!agree(globals, report)) return;
-    undo_assume(secret, system);
+    undo_assume(secret, system, how);
     report.result = "undone";
 }
 
@@ -188,6 +194,7 @@ Settled settle_pending(const Globals& globals, const Options& options, const Nod
                     report.where, what);
     ask(globals,
         fmt::format("{}: an earlier run was cut and has to be {}; the configuration", report.where, what));
+    report.node = node_here(secret, system);
     complete_pending(secret, system);
     report.notes.push_back(fmt::format("an earlier run was cut; it was {}", what));
     return pending == Pending::kUndo && options.undo ? Settled::kUndoneAsAsked : Settled::kSomething;
@@ -243,7 +250,7 @@ int run_assume(const Globals& globals, const Options& options) {
     if (settled == Settled::kUndoneAsAsked) {
         report.result = "undone";
     } else if (options.undo) {
-        undo(globals, stored.secret, *opened.system, report);
+        undo(globals, options, stored.secret, *opened.system, report);
     } else {
         const Profile profile = merged_role(options, stored, opened, report);
         report.node = profile.node;

@@ -24,6 +24,9 @@ class DirTree final : public Tree {
     Node as_stored(const std::string& path, const Node& node) const override;
     std::uint64_t free_bytes(const std::string& path) const override;
 
+    /// The file system that holds `path`, or would hold it: what is mounted below the folder is another one.
+    std::uint64_t device_of(const std::string& path) const;
+
     int fd() const { return folder_.get(); }
 
   private:
@@ -31,6 +34,7 @@ class DirTree final : public Tree {
     Fd open_parent(const std::string& path) const;
     Fd open_existing_parent(const std::string& path) const;  ///< throws kRefused if there is none
     Fd open_file(const std::string& path) const;
+    Fd open_nearest(const std::string& path) const;  ///< `path` or what there is above it
     void put_file(const Fd& parent, const std::string& path, const Node& node);
     void put_link(const Fd& parent, const std::string& path, const Node& node);
     void put_folder(const Fd& parent, const std::string& path, const Node& node);

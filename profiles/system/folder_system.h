@@ -15,7 +15,7 @@ class FolderSystem final : public System {
     const std::string& name() const override { return name_; }
     Tree& root() override { return tree_; }
     Tree& tree() override { return tree_; }
-    std::string file_system_of(const std::string&) override { return "/"; }
+    std::string file_system_of(const std::string& path) override;
     std::vector<std::string> boot_folders() override { return {"/boot", "/efi"}; }
     std::vector<MountPoint> mounts() override { return {}; }
     void choose_mounts(std::vector<MountPoint>) override {}

@@ -192,7 +192,9 @@ TEST_F(AssumeDisk, UndoBringsBackEveryFileAndIdentifier) {
     const std::string before = picture(golden);
     must_assume(golden.path);
     EXPECT_NE(picture(golden), before);
-    EXPECT_EQ(must_assume(golden.path, {"--yes", "--undo"}).value("result", ""), "undone");
+    const json undone = must_assume(golden.path, {"--yes", "--undo"});
+    EXPECT_EQ(undone.value("result", ""), "undone");
+    EXPECT_EQ(undone.value("node", ""), "web-1");
     EXPECT_EQ(picture(golden), before);
     expect_sound(golden);
 }
@@ -515,6 +517,31 @@ TEST(AssumeFolder, AMountedTreeIsChangedButForTheIdentifiersOfItsDisk) {
     EXPECT_EQ(read_file(folder.file("root/etc/hostname"), Code::kInternal), "golden\n");
     EXPECT_FALSE(std::filesystem::exists(folder.file("root/var")));
     EXPECT_EQ(test::run_dupengine({"assume", "--root", folder.file("root")}).status, 2);
+}
+
+// What is mounted below the folder is a disk of its own, and may be full before the rest is.
+TEST(AssumeFolder, RoomIsLookedForWhereTheFileWillBe) {
+    const ScratchFolder folder;
+    const std::string root = folder.file("root"), store = "file:" + folder.file("store");
+    std::filesystem::create_directories(root + "/etc");
+    std::filesystem::create_directories(root + "/boot");
+    write_file_atomic(root + "/etc/hostname", as_bytes("golden\n"), 0644, Code::kInternal);
+    write_file_atomic(
+        folder.file("p.toml"),
+        as_bytes("schema = 1\nkind = \"node\"\nnode = \"web-1\"\n[[file]]\npath = \"/boot/big\"\n"
+                 "content = \"" +
+                 std::string(300'000, 'x') + "\"\n"),
+        0644, Code::kInternal);
+    const RunResult init =
+        test::run_dupengine({"profile", "init", "--store", store, "--from", folder.file("p.toml")});
+    ASSERT_EQ(init.status, 0) << init.err;
+    must_run({"mount", "-t", "tmpfs", "-o", "size=256k", "none", root + "/boot"});
+    const RunResult refused = test::run_dupengine({"assume", "--yes", "--root", root, "--store", store});
+    must_run({"umount", root + "/boot"});
+    EXPECT_EQ(refused.status, 3) << refused.err;
+    EXPECT_THAT(refused.err, HasSubstr("the file system at /boot has"));
+    EXPECT_EQ(read_file(root + "/etc/hostname", Code::kInternal), "golden\n");
+    EXPECT_FALSE(std::filesystem::exists(root + "/var"));
 }
 
 }  // namespace

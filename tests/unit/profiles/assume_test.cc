@@ -182,18 +182,11 @@ TEST_F(AssumeTest, UndoBringsBackEveryByte) {
     const std::string before = system.picture();
     assume(system);
     EXPECT_NE(system.picture(), before);
-    EXPECT_FALSE(plan_undo(kSecret, system).empty());
+    EXPECT_FALSE(plan_undo(kSecret, system).changes.empty());
+    EXPECT_EQ(plan_undo(kSecret, system).node, "web-1");
     undo_assume(kSecret, system);
     EXPECT_EQ(system.picture(), before);
     EXPECT_THAT(refusal_of([&] { undo_assume(kSecret, system); }), HasSubstr("nothing to undo"));
-}
-
-TEST_F(AssumeTest, UndoRefusesToLoseWhatSomebodyWroteSince) {
-    assume(system);
-    system.root_files.add("/etc/fstab", "somebody's work\n");
-    const std::string before = system.picture();
-    EXPECT_THAT(refusal_of([&] { undo_assume(kSecret, system); }), HasSubstr("/etc/fstab"));
-    EXPECT_EQ(system.picture(), before);
 }
 
 // Runs `work` on a fresh golden system with the power cut at its k-th write, for every k, in every way; then
@@ -229,6 +222,69 @@ void for_every_cut(const std::function<void(FakeSystem&)>& prepare,
     }
 }
 
+// The first start makes keys, a machine-id and seeds of its own. They are nobody's to lose, and no reason to
+// keep the rest of a role that was a mistake.
+TEST_F(AssumeTest, UndoAfterTheFirstStartLeavesWhatTheSystemMadeAndUndoesTheRest) {
+    const std::string machine = "99999999999999999999999999999999\n";
+    Profile profile = web_profile();
+    profile.machine_id.mode = Mode::kRemove;
+    profile.ssh_host_keys.mode = Mode::kRemove;
+    profile.random_seed.mode = Mode::kRemove;
+    assume(system, profile);
+    system.root_files.add("/etc/machine-id", machine, 0444);
+    system.root_files.add("/etc/ssh/ssh_host_rsa_key", "made at the first start\n", 0600);
+    system.root_files.add("/var/lib/systemd/random-seed", std::string(512, 'n'), 0600);
+    const UndoPlan undo = plan_undo(kSecret, system);
+    EXPECT_THAT(undo.notes, Contains(HasSubstr("/etc/machine-id")));
+    EXPECT_THAT(undo.notes, Contains(HasSubstr("/etc/ssh/ssh_host_rsa_key:")));
+    undo_assume(kSecret, system);
+    EXPECT_EQ(system.root_files.text("/etc/machine-id"), machine);
+    EXPECT_EQ(system.root_files.text("/etc/ssh/ssh_host_rsa_key"), "made at the first start\n");
+    EXPECT_EQ(system.root_files.text("/etc/hostname"), "golden\n");
+    EXPECT_THAT(system.root_files.text("/etc/fstab"), HasSubstr(test::kGoldenRoot));
+    EXPECT_EQ(system.ids[1].value, test::kGoldenRoot);
+    EXPECT_EQ(find_pending(kSecret, system), Pending::kNothing);
+}
+
+TEST_F(AssumeTest, UndoLeavesWhatSomebodyWroteSinceAlsoIfItIsCut) {
+    const AssumePlan made = plan(system, web_profile());
+    for_every_cut(
+        [&](FakeSystem& fresh) {
+            apply_assume(made, kSecret, fresh);
+            fresh.root_files.add("/etc/hosts", "somebody's work\n");
+        },
+        [](FakeSystem& cut) { undo_assume(kSecret, cut); },
+        [&](FakeSystem& cut) {
+            complete_pending(kSecret, cut);
+            if (cut.root_files.text("/etc/hostname") != "golden\n") undo_assume(kSecret, cut);
+            EXPECT_EQ(cut.root_files.text("/etc/hosts"), "somebody's work\n");
+            EXPECT_EQ(cut.root_files.text("/etc/hostname"), "golden\n");
+        });
+}
+
+// The line in fstab knows the new UUID only. After undo that file system would not be found any more.
+TEST_F(AssumeTest, UndoRefusesIfSomethingNewKnowsTheNewIdentifiers) {
+    assume(system);
+    const std::string root = system.ids[1].value;
+    for (const auto& [path, text] :
+         {std::pair<std::string, std::string>{"/etc/fstab",
+                                              system.root_files.text("/etc/fstab") + "# mine\n"},
+          {"/boot/grub/custom.cfg", "linux /vmlinuz-7 root=UUID=" + root + "\n"}}) {
+        const std::string old = system.root_files.text(path);
+        system.root_files.add(path, text);
+        const std::string before = system.picture();
+        const std::string message = refusal_of([&] { undo_assume(kSecret, system); });
+        EXPECT_THAT(message, HasSubstr(path));
+        EXPECT_THAT(message, HasSubstr("--leave-reference"));
+        EXPECT_EQ(system.picture(), before);
+        AssumeOptions accepted;
+        accepted.left_references = {path};
+        EXPECT_FALSE(plan_undo(kSecret, system, accepted).changes.empty());
+        old.empty() ? system.root_files.put(path, {}) : system.root_files.add(path, old);
+    }
+    undo_assume(kSecret, system);
+}
+
 // The folder of the journal may outlive a cut undo, empty; a cut before the journal was valid leaves images
 // behind.
 TEST_F(AssumeTest, ACutAtAnyWriteIsFinishedByTheNextRun) {
@@ -244,6 +300,8 @@ TEST_F(AssumeTest, ACutAtAnyWriteIsFinishedByTheNextRun) {
                       if (!begun && cut.picture_of_system() != whole) apply_assume(made, kSecret, cut);
                       EXPECT_EQ(cut.picture_of_system(), whole);
                       EXPECT_EQ(find_pending(kSecret, cut), Pending::kNothing);
+                      // Private keys of this node, or of the source it was.
+                      EXPECT_THAT(cut.root_files.picture(), Not(HasSubstr("/after-")));
                   });
 }
 
@@ -276,7 +334,7 @@ TEST_F(AssumeTest, ASourceThatHadItsOwnRoleIsNotTakenForOurs) {
     EXPECT_THAT(refusal_of([&] { undo_assume(kSecret, system); }), HasSubstr("nothing to undo"));
     assume(system);
     EXPECT_TRUE(plan(system, web_profile()).empty());
-    EXPECT_EQ(plan_undo(kSecret, system).empty(), false);
+    EXPECT_FALSE(plan_undo(kSecret, system).changes.empty());
 }
 
 TEST_F(AssumeTest, ASourceThatWasCutInTheMiddleIsRefused) {
@@ -398,6 +456,18 @@ TEST_F(AssumeTest, AProfileThatAsksForNothingChangesNothing) {
     Profile profile;
     profile.node = "web-1";
     EXPECT_TRUE(plan(system, profile).empty());
+}
+
+// A cut between "done" and the last image: the images hold private host keys.
+TEST_F(AssumeTest, WhatACutLeftInTheJournalIsTakenAwayByTheNextRun) {
+    assume(system);
+    const std::string whole = system.picture();
+    for (const char* left : {"/var/lib/dupengine/assume/1/after-3", "/var/lib/dupengine/assume/7/before-0"})
+        system.root_files.add(left, "a private key");
+    EXPECT_EQ(find_pending(kSecret, system), Pending::kFinish);
+    complete_pending(kSecret, system);
+    EXPECT_EQ(system.picture(), whole);
+    EXPECT_EQ(find_pending(kSecret, system), Pending::kNothing);
 }
 
 TEST_F(AssumeTest, TheRandomSeedsAreFreshAndTheSourcesKeysAreGone) {

@@ -1,6 +1,7 @@
 #include <gmock/gmock.h>
 
 #include <filesystem>
+#include <functional>
 
 #include "base/error.h"
 #include "base/fd.h"
@@ -192,6 +193,30 @@ TEST(Users, KeysGetTheOwnerThatTheCopyKnows) {
     EXPECT_THAT(stage.refusal(stage_users), HasSubstr("nobody-here"));
     stage.profile.users = {{"root", {"k"}}};
     EXPECT_THAT(stage.refusal(stage_users), HasSubstr("/root"));
+}
+
+// A link that the user made must not have root give away somebody else's folder.
+TEST(Users, KeysNeverGoWhereALinkLeadsOutOfTheHome) {
+    const auto refused = [](const std::function<void(MemoryTree&)>& make) {
+        Stage stage;
+        stage.files.add("/etc/passwd", "ops:x:1000:1001::/home/ops:/bin/sh\n");
+        stage.files.add_folder("/home/ops");
+        stage.files.add_folder("/root/.ssh");
+        make(stage.files);
+        stage.profile.users = {{"ops", {"ssh-ed25519 AAAA ops"}}};
+        return stage.refusal(stage_users);
+    };
+    EXPECT_THAT(refused([](MemoryTree& tree) { tree.add_link("/home/ops/.ssh", "/root/.ssh"); }),
+                HasSubstr("/home/ops/.ssh: is a symlink to /root/.ssh"));
+    EXPECT_THAT(refused([](MemoryTree& tree) { tree.add_link("/home/ops/.ssh", "../../../../nowhere"); }),
+                HasSubstr("leads out of the home"));
+    EXPECT_THAT(refused([](MemoryTree& tree) {
+                    tree.add_folder("/home/ops/.ssh");
+                    tree.add_link("/home/ops/.ssh/authorized_keys", "/etc/passwd");
+                }),
+                HasSubstr("authorized_keys: is a symlink"));
+    EXPECT_THAT(refused([](MemoryTree& tree) { tree.add("/home/ops/.ssh", "a file"); }),
+                HasSubstr("/home/ops/.ssh: is no folder"));
 }
 
 TEST(Files, AFolderInTheWayIsNotReplaced) {

@@ -82,6 +82,23 @@ TEST_F(DirTreeTest, AReplacedFileKeepsWhatItsNodeSays) {
     EXPECT_THAT(tree.list("/etc"), ElementsAre("hostname"));
 }
 
+// A default ACL on /etc/ssh would make every run write the keys again.
+TEST_F(DirTreeTest, ANewFileInheritsNothingFromItsFolder) {
+    // acl_ea_header and entries (linux/posix_acl_xattr.h): user::rwx, user 1000:rwx, group::r-x, mask::rwx,
+    // other::r-x.
+    const unsigned char acl[] = {2,    0,    0,    0,    1,    0, 7, 0, 0xff, 0xff, 0xff, 0xff, 2,    0, 7, 0,
+                                 0xe8, 3,    0,    0,    4,    0, 5, 0, 0xff, 0xff, 0xff, 0xff, 0x10, 0, 7, 0,
+                                 0xff, 0xff, 0xff, 0xff, 0x20, 0, 5, 0, 0xff, 0xff, 0xff, 0xff};
+    const std::string path = folder.path() + "/with-acl";
+    std::filesystem::create_directory(path);
+    if (::setxattr(path.c_str(), "system.posix_acl_default", acl, sizeof acl, 0) != 0)
+        GTEST_SKIP() << "no ACLs on " << folder.path();
+    DirTree tree = DirTree::open(folder.path());
+    const Node node = Node::file("key", 0600);
+    tree.put("/with-acl/key", node);
+    EXPECT_TRUE(tree.take("/with-acl/key").same_as(node));
+}
+
 TEST_F(DirTreeTest, WhatACutLeftBehindIsSweptAway) {
     write(root + "/etc/.dupengine-assume.tmp", "half");
     DirTree tree = DirTree::open(root);
