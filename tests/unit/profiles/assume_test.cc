@@ -116,6 +116,61 @@ TEST_F(AssumeTest, EveryReferenceNamesTheIdentifierThatTheDiskHasNow) {
     EXPECT_THAT(system.boot_files.text("/" + machine + "/6.1/initrd.img"), HasSubstr("RESUME=UUID=" + swap));
 }
 
+// Every place that is known to hold references. One that is forgotten is a machine that does not boot, or
+// does without its swap.
+TEST_F(AssumeTest, NoPlaceThatIsKnownToHoldReferencesIsForgotten) {
+    const std::vector<std::string> places = {
+        "/etc/crypttab",
+        "/etc/default/grub.d/50-x.cfg",
+        "/etc/default/zramswap",
+        "/etc/kernel/cmdline.d/root.conf",
+        "/etc/kernel/install.conf",
+        "/usr/lib/kernel/cmdline",
+        "/etc/dracut.conf.d/resume.conf",
+        "/usr/lib/dracut/dracut.conf.d/resume.conf",
+        "/etc/initramfs-tools/conf.d/root",
+        "/usr/share/initramfs-tools/conf.d/root",
+        "/etc/udev/rules.d/90-disk.rules",
+        "/usr/lib/udev/rules.d/90-disk.rules",
+        "/usr/local/lib/udev/rules.d/90-disk.rules",
+        "/etc/mdadm/mdadm.conf",
+        "/etc/lvm/devices/system.devices",
+        "/etc/lilo.conf",
+        "/etc/systemd/system/srv.mount",
+        "/etc/systemd/system/x.service.d/wait.conf",
+        "/usr/lib/systemd/system/srv.mount",
+        "/usr/local/lib/systemd/system/srv.mount",
+        "/usr/lib/systemd/system/x.service.d/wait.conf",
+        "/usr/lib/repart.d/50-root.conf",
+        "/boot/grub/custom.cfg",
+        "/boot/grub2/grub.cfg",
+        "/boot/extlinux/extlinux.conf",
+        "/boot/syslinux/syslinux.cfg",
+        "/boot/loader/entries/x.conf",
+        "/boot/cmdline.txt",
+        "/boot/armbianEnv.txt",
+        "/boot/efi/EFI/refind/refind.conf",
+        "/extlinux/extlinux.conf",
+    };
+    Tree& tree = system.tree();
+    const auto make_folder = [&](const auto& self, const std::string& path) -> void {
+        if (tree.look(path).exists()) return;
+        self(self, parent_of(path));
+        tree.put(path, Node::folder(0755));
+    };
+    for (const std::string& path : places) {
+        make_folder(make_folder, parent_of(path));
+        tree.put(path, Node::file("root=UUID=" + test::kGoldenRoot + "\n", 0644));
+    }
+    system.root_files.add("/persist/veritytab", "UUID=" + test::kGoldenRoot + "\n");
+    system.root_files.add_link("/etc/veritytab", "/persist/veritytab");
+    assume(system);
+    for (const std::string& path : places)
+        EXPECT_EQ(read_text(system.tree(), path), "root=UUID=" + system.ids[1].value + "\n") << path;
+    EXPECT_EQ(system.root_files.text("/persist/veritytab"), "UUID=" + system.ids[1].value + "\n");
+    EXPECT_TRUE(plan(system, web_profile()).empty());
+}
+
 TEST_F(AssumeTest, UnitsNamedByAnIdentifierAreRenamedWithTheirLinks) {
     assume(system);
     std::string escaped;

@@ -356,6 +356,32 @@ TEST(Services, AUnitThatIsNotThereOrIsAScriptIsRefusedByName) {
     EXPECT_THAT(stage.refusal(stage_services), HasSubstr("%H"));
 }
 
+// A vendor's unit without [Install] that the administrator made startable with a drop-in.
+TEST(Services, AnInstallSectionInADropInCounts) {
+    Stage stage;
+    stage.files.add("/usr/lib/systemd/system/a.service", "[Service]\nExecStart=/bin/true\n");
+    stage.files.add("/usr/lib/systemd/system/a.service.d/10-x.conf", "[Install]\nWantedBy=wrong.target\n");
+    stage.files.add("/etc/systemd/system/a.service.d/10-x.conf", "[Install]\nWantedBy=one.target\n");
+    stage.files.add("/etc/systemd/system/a.service.d/20-y.conf", "[Install]\nWantedBy=two.target\n");
+    stage.profile.services.enable = {"a"};
+    stage_services(stage.context);
+    for (const char* target : {"one", "two"})
+        EXPECT_EQ(stage.staged.look(fmt::format("/etc/systemd/system/{}.target.wants/a.service", target))
+                      .link_target,
+                  "/usr/lib/systemd/system/a.service");
+    EXPECT_FALSE(stage.staged.look("/etc/systemd/system/wrong.target.wants/a.service").exists());
+}
+
+TEST(Services, DisablingWhatTheVendorStartsIsToldToHaveNoEffect) {
+    Stage stage;
+    stage.files.add("/usr/lib/systemd/system/a.service", "[Service]\n");
+    stage.files.add_link("/usr/lib/systemd/system/multi-user.target.wants/a.service", "../a.service");
+    stage.profile.services.disable = {"a"};
+    stage_services(stage.context);
+    ASSERT_EQ(stage.notes.size(), 1u);
+    EXPECT_THAT(stage.notes[0], HasSubstr("only a mask"));
+}
+
 TEST(Services, TheSourcesMaskGivesWayToARoleThatEnables) {
     Stage stage;
     stage.files.add("/usr/lib/systemd/system/a.service", "[Install]\nWantedBy=multi-user.target\n");
