@@ -39,7 +39,12 @@ struct AssumePlan {
 };
 
 /// What an earlier run left to be done.
-enum class Pending { kNothing, kFinish, kUndo };
+enum class Pending {
+    kNothing,
+    kFinish,
+    kUndo,
+    kTidy  ///< nothing but images in the journal's folder; private keys may be among them
+};
 
 /// Throws kRefused if the copied system came from a source that had itself been cut in the middle.
 Pending find_pending(const NodeSecret& secret, System& system);

@@ -62,9 +62,8 @@ void check_room(const AssumePlan& plan, const NodeSecret& secret, System& system
 Pending find_pending(const NodeSecret& secret, System& system) {
     const AssumeJournal journal(system, secret);
     const auto record = journal.load();
-    if (!record) return Pending::kNothing;
-    if (record->phase == AssumePhase::kDone)
-        return journal.has_leftovers(*record) ? Pending::kFinish : Pending::kNothing;
+    if (!record || record->phase == AssumePhase::kDone)
+        return journal.has_leftovers() ? Pending::kTidy : Pending::kNothing;
     system.choose_mounts(record->mounts);
     return record->phase == AssumePhase::kApplying ? Pending::kFinish : Pending::kUndo;
 }
@@ -87,10 +86,10 @@ void apply_assume(const AssumePlan& plan, const NodeSecret& secret, System& syst
 void complete_pending(const NodeSecret& secret, System& system) {
     AssumeJournal journal(system, secret);
     std::optional<AssumeRecord> record = journal.load();
-    if (!record || (record->phase == AssumePhase::kDone && !journal.has_leftovers(*record))) return;
-    if (record->phase == AssumePhase::kDone) {
+    if (!record || record->phase == AssumePhase::kDone) {
+        if (!journal.has_leftovers()) return;
         system.open_for_writing({});
-        journal.finish(*record);
+        journal.remove_leftovers();
         system.close();
         return;
     }

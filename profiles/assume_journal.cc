@@ -125,24 +125,45 @@ void AssumeJournal::set_phase(AssumeRecord& record, AssumePhase phase) {
     write_state(record);
 }
 
-std::vector<std::string> AssumeJournal::leftovers(const AssumeRecord& record) const {
+std::vector<std::string> AssumeJournal::leftovers(const std::string& run_in_use) const {
     const Tree& root = system_.root();
-    const std::string place = folder(), run = join(place, record.run);
+    const std::string place = folder(), run = join(place, run_in_use);
     std::vector<std::string> paths;
     for (const std::string& name : root.list(place))
-        if (name != "state" && name != record.run) paths.push_back(join(place, name));
+        if (name != "state" && name != run_in_use) paths.push_back(join(place, name));
+    if (run_in_use.empty()) return paths;
     for (const std::string& name : root.list(run))
         if (name.rfind("after-", 0) == 0) paths.push_back(join(run, name));
     return paths;
 }
 
-bool AssumeJournal::has_leftovers(const AssumeRecord& record) const {
-    return record.phase == AssumePhase::kDone && !leftovers(record).empty();
+// While nothing is under way. Without a state the folder itself is one: only we make it.
+std::vector<std::string> AssumeJournal::leftovers_at_rest() const {
+    const Tree& root = system_.root();
+    const std::string place = folder();
+    if (const auto record = load())
+        return record->phase == AssumePhase::kDone ? leftovers(record->run) : std::vector<std::string>();
+    if (root.look(place).kind != NodeKind::kFolder) return {};
+    const std::string state = join(place, "state");
+    if (!root.look(state).exists()) return {place};
+    return {};  // the source's own journal; the next one that is begun takes its place
+}
+
+bool AssumeJournal::has_leftovers() const {
+    return !leftovers_at_rest().empty();
+}
+
+void AssumeJournal::remove_leftovers() {
+    Tree& root = system_.root();
+    const std::string place = folder(), above = parent_of(place);
+    for (const std::string& path : leftovers_at_rest())
+        remove_folder(path);
+    if (!root.look(place).exists() && root.list(above).empty()) root.put(above, {});
 }
 
 void AssumeJournal::finish(AssumeRecord& record) {
     set_phase(record, AssumePhase::kDone);
-    for (const std::string& path : leftovers(record))
+    for (const std::string& path : leftovers(record.run))
         remove_folder(path);
 }
 

@@ -51,8 +51,9 @@ class AssumeJournal {
     void set_phase(AssumeRecord& record, AssumePhase phase);
     /// Done: images of what will be, and of earlier runs, are not needed any more.
     void finish(AssumeRecord& record);
-    /// Whether finish() was cut: private keys may be among what is still there.
-    bool has_leftovers(const AssumeRecord& record) const;
+    /// Whether begin() was cut before the state was written, or finish() after.
+    bool has_leftovers() const;
+    void remove_leftovers();
     /// In the root tree, links followed.
     std::string folder() const;
     /// Nothing is left of the journal, nor of the folders that were made for it.
@@ -63,7 +64,8 @@ class AssumeJournal {
     Node read_after(const AssumeRecord& record, std::size_t n) const;
 
   private:
-    std::vector<std::string> leftovers(const AssumeRecord& record) const;
+    std::vector<std::string> leftovers(const std::string& run_in_use) const;
+    std::vector<std::string> leftovers_at_rest() const;
     void write_state(const AssumeRecord& record);
     void make_folder(const std::string& path, unsigned mode, std::vector<std::string>& made);
     void remove_folder(const std::string& path);

@@ -102,7 +102,8 @@ void stage_items(ItemContext& context, System& system) {
 
 AssumePlan plan_assume(const Profile& profile, const NodeSecret& secret, System& system, RandomSource& random,
                        const AssumeOptions& options) {
-    if (find_pending(secret, system) != Pending::kNothing)
+    const Pending pending = find_pending(secret, system);
+    if (pending == Pending::kFinish || pending == Pending::kUndo)
         throw_error(Code::kRefused, "{}: an earlier run was cut and has to be completed first",
                     system.name());
     if (profile.kind != Kind::kNode || profile.node.empty())

@@ -188,7 +188,10 @@ Settled settle_pending(const Globals& globals, const Options& options, const Nod
     const Pending pending = find_pending(secret, system);
     if (pending == Pending::kNothing || (options.undo && pending == Pending::kFinish))
         return Settled::kNothing;
-    const char* what = pending == Pending::kFinish ? "finished" : "undone";
+    const char* what = pending == Pending::kFinish ? "finished"
+                       : pending == Pending::kUndo ? "undone"
+                                                   : "cleaned up after";
+    if (globals.dry_run && pending == Pending::kTidy) return Settled::kNothing;
     if (globals.dry_run)
         throw_error(Code::kRefused, "{}: an earlier run was cut; without --plan it will be {} first",
                     report.where, what);
