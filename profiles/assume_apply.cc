@@ -28,6 +28,24 @@ void check_still_true(const AssumePlan& plan, System& system) {
     }
 }
 
+// On FAT, what is renamed goes through the journal. A rename inside a renamed folder finds nothing yet; its
+// files are counted with that.
+std::uint64_t bytes_to_save(const Tree& tree, const std::string& path) {
+    if (tree.renames_whole(path)) return 0;
+    std::uint64_t bytes = 0;
+    if (const Node node = tree.look(path); node.kind == NodeKind::kFile) {
+        if (node.size_bytes > Tree::kFileLimit)
+            throw_error(Code::kRefused,
+                        "{}: would be renamed, and is too large to be kept safe meanwhile ({} bytes); "
+                        "--leave-reference PATH leaves its name as it is",
+                        path, node.size_bytes);
+        bytes += align_up(node.size_bytes, 4096);
+    }
+    for (const std::string& name : tree.list(path))
+        bytes += bytes_to_save(tree, join(path, name));
+    return bytes;
+}
+
 void check_room(const AssumePlan& plan, const NodeSecret& secret, System& system) {
     struct Need {
         std::string path;
@@ -47,6 +65,8 @@ void check_room(const AssumePlan& plan, const NodeSecret& secret, System& system
         need.growth += put.after.size_bytes - std::min(put.after.size_bytes, put.before.size_bytes);
         need.largest = std::max(need.largest, put.after.size_bytes);
     }
+    for (const RenameAction& rename : plan.renames)
+        journal.growth += bytes_to_save(system.tree(), rename.from);
     for (const auto& [name, need] : needs) {
         const std::uint64_t wanted = need.growth + need.largest + kSlack;
         const std::uint64_t room = system.tree().free_bytes(need.path);
@@ -80,7 +100,7 @@ void apply_assume(const AssumePlan& plan, const NodeSecret& secret, System& syst
     check_room(plan, secret, system);
     AssumeJournal journal(system, secret);
     AssumeRecord record = journal.begin(plan);
-    carry_out(system, journal, record);
+    carry_out(system, journal, record, Begun::kNow);
 }
 
 void complete_pending(const NodeSecret& secret, System& system) {
@@ -97,9 +117,9 @@ void complete_pending(const NodeSecret& secret, System& system) {
     system.choose_mounts(record->mounts);
     system.open_for_writing(record->identifiers);
     if (record->phase == AssumePhase::kApplying)
-        carry_out(system, journal, *record);
+        carry_out(system, journal, *record, Begun::kBefore);
     else
-        carry_back(system, journal, *record);
+        carry_back(system, journal, *record, Begun::kBefore);
 }
 
 }  // namespace dupengine::profiles

@@ -109,8 +109,48 @@ AssumeRecord AssumeJournal::begin(const AssumePlan& plan) {
         if (put.after.content)
             root.put(fmt::format("{}/after-{}", run, i), Node::file(*put.after.content, 0600));
     }
+    Staged renamed(system_.tree());
+    for (std::size_t i = 0; i < plan.renames.size(); ++i) {
+        const RenameAction& rename = plan.renames[i];
+        if (!renamed.renames_whole(rename.from))
+            record.saved.push_back(save(renamed, rename.from, i, run, "there"));
+        renamed.rename(rename.from, rename.to);
+    }
     write_state(record);
     return record;
+}
+
+SavedRename AssumeJournal::save(const Tree& tree, const std::string& path, std::size_t rename,
+                                const std::string& run, const std::string& prefix) {
+    SavedRename saved{rename, tree.list(parent_of(path)), {}};
+    const auto add = [&](const auto& self, const std::string& below) -> void {
+        const Node node = tree.take(path + below);
+        if (!node.exists()) return;
+        SavedNode one{below, node.kind, digest_of(node), {}};
+        if (node.content) {
+            one.image = fmt::format("{}-{}-{}", prefix, rename, saved.nodes.size());
+            system_.root().put(join(run, one.image), Node::file(*node.content, 0600));
+        }
+        saved.nodes.push_back(one);
+        for (const std::string& name : tree.list(path + below))
+            self(self, below + "/" + name);
+    };
+    add(add, "");
+    return saved;
+}
+
+void AssumeJournal::save_for_the_way_back(AssumeRecord& record) {
+    const std::string run = join(folder(), record.run);
+    record.saved.clear();
+    for (std::size_t i = 0; i < record.renames.size(); ++i)
+        if (const std::string& path = record.renames[i].to; !system_.tree().renames_whole(path))
+            record.saved.push_back(save(system_.tree(), path, i, run, "back"));
+}
+
+std::string AssumeJournal::read_saved(const AssumeRecord& record, const SavedNode& node) const {
+    Node file;
+    file.kind = NodeKind::kFile;
+    return *read_image(record, file, node.digest, node.image).content;
 }
 
 void AssumeJournal::write_state(const AssumeRecord& record) {

@@ -135,7 +135,9 @@ void undo_assume(const NodeSecret& secret, System& system, const AssumeOptions& 
     system.choose_mounts(record.mounts);
     system.open_for_writing(record.identifiers);
     record.left_alone = what_stays(record, journal, system, options.left_references);
-    carry_back(system, journal, record);
+    if (record.phase != AssumePhase::kDone) return carry_back(system, journal, record, Begun::kBefore);
+    journal.save_for_the_way_back(record);
+    carry_back(system, journal, record, Begun::kNow);
 }
 
 }  // namespace dupengine::profiles

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "base/error.h"
+#include "profiles/assume_mend.h"
 
 namespace dupengine::profiles {
 
@@ -28,8 +29,9 @@ class Work {
     Work(System& system, AssumeJournal& journal, const AssumeRecord& record)
         : system_(system), journal_(journal), record_(record) {}
 
-    void files(Direction direction) {
+    void files(Direction direction, Begun begun) {
         Tree& tree = system_.tree();
+        if (begun == Begun::kBefore) mend(tree);
         // On the way back too: the files are known by their new paths, and a cut may have left any of them
         // half-way.
         for (const RenameAction& rename : record_.renames)
@@ -54,6 +56,16 @@ class Work {
     }
 
   private:
+    // An earlier rename may bring the place of a later one.
+    void mend(Tree& tree) {
+        auto saved = record_.saved.begin();
+        for (std::size_t i = 0; i < record_.renames.size(); ++i)
+            if (saved != record_.saved.end() && saved->rename == i)
+                mend_rename(tree, journal_, record_, *saved++);
+            else
+                move(tree, record_.renames[i].from, record_.renames[i].to);
+    }
+
     void move(Tree& tree, const std::string& from, const std::string& to) {
         if (tree.look(from).exists() && !tree.look(to).exists()) tree.rename(from, to);
     }
@@ -86,22 +98,22 @@ void half_way(const System& system, Steps steps) {
 
 }  // namespace
 
-void carry_out(System& system, AssumeJournal& journal, AssumeRecord& record) {
+void carry_out(System& system, AssumeJournal& journal, AssumeRecord& record, Begun begun) {
     half_way(system, [&] {
         Work work(system, journal, record);
-        work.files(Direction::kForward);
+        work.files(Direction::kForward, begun);
         work.identifiers(Direction::kForward);
         journal.finish(record);
         system.close();
     });
 }
 
-void carry_back(System& system, AssumeJournal& journal, AssumeRecord& record) {
+void carry_back(System& system, AssumeJournal& journal, AssumeRecord& record, Begun begun) {
     half_way(system, [&] {
         if (record.phase != AssumePhase::kUndone) {
             journal.set_phase(record, AssumePhase::kUndoing);
             Work work(system, journal, record);
-            work.files(Direction::kBack);
+            work.files(Direction::kBack, begun);
             work.identifiers(Direction::kBack);
             journal.set_phase(record, AssumePhase::kUndone);
         }

@@ -14,10 +14,12 @@ const Identifier* find_identifier(const System& system, const IdentifierChange& 
 /// identifiers that nobody changes. Throws kRefused.
 void refuse_without_disk(const AssumeRecord& record, const System& system);
 
+enum class Begun { kNow, kBefore };  ///< kBefore: it was cut, so renames on FAT are mended first
+
 /// From kApplying to kDone. Closes the system, which is open for writing. An error says that the work stopped
 /// half-way.
-void carry_out(System& system, AssumeJournal& journal, AssumeRecord& record);
+void carry_out(System& system, AssumeJournal& journal, AssumeRecord& record, Begun begun);
 /// By way of kUndoing and kUndone to no journal at all.
-void carry_back(System& system, AssumeJournal& journal, AssumeRecord& record);
+void carry_back(System& system, AssumeJournal& journal, AssumeRecord& record, Begun begun);
 
 }  // namespace dupengine::profiles

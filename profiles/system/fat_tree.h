@@ -21,6 +21,7 @@ class FatTree final : public Tree {
     std::vector<std::string> list(const std::string& path) const override;
     void put(const std::string& path, const Node& node) override;
     void rename(const std::string& from, const std::string& to) override;
+    bool renames_whole(const std::string&) const override { return false; }
     void sweep(const std::string&) override {}  ///< nothing is left behind under another name
     Node as_stored(const std::string& path, const Node& node) const override;
     std::uint64_t free_bytes(const std::string& path) const override;

@@ -32,6 +32,7 @@ class MemoryTree final : public profiles::Tree {
     std::vector<std::string> list(const std::string& path) const override;
     void put(const std::string& path, const profiles::Node& node) override;
     void rename(const std::string& from, const std::string& to) override;
+    bool renames_whole(const std::string&) const override { return !is_fat_; }
     void sweep(const std::string&) override {}
     profiles::Node as_stored(const std::string& path, const profiles::Node& node) const override;
     std::uint64_t free_bytes(const std::string&) const override { return room; }
@@ -49,6 +50,7 @@ class MemoryTree final : public profiles::Tree {
     std::uint64_t room = 1u << 30;
 
   private:
+    void tear(const std::string& from, const std::string& to);
     PowerCut& power_;
     bool is_fat_;
     std::map<std::string, profiles::Node> nodes_;

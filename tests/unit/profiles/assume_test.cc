@@ -360,6 +360,34 @@ TEST_F(AssumeTest, ACutAtAnyWriteIsFinishedByTheNextRun) {
                   });
 }
 
+// FAT's renames are not whole: what the kernel lies in may be at no place at all after a cut.
+TEST_F(AssumeTest, ACutRenameOnTheBootPartitionLosesNoKernel) {
+    const AssumePlan made = plan(system, web_profile());
+    const auto kernel_of = [](FakeSystem& cut) {
+        const std::string machine = cut.root_files.text("/etc/machine-id").substr(0, 32);
+        EXPECT_THAT(cut.boot_files.list("/loader/entries"), ElementsAre(machine + "-6.1.conf"));
+        return cut.boot_files.text("/" + machine + "/6.1/linux");
+    };
+    const std::string kernel = kernel_of(system);
+    EXPECT_EQ(kernel.size(), 9u);
+    for_every_cut([](FakeSystem&) {}, [&](FakeSystem& cut) { apply_assume(made, kSecret, cut); },
+                  [&](FakeSystem& cut) {
+                      complete_pending(kSecret, cut);
+                      EXPECT_EQ(kernel_of(cut), kernel);
+                      EXPECT_THAT(cut.boot_files.list("/"), Not(Contains("SHORT~1.CON")));
+                      if (cut.root_files.text("/etc/hostname") == "web-1\n") undo_assume(kSecret, cut);
+                      EXPECT_EQ(kernel_of(cut), kernel);
+                  });
+}
+
+TEST_F(AssumeTest, WhatIsRenamedOnTheBootPartitionNeedsRoomInTheJournal) {
+    system.boot_files.add("/" + test::kGoldenMachine + "/6.1/initrd.img", std::string(8 << 20, 'x'));
+    system.root_files.room = 4 << 20;
+    const std::string before = system.picture();
+    EXPECT_THAT(refusal_of([&] { assume(system); }), HasSubstr("the file system at / has"));
+    EXPECT_EQ(system.picture(), before);
+}
+
 TEST_F(AssumeTest, ACutAtAnyWriteCanBeUndoneInstead) {
     const std::string before = system.picture_of_system();
     const AssumePlan made = plan(system, web_profile());
