@@ -21,7 +21,8 @@ namespace dupengine::profiles {
 
 struct AssumeOptions {
     std::set<std::string> left_references;  ///< files whose references a person accepts as they are
-    std::set<unsigned> kept_partitions;     ///< partitions whose identifiers stay
+    /// Partitions whose identifiers stay, in this run and in every later one on this copy. Each is there.
+    std::set<unsigned> kept_partitions;
 };
 
 struct AssumePlan {
@@ -38,10 +39,18 @@ struct AssumePlan {
 };
 
 /// What an earlier run left to be done.
-enum class Pending { kNothing, kFinish, kUndo };
+enum class Pending {
+    kNothing,
+    kFinish,
+    kUndo,
+    kTidy  ///< nothing but images in the journal's folder; private keys may be among them
+};
 
 /// Throws kRefused if the copied system came from a source that had itself been cut in the middle.
 Pending find_pending(const NodeSecret& secret, System& system);
+
+/// The node whose role was taken up on this copy, whole or half-way; empty: none of ours.
+std::string node_here(const NodeSecret& secret, System& system);
 
 /// Throws kRefused for what the profile asks and cannot be had, or if something is pending.
 AssumePlan plan_assume(const Profile& profile, const NodeSecret& secret, System& system, RandomSource& random,
@@ -53,9 +62,16 @@ void apply_assume(const AssumePlan& plan, const NodeSecret& secret, System& syst
 /// Does what find_pending() found.
 void complete_pending(const NodeSecret& secret, System& system);
 
-/// What undo would bring back, for a person. Throws kRefused if no role was taken up on this copy by this
-/// node, or if something was changed since by somebody else.
-std::vector<Change> plan_undo(const NodeSecret& secret, System& system);
-void undo_assume(const NodeSecret& secret, System& system);
+struct UndoPlan {
+    std::string node;  ///< that took up the role
+    std::vector<Change> changes;
+    std::vector<std::string> notes;  ///< what was changed since, by the system or by somebody, and stays
+};
+
+/// What undo would bring back. Throws kRefused if no role was taken up on this copy by this node, if an
+/// identifier was changed since by somebody else, or if something was written since that refers to one that
+/// would go (options.left_references accepts that).
+UndoPlan plan_undo(const NodeSecret& secret, System& system, const AssumeOptions& options = {});
+void undo_assume(const NodeSecret& secret, System& system, const AssumeOptions& options = {});
 
 }  // namespace dupengine::profiles

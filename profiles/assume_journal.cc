@@ -109,10 +109,48 @@ AssumeRecord AssumeJournal::begin(const AssumePlan& plan) {
         if (put.after.content)
             root.put(fmt::format("{}/after-{}", run, i), Node::file(*put.after.content, 0600));
     }
+    Staged renamed(system_.tree());
+    for (std::size_t i = 0; i < plan.renames.size(); ++i) {
+        const RenameAction& rename = plan.renames[i];
+        if (!renamed.renames_whole(rename.from))
+            record.saved.push_back(save(renamed, rename.from, i, run, "there"));
+        renamed.rename(rename.from, rename.to);
+    }
     write_state(record);
-    for (const std::string& name : root.list(place))
-        if (name != "state" && name != record.run) remove_folder(join(place, name));
     return record;
+}
+
+SavedRename AssumeJournal::save(const Tree& tree, const std::string& path, std::size_t rename,
+                                const std::string& run, const std::string& prefix) {
+    SavedRename saved{rename, tree.list(parent_of(path)), {}};
+    const auto add = [&](const auto& self, const std::string& below) -> void {
+        const Node node = tree.take(path + below);
+        if (!node.exists()) return;
+        SavedNode one{below, node.kind, digest_of(node), {}};
+        if (node.content) {
+            one.image = fmt::format("{}-{}-{}", prefix, rename, saved.nodes.size());
+            system_.root().put(join(run, one.image), Node::file(*node.content, 0600));
+        }
+        saved.nodes.push_back(one);
+        for (const std::string& name : tree.list(path + below))
+            self(self, below + "/" + name);
+    };
+    add(add, "");
+    return saved;
+}
+
+void AssumeJournal::save_for_the_way_back(AssumeRecord& record) {
+    const std::string run = join(folder(), record.run);
+    record.saved.clear();
+    for (std::size_t i = 0; i < record.renames.size(); ++i)
+        if (const std::string& path = record.renames[i].to; !system_.tree().renames_whole(path))
+            record.saved.push_back(save(system_.tree(), path, i, run, "back"));
+}
+
+std::string AssumeJournal::read_saved(const AssumeRecord& record, const SavedNode& node) const {
+    Node file;
+    file.kind = NodeKind::kFile;
+    return *read_image(record, file, node.digest, node.image).content;
 }
 
 void AssumeJournal::write_state(const AssumeRecord& record) {
@@ -127,11 +165,46 @@ void AssumeJournal::set_phase(AssumeRecord& record, AssumePhase phase) {
     write_state(record);
 }
 
+std::vector<std::string> AssumeJournal::leftovers(const std::string& run_in_use) const {
+    const Tree& root = system_.root();
+    const std::string place = folder(), run = join(place, run_in_use);
+    std::vector<std::string> paths;
+    for (const std::string& name : root.list(place))
+        if (name != "state" && name != run_in_use) paths.push_back(join(place, name));
+    if (run_in_use.empty()) return paths;
+    for (const std::string& name : root.list(run))
+        if (name.rfind("after-", 0) == 0) paths.push_back(join(run, name));
+    return paths;
+}
+
+// While nothing is under way. Without a state the folder itself is one: only we make it.
+std::vector<std::string> AssumeJournal::leftovers_at_rest() const {
+    const Tree& root = system_.root();
+    const std::string place = folder();
+    if (const auto record = load())
+        return record->phase == AssumePhase::kDone ? leftovers(record->run) : std::vector<std::string>();
+    if (root.look(place).kind != NodeKind::kFolder) return {};
+    const std::string state = join(place, "state");
+    if (!root.look(state).exists()) return {place};
+    return {};  // the source's own journal; the next one that is begun takes its place
+}
+
+bool AssumeJournal::has_leftovers() const {
+    return !leftovers_at_rest().empty();
+}
+
+void AssumeJournal::remove_leftovers() {
+    Tree& root = system_.root();
+    const std::string place = folder(), above = parent_of(place);
+    for (const std::string& path : leftovers_at_rest())
+        remove_folder(path);
+    if (!root.look(place).exists() && root.list(above).empty()) root.put(above, {});
+}
+
 void AssumeJournal::finish(AssumeRecord& record) {
     set_phase(record, AssumePhase::kDone);
-    const std::string run = join(folder(), record.run);
-    for (const std::string& name : system_.root().list(run))
-        if (name.rfind("after-", 0) == 0) system_.root().put(join(run, name), {});
+    for (const std::string& path : leftovers(record.run))
+        remove_folder(path);
 }
 
 void AssumeJournal::remove_folder(const std::string& path) {
@@ -146,7 +219,8 @@ void AssumeJournal::erase(const AssumeRecord& record) {
     Tree& root = system_.root();
     const std::string place = folder();
     // The state goes last: until then the next run comes here again.
-    remove_folder(join(place, record.run));
+    for (const std::string& name : root.list(place))
+        if (name != "state") remove_folder(join(place, name));
     root.put(join(place, "state"), {});
     std::vector<std::string> made = record.made_folders;
     std::sort(made.rbegin(), made.rend());

@@ -6,6 +6,7 @@
 //   state          first line "dupengine-assume 1 HMAC", then JSON; replaced as a whole
 //   RUN/before-N   the N-th file as it was
 //   RUN/after-N    the N-th file as it will be
+//   RUN/there-N-M, RUN/back-N-M   the M-th file that the N-th rename moves, on FAT
 //
 // HMAC is HMAC-SHA-256 of the JSON under the node's secret: a journal that was copied from a source, or made
 // by anybody else, is not ours and is never acted on. It also names the disk that it was written on.
@@ -23,6 +24,18 @@ enum class AssumePhase {
     kUndone  ///< all is as it was; only the journal itself is still there
 };
 
+/// What a rename on FAT moves, so that it can be put there again: nobody knows what a cut leaves of it.
+struct SavedNode {
+    std::string path;  ///< below what is renamed; empty: itself
+    NodeKind kind = NodeKind::kAbsent;
+    std::string digest, image;  ///< files; image: its name in the folder of the run
+};
+struct SavedRename {
+    std::size_t rename = 0;             ///< which of AssumeRecord::renames
+    std::vector<std::string> siblings;  ///< the names beside it
+    std::vector<SavedNode> nodes;       ///< a folder before what is in it; empty if there was nothing
+};
+
 struct AssumeRecord {
     AssumePhase phase = AssumePhase::kApplying;
     std::string node;
@@ -37,6 +50,8 @@ struct AssumeRecord {
     std::vector<IdentifierChange> identifiers;
     std::vector<std::string> digests_before,
         digests_after;  ///< of each put's content; empty if it is no file
+    std::vector<SavedRename> saved;
+    std::set<std::string> left_alone;  ///< what the undo under way does not bring back
 };
 
 class AssumeJournal {
@@ -48,17 +63,30 @@ class AssumeJournal {
     /// Writes the images, then the state. From here on the next run knows what to do.
     AssumeRecord begin(const AssumePlan& plan);
     void set_phase(AssumeRecord& record, AssumePhase phase);
-    /// Done: images of what will be are not needed any more.
+    /// Done: images of what will be, and of earlier runs, are not needed any more.
     void finish(AssumeRecord& record);
+    /// Whether begin() was cut before the state was written, or finish() after.
+    bool has_leftovers() const;
+    void remove_leftovers();
+    /// In the root tree, links followed.
+    std::string folder() const;
     /// Nothing is left of the journal, nor of the folders that were made for it.
     void erase(const AssumeRecord& record);
+
+    /// Saves what the renames of a role that was taken up will move back. The next set_phase() makes it
+    /// count.
+    void save_for_the_way_back(AssumeRecord& record);
+    std::string read_saved(const AssumeRecord& record, const SavedNode& node) const;
 
     /// The N-th put's node with its content. Throws kIntegrity if the image is not what was written.
     Node read_before(const AssumeRecord& record, std::size_t n) const;
     Node read_after(const AssumeRecord& record, std::size_t n) const;
 
   private:
-    std::string folder() const;
+    std::vector<std::string> leftovers(const std::string& run_in_use) const;
+    std::vector<std::string> leftovers_at_rest() const;
+    SavedRename save(const Tree& tree, const std::string& path, std::size_t rename, const std::string& run,
+                     const std::string& prefix);
     void write_state(const AssumeRecord& record);
     void make_folder(const std::string& path, unsigned mode, std::vector<std::string>& made);
     void remove_folder(const std::string& path);

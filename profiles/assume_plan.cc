@@ -1,3 +1,6 @@
+#include <algorithm>
+
+#include "base/error.h"
 #include "profiles/assume.h"
 #include "profiles/assume_journal.h"
 #include "profiles/items/item.h"
@@ -34,6 +37,56 @@ void check_profile_files(const Profile& profile, const IdentifierMap& map) {
                 file.path, hits.front().identifier);
 }
 
+// Those that are asked for, and those of an earlier run on this copy, which are remembered.
+std::set<unsigned> kept_partitions(const System& system, const std::set<unsigned>& asked,
+                                   std::map<std::string, std::string>& remembered) {
+    const std::vector<unsigned> present = system.partition_numbers();
+    const auto name = [](unsigned number) { return fmt::format("keep_partition {}", number); };
+    for (const unsigned number : asked) {
+        if (std::find(present.begin(), present.end(), number) == present.end())
+            throw_error(Code::kRefused, "{}: --keep-partition {}: there is no such partition", system.name(),
+                        number);
+        remembered[name(number)] = "yes";
+    }
+    std::set<unsigned> kept;
+    for (const unsigned number : present)
+        if (remembered.contains(name(number))) kept.insert(number);
+    return kept;
+}
+
+// A data partition that the copy left alone looks like any other, so a person has to see what changes where.
+void note_changed_partitions(const std::vector<IdentifierChange>& changes, std::vector<std::string>& notes) {
+    std::string all;
+    std::set<unsigned> seen = {0};
+    for (const IdentifierChange& change : changes)
+        if (seen.insert(change.partition).second) all += (all.empty() ? "" : ", ") + change.where;
+    if (!all.empty())
+        notes.push_back("new identifiers for " + all +
+                        "; a partition that is not a copy (copy --protect) stays as it is with "
+                        "--keep-partition");
+}
+
+// References may be in a part of the system that nothing can be read from: then no identifier may change.
+void check_unsearchable(const System& system, const IdentifierMap& storage, const IdentifierMap& boot,
+                        const std::set<std::string>& left, std::vector<std::string>& notes) {
+    std::string all;
+    for (const Unsearchable& part : system.unsearchable()) {
+        const bool of_system = is_within(part.path, "/etc") || is_within(part.path, "/usr");
+        if ((of_system ? storage : boot).empty()) continue;
+        if (left.contains(part.path))
+            notes.push_back(
+                fmt::format("{} is {}; it is left as it is, whatever it refers to", part.path, part.why));
+        else
+            all += fmt::format("{}{} is {}", all.empty() ? "" : "; ", part.path, part.why);
+    }
+    if (!all.empty())
+        throw_error(Code::kRefused,
+                    "{}: {}; references in there could not be rewritten, so nothing is changed "
+                    "(--leave-reference PATH accepts what is in it, --keep-partition N leaves the "
+                    "identifiers of a partition as they are)",
+                    system.name(), all);
+}
+
 void stage_items(ItemContext& context, System& system) {
     stage_machine_id(context);
     stage_hostname(context);
@@ -49,7 +102,8 @@ void stage_items(ItemContext& context, System& system) {
 
 AssumePlan plan_assume(const Profile& profile, const NodeSecret& secret, System& system, RandomSource& random,
                        const AssumeOptions& options) {
-    if (find_pending(secret, system) != Pending::kNothing)
+    const Pending pending = find_pending(secret, system);
+    if (pending == Pending::kFinish || pending == Pending::kUndo)
         throw_error(Code::kRefused, "{}: an earlier run was cut and has to be completed first",
                     system.name());
     if (profile.kind != Kind::kNode || profile.node.empty())
@@ -61,11 +115,14 @@ AssumePlan plan_assume(const Profile& profile, const NodeSecret& secret, System&
     Staged staged(system.tree());
     ItemContext context{profile, secret, staged, random, plan.remembered, plan.notes};
     note_unreachable_storage(profile, system, plan.notes);
-    plan.identifiers = plan_identifiers(context, system.identifiers(), options.kept_partitions);
+    plan.identifiers = plan_identifiers(context, system.identifiers(),
+                                        kept_partitions(system, options.kept_partitions, plan.remembered));
+    note_changed_partitions(plan.identifiers, plan.notes);
     const IdentifierMap storage = storage_references(plan.identifiers, system.partition_numbers());
     IdentifierMap boot = storage;
     const std::string machine_id = wanted_machine_id(context);
     if (!machine_id.empty()) boot.add(present_machine_id(staged), machine_id);
+    check_unsearchable(system, storage, boot, options.left_references, plan.notes);
     check_profile_files(profile, storage);
     stage_references(staged, {storage, boot, system.boot_folders(), options.left_references}, plan.notes);
     stage_items(context, system);

@@ -80,6 +80,29 @@ Node decode_node(const json& value, std::string& digest) {
     return node;
 }
 
+json encode_saved(const SavedRename& saved) {
+    json value = {{"rename", saved.rename}, {"siblings", json::array()}, {"nodes", json::array()}};
+    for (const std::string& name : saved.siblings)
+        value["siblings"].push_back(armored(name));
+    for (const SavedNode& node : saved.nodes)
+        value["nodes"].push_back({{"path", armored(node.path)},
+                                  {"kind", node_kind_name(node.kind)},
+                                  {"sha256", node.digest},
+                                  {"image", node.image}});
+    return value;
+}
+
+SavedRename decode_saved(const json& value) {
+    SavedRename saved;
+    saved.rename = value.at("rename");
+    for (const json& name : value.at("siblings"))
+        saved.siblings.push_back(bare(name));
+    for (const json& node : value.at("nodes"))
+        saved.nodes.push_back(
+            {bare(node.at("path")), node_kind_of(node.at("kind")), node.at("sha256"), node.at("image")});
+    return saved;
+}
+
 json encode_actions(const AssumeRecord& record) {
     json value = {{"renames", json::array()}, {"puts", json::array()}, {"identifiers", json::array()}};
     for (const RenameAction& rename : record.renames)
@@ -123,8 +146,14 @@ std::string encode_record(const AssumeRecord& record) {
                   {"run", record.run},
                   {"made_folders", record.made_folders},
                   {"remembered", record.remembered},
+                  {"left_alone", json::array()},
+                  {"saved", json::array()},
                   {"mounts", json::array()},
                   {"actions", encode_actions(record)}};
+    for (const SavedRename& saved : record.saved)
+        value["saved"].push_back(encode_saved(saved));
+    for (const std::string& path : record.left_alone)
+        value["left_alone"].push_back(armored(path));
     for (const MountPoint& mount : record.mounts)
         value["mounts"].push_back({{"path", armored(mount.path)}, {"partition", mount.partition}});
     return value.dump(1) + "\n";
@@ -142,6 +171,10 @@ AssumeRecord decode_record(const std::string& text) {
         record.run = value.at("run");
         record.made_folders = value.at("made_folders").get<std::vector<std::string>>();
         record.remembered = value.at("remembered").get<std::map<std::string, std::string>>();
+        for (const json& saved : value.value("saved", json::array()))
+            record.saved.push_back(decode_saved(saved));
+        for (const json& path : value.value("left_alone", json::array()))
+            record.left_alone.insert(bare(path));
         for (const json& mount : value.at("mounts"))
             record.mounts.push_back({bare(mount.at("path")), mount.at("partition")});
         decode_actions(value.at("actions"), record);

@@ -120,10 +120,18 @@ pid_t spawn(const std::string& program, const std::vector<std::string>& argv, co
         arguments.push_back(const_cast<char*>(a.c_str()));
     arguments.push_back(nullptr);
     std::vector<std::string> texts;
+    // Of a name that is there twice, a program sees the first one.
+    const auto add = [&](const std::string& text) {
+        const std::string name = text.substr(0, text.find('=') + 1);
+        for (const std::string& known : texts)
+            if (known.rfind(name, 0) == 0) return;
+        texts.push_back(text);
+    };
+    for (const std::string& text : options.extra_environment)
+        add(text);
+    add("LC_ALL=C");
     for (char** e = environ; *e != nullptr; ++e)
-        if (std::string_view(*e).substr(0, 7) != "LC_ALL=") texts.emplace_back(*e);
-    texts.emplace_back("LC_ALL=C");
-    texts.insert(texts.end(), options.extra_environment.begin(), options.extra_environment.end());
+        add(*e);
     std::vector<char*> environment;
     for (std::string& t : texts)
         environment.push_back(t.data());

@@ -11,7 +11,8 @@ namespace dupengine {
 struct RunOptions {
     std::string input;  ///< written to its standard input
     std::chrono::milliseconds deadline{600'000};
-    std::vector<std::string> extra_environment;  ///< "NAME=value"; the rest is inherited, with LC_ALL=C
+    std::vector<std::string>
+        extra_environment;  ///< "NAME=value"; the rest is inherited, with LC_ALL=C unless it is among these
 };
 
 struct RunResult {

@@ -2,6 +2,7 @@
 
 #include "profiles/assume.h"
 
+#include <algorithm>
 #include <chrono>
 #include <memory>
 #include <nlohmann/json.hpp>
@@ -23,8 +24,7 @@ using namespace dupengine::profiles;
 
 struct Options {
     std::string disk, root, store;
-    std::vector<std::string> role_folders, left_references;
-    std::vector<unsigned> kept_partitions;
+    std::vector<std::string> role_folders, left_references, kept_partitions;
     unsigned root_partition = 0;  // 0: to be found
     bool undo = false;
 };
@@ -44,14 +44,20 @@ std::string store_of(const Options& options) {
     return "partition:" + options.disk;
 }
 
-std::unique_ptr<System> open_system(const Options& options, bool only_look, std::vector<std::string>& notes) {
-    if (options.disk.empty()) return std::make_unique<FolderSystem>(options.root);
+// The copied system; `disk` is the same object, or null with --root.
+struct Opened {
+    std::unique_ptr<System> system;
+    DiskSystem* disk = nullptr;
+};
+
+Opened open_system(const Options& options, CutUuid cut_uuid) {
+    if (options.disk.empty()) return {std::make_unique<FolderSystem>(options.root), nullptr};
     DiskSystem::Options how;
-    how.repair = only_look ? Repair::kNever : Repair::kAllowed;
+    how.cut_uuid = cut_uuid;
     if (options.root_partition != 0) how.root_partition = options.root_partition;
     auto system = std::make_unique<DiskSystem>(options.disk, how);
-    notes = system->notes();
-    return system;
+    DiskSystem* disk = system.get();
+    return {std::move(system), disk};
 }
 
 ordered_json to_json(const Report& report) {
@@ -102,19 +108,27 @@ bool agree(const Globals& globals, Report& report) {
     return true;
 }
 
-void undo(const Globals& globals, const NodeSecret& secret, System& system, Report& report) {
-    report.changes = plan_undo(secret, system);
+void undo(const Globals& globals, const Options& options, const NodeSecret& secret, System& system,
+          Report& report) {
+    AssumeOptions how;
+    how.left_references = {options.left_references.begin(), options.left_references.end()};
+    const UndoPlan plan = plan_undo(secret, system, how);
+    report.node = plan.node;
+    report.changes = plan.changes;
+    report.notes.insert(report.notes.end(), plan.notes.begin(), plan.notes.end());
     if (!agree(globals, report)) return;
-    undo_assume(secret, system);
+    undo_assume(secret, system, how);
     report.result = "undone";
 }
 
 void take_up(const Globals& globals, const Options& options, const Profile& profile, const NodeSecret& secret,
-             System& system, Report& report) {
+             const Opened& opened, Report& report) {
+    System& system = *opened.system;
     SystemRandom random;
     AssumeOptions how;
     how.left_references = {options.left_references.begin(), options.left_references.end()};
-    how.kept_partitions = {options.kept_partitions.begin(), options.kept_partitions.end()};
+    for (const std::string& given : options.kept_partitions)
+        how.kept_partitions.insert(opened.disk->partition_named(given));
     const AssumePlan plan = plan_assume(profile, secret, system, random, how);
     report.changes = plan.changes;
     report.notes.insert(report.notes.end(), plan.notes.begin(), plan.notes.end());
@@ -128,21 +142,79 @@ void take_up(const Globals& globals, const Options& options, const Profile& prof
     report.result = "role taken up";
 }
 
+std::string spelled(const std::vector<unsigned>& numbers) {
+    std::string text;
+    for (const unsigned number : numbers)
+        text += fmt::format("{}{}", text.empty() ? "" : ", ", number);
+    return text;
+}
+
+void ask(const Globals& globals, const std::string& what) {
+    if (!globals.yes) confirm_overwrite(what);
+}
+
+// Before a change of a UUID that was cut is completed, the file system cannot be read.
+CutUuid ask_about_cut_uuid(const Globals& globals, const Options& options) {
+    if (options.disk.empty() || globals.dry_run) return CutUuid::kRefuse;
+    const std::vector<unsigned> cut = DiskSystem::cut_uuid_changes(options.disk);
+    if (cut.empty()) return CutUuid::kRefuse;
+    ask(globals,
+        fmt::format("{}: an earlier run was cut while it changed the UUID of partition {}, which has "
+                    "to be completed first; the file system",
+                    options.disk, spelled(cut)));
+    return CutUuid::kComplete;
+}
+
+// What is planned from a file system whose journal has not been replayed may be stale, and replaying writes.
+void replay(const Globals& globals, DiskSystem& disk, Report& report) {
+    if (globals.dry_run) {
+        for (const unsigned number : disk.unreplayed())
+            report.notes.push_back(fmt::format(
+                "partition {}: its journal has not been replayed yet, so this was read from before it",
+                number));
+        return;
+    }
+    if (disk.unreplayed().empty()) return;
+    ask(globals, fmt::format("{}: the journal of partition {} has to be replayed before a plan can be made; "
+                             "the file system",
+                             disk.name(), spelled(disk.unreplayed())));
+    disk.replay();
+}
+
 // A run that was cut comes first: finished, or, where undo is asked for or was under way, undone.
-bool settle_pending(const Globals& globals, const Options& options, const NodeSecret& secret, System& system,
-                    Report& report) {
+enum class Settled { kNothing, kSomething, kUndoneAsAsked };
+Settled settle_pending(const Globals& globals, const Options& options, const NodeSecret& secret,
+                       System& system, Report& report) {
     const Pending pending = find_pending(secret, system);
-    if (pending == Pending::kNothing || (options.undo && pending == Pending::kFinish)) return false;
-    const char* what = pending == Pending::kFinish ? "finished" : "undone";
+    if (pending == Pending::kNothing || (options.undo && pending == Pending::kFinish))
+        return Settled::kNothing;
+    const char* what = pending == Pending::kFinish ? "finished"
+                       : pending == Pending::kUndo ? "undone"
+                                                   : "cleaned up after";
+    if (globals.dry_run && pending == Pending::kTidy) return Settled::kNothing;
     if (globals.dry_run)
         throw_error(Code::kRefused, "{}: an earlier run was cut; without --plan it will be {} first",
                     report.where, what);
-    if (!globals.yes)
-        confirm_overwrite(fmt::format("{}: an earlier run was cut and has to be {}; the configuration",
-                                      report.where, what));
+    ask(globals,
+        fmt::format("{}: an earlier run was cut and has to be {}; the configuration", report.where, what));
+    report.node = node_here(secret, system);
     complete_pending(secret, system);
     report.notes.push_back(fmt::format("an earlier run was cut; it was {}", what));
-    return pending == Pending::kUndo && options.undo;
+    return pending == Pending::kUndo && options.undo ? Settled::kUndoneAsAsked : Settled::kSomething;
+}
+
+// Nothing has been written when it throws.
+Profile merged_role(const Options& options, const StoredProfile& stored, const Opened& opened,
+                    const Report& report) {
+    const auto folders = options.role_folders.empty() ? default_role_folders() : options.role_folders;
+    try {
+        return merge_role(stored, store_of(options), folders, opened.system->tree(), report.where);
+    } catch (Error& e) {
+        if (opened.disk != nullptr && !opened.disk->unreplayed().empty())
+            e.add_context(fmt::format("read from before the journal of partition {}, which e2fsck -p replays",
+                                      spelled(opened.disk->unreplayed())));
+        throw;
+    }
 }
 
 int finish(const Globals& globals, Report& report, std::chrono::steady_clock::time_point begin) {
@@ -155,24 +227,38 @@ int run_assume(const Globals& globals, const Options& options) {
     const auto begin = std::chrono::steady_clock::now();
     if (options.disk.empty() && options.root.empty())
         throw_error(Code::kUsage, "say where the copied system is: --disk DISK or --root DIR");
+    if (!options.kept_partitions.empty() && options.disk.empty())
+        throw_error(Code::kUsage, "--keep-partition needs --disk: with --root no identifier changes");
     Report report;
     report.where = options.disk.empty() ? options.root : options.disk;
-    const std::string store = store_of(options);
-    const StoredProfile stored = read_stored_role(store);
-    const auto system = open_system(options, globals.dry_run, report.notes);
-    const bool all_done = settle_pending(globals, options, stored.secret, *system, report);
-    if (options.undo || all_done) {
-        // What to bring back is in the journal; a role that is gone by now must not stand in its way.
-        if (all_done)
-            report.result = "undone";
-        else
-            undo(globals, stored.secret, *system, report);
-        return finish(globals, report, begin);
+    const StoredProfile stored = read_stored_role(store_of(options));
+    Opened opened = open_system(options, ask_about_cut_uuid(globals, options));
+    // A bad role is refused before anything is written. What undo brings back is in the journal; a role that
+    // is gone by now must not stand in its way.
+    if (!options.undo) merged_role(options, stored, opened, report);
+    if (opened.disk != nullptr) replay(globals, *opened.disk, report);
+    const auto add_notes = [&] {
+        if (opened.disk == nullptr) return;
+        for (const std::string& note : opened.disk->notes())
+            if (std::find(report.notes.begin(), report.notes.end(), note) == report.notes.end())
+                report.notes.push_back(note);
+    };
+    const Settled settled = settle_pending(globals, options, stored.secret, *opened.system, report);
+    if (settled == Settled::kSomething) {
+        add_notes();
+        opened = {};
+        opened = open_system(options, CutUuid::kRefuse);
     }
-    const auto folders = options.role_folders.empty() ? default_role_folders() : options.role_folders;
-    const Profile profile = merge_role(stored, store, folders, system->tree(), report.where);
-    report.node = profile.node;
-    take_up(globals, options, profile, stored.secret, *system, report);
+    add_notes();
+    if (settled == Settled::kUndoneAsAsked) {
+        report.result = "undone";
+    } else if (options.undo) {
+        undo(globals, options, stored.secret, *opened.system, report);
+    } else {
+        const Profile profile = merged_role(options, stored, opened, report);
+        report.node = profile.node;
+        take_up(globals, options, profile, stored.secret, opened, report);
+    }
     return finish(globals, report, begin);
 }
 
@@ -198,9 +284,10 @@ void add_assume(CLI::App& app, Globals& globals, Action& action) {
         ->allow_extra_args(false);
     verb->add_option("--root-partition", options->root_partition, "Number of the partition that is the root")
         ->option_text("N");
-    verb->add_option("--keep-partition", options->kept_partitions,
-                     "Leave the identifiers of this partition; may be repeated")
-        ->option_text("N")
+    verb->add_option(
+            "--keep-partition", options->kept_partitions,
+            "Leave the identifiers of this partition (number, PARTLABEL or PARTUUID); may be repeated")
+        ->option_text("PARTITION")
         ->allow_extra_args(false);
     verb->add_option("--leave-reference", options->left_references,
                      "Accept a file that refers to an old identifier as it is; may be repeated")

@@ -21,11 +21,38 @@ std::string block_of(const std::vector<Host>& hosts) {
     return block + std::string(kEnd);
 }
 
-std::string without_block(const std::string& text) {
-    const std::size_t begin = text.find(kBegin);
-    const std::size_t end = begin == std::string::npos ? begin : text.find(kEnd, begin);
-    if (end == std::string::npos) return text;
-    return text.substr(0, begin) + text.substr(end + kEnd.size());
+bool stands_on_a_line(const std::string& text, std::size_t at) {
+    return at == 0 || text[at - 1] == '\n';
+}
+
+std::size_t find_mark(const std::string& text, std::string_view mark, std::size_t from) {
+    std::size_t at = text.find(mark, from);
+    while (at != std::string::npos && !stands_on_a_line(text, at))
+        at = text.find(mark, at + 1);
+    return at;
+}
+
+struct Rest {
+    std::string text;
+    bool has_open_block = false;
+};
+
+// A begin without an end of its own may have anything behind it, so that stays.
+Rest without_blocks(const std::string& text) {
+    Rest rest;
+    std::size_t at = 0;
+    for (std::size_t begin = find_mark(text, kBegin, 0); begin != std::string::npos;) {
+        const std::size_t next = find_mark(text, kBegin, begin + 1), end = find_mark(text, kEnd, begin);
+        if (end < next) {
+            rest.text += text.substr(at, begin - at);
+            at = end + kEnd.size();
+        } else {
+            rest.has_open_block = true;
+        }
+        begin = next;
+    }
+    rest.text += text.substr(at);
+    return rest;
 }
 
 }  // namespace
@@ -34,7 +61,12 @@ void stage_hosts(ItemContext& context) {
     Staged& staged = context.staged;
     const Node there = staged.take(resolve(staged, "/etc/hosts"));
     if (!there.exists() && context.profile.hosts.empty()) return;
-    std::string text = there.kind == NodeKind::kFile ? without_block(*there.content) : std::string();
+    const Rest rest = there.kind == NodeKind::kFile ? without_blocks(*there.content) : Rest{};
+    if (rest.has_open_block)
+        context.notes.emplace_back(
+            "/etc/hosts: a block of a profile's hosts has no end mark any more; its lines are left as they "
+            "are");
+    std::string text = rest.text;
     const std::string block = block_of(context.profile.hosts);
     if (!block.empty() && !text.empty() && text.back() != '\n') text += '\n';
     const Node node =

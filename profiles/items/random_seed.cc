@@ -39,7 +39,7 @@ void stage_random_seed(ItemContext& context, const std::vector<std::string>& boo
         if (staged.look(resolve(staged, seed)).kind == NodeKind::kFile) seeds.push_back(seed);
     }
     for (const std::string& seed : seeds) {
-        const Node there = staged.look(resolve(staged, seed));
+        const Node there = staged.take(resolve(staged, seed));
         if (mode == Mode::kRemove)
             staged.change("random_seed", seed, {}, "the source's", "(none)");
         else

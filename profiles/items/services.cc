@@ -65,6 +65,10 @@ void disable(ItemContext& context, const std::string& name) {
     }
     for (const std::string& path : enabling_links(staged, names))
         staged.change("services", path, {}, "-> " + staged.look(path).link_target, "(none)");
+    for (const char* folder : {"/usr/lib/systemd/system", "/usr/local/lib/systemd/system"})
+        for (const std::string& path : enabling_links(staged, names, folder))
+            context.notes.push_back(fmt::format(
+                "{}: is not a matter of enabling, {} starts it; only a mask keeps it from that", name, path));
 }
 
 void mask(ItemContext& context, const std::string& name) {

@@ -2,6 +2,8 @@
 // cannot be told apart. A derived value depends on the node's secret, the kind and the partition's number, so
 // that the next duplication finds the same ones.
 
+#include <algorithm>
+#include <cctype>
 #include <charconv>
 
 #include "base/error.h"
@@ -109,6 +111,26 @@ void check_single_swap(const Profile& profile, const std::vector<Identifier>& pr
                     swaps);
 }
 
+bool same_text(const std::string& a, const std::string& b) {
+    return std::equal(a.begin(), a.end(), b.begin(), b.end(),
+                      [](unsigned char x, unsigned char y) { return std::tolower(x) == std::tolower(y); });
+}
+
+// What refers to an identifier that two things carry could mean either, and must not be led to one by chance.
+void check_unique(const std::vector<Identifier>& present, const std::vector<IdentifierChange>& changes) {
+    for (const IdentifierChange& change : changes)
+        for (const Identifier& other : present) {
+            const bool itself = other.kind == change.kind && other.partition == change.partition;
+            if (itself || !same_text(other.value, change.before)) continue;
+            throw_error(
+                Code::kRefused,
+                "{} and {} carry the same identifier {}, so a reference to it could mean either; give "
+                "one of them another identifier, or leave both as they are (--keep-partition {} "
+                "--keep-partition {})",
+                change.where, other.where, change.before, change.partition, other.partition);
+        }
+}
+
 }  // namespace
 
 std::vector<IdentifierChange> plan_identifiers(ItemContext& context, const std::vector<Identifier>& present,
@@ -129,6 +151,7 @@ std::vector<IdentifierChange> plan_identifiers(ItemContext& context, const std::
         changes.push_back({identifier.kind, identifier.partition, identifier.value, after, identifier.where});
         context.staged.note({item_name(identifier.kind), identifier.where, identifier.value, after});
     }
+    check_unique(present, changes);
     return changes;
 }
 

@@ -109,16 +109,7 @@ bool is_null_link(const Node& node) {
     return node.kind == NodeKind::kLink && node.link_target == "/dev/null";
 }
 
-}  // namespace
-
-std::string unit_name(const std::string& name) {
-    for (const std::string_view suffix : kSuffixes)
-        if (name.ends_with(suffix) && name.size() > suffix.size()) return name;
-    return name + ".service";
-}
-
-UnitInstall parse_install(const std::string& text) {
-    UnitInstall install;
+void read_install(const std::string& text, UnitInstall& install) {
     const std::map<std::string, std::vector<std::string>*> lists = {{"WantedBy", &install.wanted_by},
                                                                     {"RequiredBy", &install.required_by},
                                                                     {"UpheldBy", &install.upheld_by},
@@ -138,6 +129,35 @@ UnitInstall parse_install(const std::string& text) {
         const auto list = lists.find(key);
         if (list != lists.end()) add_words(*list->second, value);
     }
+}
+
+// NAME.d/*.conf of all folders in the order of their names; of two with one name, that of the earlier folder.
+void read_drop_ins(const Tree& tree, const std::string& name, UnitInstall& install) {
+    std::vector<std::string> units = {name};
+    if (split_name(name).has_at && template_of(name) != name) units.insert(units.begin(), template_of(name));
+    for (const std::string& unit : units) {
+        std::map<std::string, std::string> files;
+        for (const char* folder : kFolders) {
+            const std::string place = resolve(tree, join(folder, unit + ".d"));
+            for (const std::string& file : tree.list(place))
+                if (file.ends_with(".conf")) files.emplace(file, join(place, file));
+        }
+        for (const auto& [file, path] : files)
+            read_install(read_text(tree, path), install);
+    }
+}
+
+}  // namespace
+
+std::string unit_name(const std::string& name) {
+    for (const std::string_view suffix : kSuffixes)
+        if (name.ends_with(suffix) && name.size() > suffix.size()) return name;
+    return name + ".service";
+}
+
+UnitInstall parse_install(const std::string& text) {
+    UnitInstall install;
+    read_install(text, install);
     return install;
 }
 
@@ -164,6 +184,7 @@ std::optional<UnitFile> find_unit(const Tree& tree, const std::string& name) {
                     join(parent_of(node.link_target.front() == '/' ? node.link_target : path), unit.name);
             }
             unit.install = parse_install(*file.content);
+            read_drop_ins(tree, name, unit.install);
             return unit;
         }
     return std::nullopt;
@@ -189,7 +210,8 @@ std::map<std::string, std::string> links_of(const UnitFile& unit, const std::str
     return links;
 }
 
-std::vector<std::string> enabling_links(const Tree& tree, std::vector<std::string> names) {
+std::vector<std::string> enabling_links(const Tree& tree, std::vector<std::string> names,
+                                        const char* folder_of_links) {
     std::vector<std::string> found;
     const auto belongs = [&](const std::string& path) {
         const Node node = tree.look(path);
@@ -199,7 +221,7 @@ std::vector<std::string> enabling_links(const Tree& tree, std::vector<std::strin
         };
         return known(leaf_of(path)) || known(leaf_of(node.link_target));
     };
-    const std::string top = resolve(tree, kUnitConfiguration);
+    const std::string top = resolve(tree, folder_of_links);
     // Aliases first: a dependency may be on the alias.
     for (const std::string& name : tree.list(top))
         if (belongs(join(top, name))) {

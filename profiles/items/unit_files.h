@@ -33,14 +33,16 @@ struct UnitFile {
     bool masked = false;
     UnitInstall install;
 };
-/// As systemd looks for it: configuration before local before vendor; of a template for an instance.
+/// As systemd looks for it: configuration before local before vendor; of a template for an instance. What
+/// drop-ins say in [Install] is part of it.
 std::optional<UnitFile> find_unit(const Tree& tree, const std::string& name);
 
 /// The links that enabling makes: path -> target. Throws kRefused for a specifier that only a running system
 /// knows.
 std::map<std::string, std::string> links_of(const UnitFile& unit, const std::string& name);
 
-/// The links below /etc/systemd/system that make any of these units enabled, by name or by what they lead to.
-std::vector<std::string> enabling_links(const Tree& tree, std::vector<std::string> names);
+/// The links below the folder that make any of these units enabled, by name or by what they lead to.
+std::vector<std::string> enabling_links(const Tree& tree, std::vector<std::string> names,
+                                        const char* folder = kUnitConfiguration);
 
 }  // namespace dupengine::profiles

@@ -56,6 +56,17 @@ std::size_t count_keys(const std::string& text) {
     return count;
 }
 
+// A link that a user made must not lead root's hand to somebody else's files.
+void check_place(const Tree& tree, const std::string& home, const std::string& path,
+                 const std::string& user) {
+    const Node node = tree.look(path);
+    if (node.kind == NodeKind::kLink && !is_within(resolve(tree, path), home))
+        throw_error(Code::kRefused,
+                    "{}: is a symlink to {}, which leads out of the home of {}; make it a folder or file of "
+                    "its own, or take the keys out of the profile",
+                    path, node.link_target, user);
+}
+
 void stage_user(ItemContext& context, const User& user, const std::string& passwd) {
     Staged& staged = context.staged;
     const auto account = find_account(passwd, user.name);
@@ -69,6 +80,11 @@ void stage_user(ItemContext& context, const User& user, const std::string& passw
         throw_error(Code::kRefused, "{}: the home of {} is no folder of the copied system", account->home,
                     user.name);
     const std::string folder = resolve(staged, home + "/.ssh");
+    check_place(staged, home, home + "/.ssh", user.name);
+    check_place(staged, home, folder + "/authorized_keys", user.name);
+    if (const Node node = staged.look(folder); node.exists() && node.kind != NodeKind::kFolder)
+        throw_error(Code::kRefused, "{}: is no folder, so {} can get no keys there; take it away first",
+                    folder, user.name);
     std::string text;
     for (const std::string& key : user.ssh_authorized_keys)
         text += key + "\n";

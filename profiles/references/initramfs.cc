@@ -25,15 +25,6 @@ bool is_compressed(std::string_view bytes) {
     return false;
 }
 
-// A compressed part ends where the file ends or where a plain archive begins. A header is 110 given
-// characters on a multiple of four, which compressed bytes do not make by chance.
-std::size_t end_of_compressed(std::string_view file, std::size_t begin) {
-    for (std::size_t at = file.find("07070", begin); at != std::string_view::npos;
-         at = file.find("07070", at + 1))
-        if (at % 4 == 0 && is_cpio_header(file, at)) return at;
-    return file.size();
-}
-
 // Where the zstd frames at the start of `bytes` end (RFC 8878, 3.1.1). libarchive's reader takes padding
 // behind the last one for a damaged frame; the others' readers do not. Whatever is no frame is left to it to
 // complain about.
@@ -79,6 +70,21 @@ std::size_t end_of_lz4(std::string_view bytes) {
     return std::min(at, bytes.size());
 }
 
+// Where an xz stream ends: behind the first footer that is one (xz-file-format.txt, 2.1.2). libarchive takes
+// anything but padding or another stream behind it for damage.
+std::size_t end_of_xz(std::string_view bytes) {
+    constexpr std::size_t kFooterBytes = 12, kFlagsInHeader = 6;
+    const auto data = as_bytes(bytes);
+    for (std::size_t at = bytes.find("YZ", kFooterBytes); at != std::string_view::npos;
+         at = bytes.find("YZ", at + 1)) {
+        const std::size_t end = at + 2, footer = end - kFooterBytes;
+        if (end % 4 == 0 && load_le<std::uint32_t>(data, footer) == crc32(data.subspan(footer + 4, 6)) &&
+            bytes.substr(footer + 8, 2) == bytes.substr(kFlagsInHeader, 2))
+            return end;
+    }
+    return bytes.size();
+}
+
 ByteSource plain_source(std::string_view bytes) {
     constexpr std::size_t kPiece = 1u << 20;
     return [bytes]() mutable {
@@ -95,32 +101,69 @@ constexpr std::uint64_t kUnpackedLimit = 4ull << 30;  // a small file may claim 
     throw_error(Code::kIntegrity, "cannot be decompressed: {}", reason != nullptr ? reason : "damaged");
 }
 
-ByteSource decompressing_source(std::string_view bytes) {
-    using namespace std::string_view_literals;
-    bytes =
-        bytes.substr(0, bytes.substr(0, 4) == "\x02\x21\x4c\x18"sv ? end_of_lz4(bytes) : end_of_zstd(bytes));
-    std::shared_ptr<archive> handle(::archive_read_new(), ::archive_read_free);
-    if (!handle) throw std::bad_alloc();
-    ::archive_read_support_filter_all(handle.get());
-    ::archive_read_support_format_raw(handle.get());
-    archive_entry* entry = nullptr;
-    if (::archive_read_open_memory(handle.get(), bytes.data(), bytes.size()) != ARCHIVE_OK ||
-        ::archive_read_next_header(handle.get(), &entry) != ARCHIVE_OK)
-        throw_archive(handle.get());
-    return [handle, total = std::uint64_t{0}]() mutable {
-        const void* block = nullptr;
-        std::size_t size = 0;
-        la_int64_t offset = 0;
-        do {
-            const int status = ::archive_read_data_block(handle.get(), &block, &size, &offset);
-            if (status == ARCHIVE_EOF) return std::string();
-            if (status != ARCHIVE_OK && status != ARCHIVE_WARN) throw_archive(handle.get());
-        } while (size == 0);
-        if ((total += size) > kUnpackedLimit)
-            throw_error(Code::kIntegrity, "unpacks to more than {} bytes", kUnpackedLimit);
-        return std::string(static_cast<const char*>(block), size);
-    };
-}
+// One compressed part at the start of some bytes. Others may follow it, compressed in any way or not at all.
+class Compressed {
+  public:
+    Compressed(std::string_view file, std::size_t at) : bytes_(file.substr(at)) {
+        using namespace std::string_view_literals;
+        const std::string_view bytes = bytes_;
+        // The readers of these formats do not stop by themselves at what is no part of it.
+        if (bytes.substr(0, 4) == "\x02\x21\x4c\x18"sv)
+            bytes_ = bytes.substr(0, end_of_lz4(bytes.substr(0, next_plain_archive(file, at) - at)));
+        else if (bytes.substr(0, 4) == "\x28\xb5\x2f\xfd"sv)
+            bytes_ = bytes.substr(0, end_of_zstd(bytes));
+        else if (bytes.substr(0, 6) == "\xfd\x37zXZ\0"sv)
+            bytes_ = bytes.substr(0, end_of_xz(bytes));
+        else
+            stops_by_itself_ = true;
+        handle_.reset(::archive_read_new(), ::archive_read_free);
+        if (!handle_) throw std::bad_alloc();
+        ::archive_read_support_filter_all(handle_.get());
+        ::archive_read_support_format_raw(handle_.get());
+        archive_entry* entry = nullptr;
+        if (::archive_read_open_memory(handle_.get(), bytes_.data(), bytes_.size()) != ARCHIVE_OK ||
+            ::archive_read_next_header(handle_.get(), &entry) != ARCHIVE_OK)
+            throw_archive(handle_.get());
+    }
+
+    ByteSource source() const {
+        return [handle = handle_, total = std::uint64_t{0}]() mutable {
+            const void* block = nullptr;
+            std::size_t size = 0;
+            la_int64_t offset = 0;
+            do {
+                const int status = ::archive_read_data_block(handle.get(), &block, &size, &offset);
+                if (status == ARCHIVE_EOF) return std::string();
+                if (status != ARCHIVE_OK && status != ARCHIVE_WARN) throw_archive(handle.get());
+            } while (size == 0);
+            if ((total += size) > kUnpackedLimit)
+                throw_error(Code::kIntegrity, "unpacks to more than {} bytes", kUnpackedLimit);
+            return std::string(static_cast<const char*>(block), size);
+        };
+    }
+
+    /// How long the part is. Known once everything has been read from the source.
+    std::size_t size() const {
+        if (!stops_by_itself_) return bytes_.size();
+        const la_int64_t taken = ::archive_filter_bytes(handle_.get(), -1);
+        if (taken <= 0 || static_cast<std::uint64_t>(taken) > bytes_.size())
+            throw_error(Code::kIntegrity, "cannot be decompressed: it has no end");
+        return static_cast<std::size_t>(taken);
+    }
+
+  private:
+    // A header is 110 given characters on a multiple of four, which compressed bytes do not make by chance.
+    static std::size_t next_plain_archive(std::string_view file, std::size_t begin) {
+        for (std::size_t at = file.find("07070", begin); at != std::string_view::npos;
+             at = file.find("07070", at + 1))
+            if (at % 4 == 0 && is_cpio_header(file, at)) return at;
+        return file.size();
+    }
+
+    std::string_view bytes_;
+    std::shared_ptr<archive> handle_;
+    bool stops_by_itself_ = false;
+};
 
 // What the kernel would have in the end, as far as old identifiers are concerned: a later member replaces an
 // earlier.
@@ -193,14 +236,14 @@ bool may_be_initramfs(std::string_view file) {
 
 InitramfsFindings inspect_initramfs(std::string_view file, const IdentifierMap& map) {
     Contents contents(map);
-    for (std::size_t at = 0; at < file.size();) {
+    for (std::size_t at = 0; (at = file.find_first_not_of('\0', at)) != std::string_view::npos;) {
         if (is_compressed(file.substr(at))) {
-            const std::size_t end = end_of_compressed(file, at);
-            CpioReader reader(decompressing_source(file.substr(at, end - at)));
+            const Compressed part(file, at);
+            CpioReader reader(part.source());
             const bool archives = read_archives(reader, contents);
             if (!archives && at == 0 && reader.offset() == 0) return {};  // something else that is compressed
             if (!archives) throw_error(Code::kIntegrity, "the part at byte {} holds no archive", at);
-            at = end;
+            at += part.size();
             continue;
         }
         CpioReader reader(plain_source(file.substr(at)));

@@ -11,6 +11,22 @@ namespace dupengine::profiles {
 namespace {
 
 constexpr unsigned kDepthLimit = 40;
+constexpr std::uint64_t kLinkedLimit = 1u
+                                       << 20;  // configuration; not the programs that /etc/alternatives knows
+
+// What the vendor and the administrator put outside of /etc and the boot folders: units, rules of udev, what
+// initramfs generators read, and boot loaders that sit in the root.
+constexpr const char* kVendorFolders[] = {"/usr/lib/systemd/system",
+                                          "/usr/local/lib/systemd/system",
+                                          "/lib/systemd/system",
+                                          "/usr/lib/udev/rules.d",
+                                          "/usr/local/lib/udev/rules.d",
+                                          "/lib/udev/rules.d",
+                                          "/usr/lib/dracut/dracut.conf.d",
+                                          "/usr/lib/repart.d",
+                                          "/usr/share/initramfs-tools/conf.d",
+                                          "/extlinux",
+                                          "/syslinux"};
 
 class Scanner {
   public:
@@ -18,9 +34,10 @@ class Scanner {
         : staged_(staged), scan_(scan), notes_(notes) {}
 
     void run() {
+        starts_ = starts();
         for (const bool names_only :
              {true, false})  // a new name must be known before what is below it is looked at
-            for (const Start& start : starts()) {
+            for (const Start& start : starts_) {
                 map_ = start.map;
                 is_boot_ = start.is_boot;
                 walk(start.folder, names_only, 0);
@@ -48,14 +65,18 @@ class Scanner {
                                   {"/etc/kernel", &scan_.boot, false},
                                   {"/usr/lib/kernel", &scan_.boot, false}};
         std::vector<std::string> seen;
-        for (const std::string& folder : scan_.boot_folders) {
+        const auto add = [&](const std::string& folder, const IdentifierMap& map, bool is_boot) {
             const std::string place = resolve(staged_, folder);
             if (std::any_of(seen.begin(), seen.end(),
                             [&](const std::string& above) { return is_within(place, above); }))
-                continue;
+                return;
             seen.push_back(place);
-            all.push_back({place, &scan_.boot, true});
-        }
+            if (!scan_.left.contains(folder)) all.push_back({place, &map, is_boot});
+        };
+        for (const std::string& folder : scan_.boot_folders)
+            add(folder, scan_.boot, true);
+        for (const char* folder : kVendorFolders)
+            add(folder, scan_.storage, false);
         return all;
     }
 
@@ -92,14 +113,39 @@ class Scanner {
             if (target != node.link_target)
                 staged_.change("references", path, Node::link(target), "-> " + node.link_target,
                                "-> " + target);
+            else
+                follow(path);
+        } else if (node.kind == NodeKind::kFile && node.size_bytes > Tree::kFileLimit) {
+            pass_over(path, node);
         } else if (node.kind == NodeKind::kFile) {
             try {
                 correct_file(path);
-            } catch (Error& e) {
-                e.add_context(path);
-                throw;
+            } catch (const Error& e) {
+                stuck_.push_back(fmt::format("{} cannot be looked through ({})", path, e.what()));
             }
         }
+    }
+
+    // A file of /etc that is kept elsewhere: fstab on a folder that persists, ...
+    void follow(const std::string& link) {
+        const std::string place = resolve(staged_, link);
+        const Node node = staged_.look(place);
+        const bool walked = std::any_of(starts_.begin(), starts_.end(),
+                                        [&](const Start& start) { return is_within(place, start.folder); });
+        if (walked || node.kind != NodeKind::kFile || node.size_bytes > kLinkedLimit) return;
+        if (!scan_.left.contains(place) && followed_.insert(place).second) correct(place, node);
+    }
+
+    // Text that somebody wrote is never that large. What boots could be.
+    void pass_over(const std::string& path, const Node& node) {
+        const std::string name = leaf_of(path);
+        const bool boots = is_boot_ && (name.rfind("init", 0) == 0 || name.ends_with(".img") ||
+                                        name.ends_with(".efi") || name.ends_with(".EFI"));
+        if (boots)
+            stuck_.push_back(fmt::format("{} cannot be looked through ({} bytes)", path, node.size_bytes));
+        else
+            notes_.push_back(fmt::format("{}: {} bytes are too many for a file with references; not searched",
+                                         path, node.size_bytes));
     }
 
     void correct_file(const std::string& path) {
@@ -162,6 +208,8 @@ class Scanner {
     const ReferenceScan& scan_;
     std::vector<std::string>& notes_;
     std::vector<std::string> stuck_;
+    std::vector<Start> starts_;
+    std::set<std::string> followed_;
     const IdentifierMap* map_ = nullptr;
     bool is_boot_ = false;
 };

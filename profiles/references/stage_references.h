@@ -1,7 +1,7 @@
 #pragma once
-// Every reference to an identifier that will change: looked for in all of /etc and in everything that boots,
-// by name, symlink and content. What can be rewritten is staged; a single one that cannot stops the whole,
-// before anything is changed.
+// Every reference to an identifier that will change: looked for in all of /etc, in the vendor's units and
+// rules, and in everything that boots, by name, symlink and content. What can be rewritten is staged; a
+// single one that cannot stops the whole, before anything is changed.
 
 #include <set>
 #include <string>

@@ -64,6 +64,11 @@ void CombinedTree::rename(const std::string& from, const std::string& to) {
     old_place.tree->rename(old_place.path, new_place.path);
 }
 
+bool CombinedTree::renames_whole(const std::string& path) const {
+    const Place place = place_of(path);
+    return place.tree->renames_whole(place.path);
+}
+
 void CombinedTree::sweep(const std::string& folder) {
     const Place place = place_of(folder);
     place.tree->sweep(place.path);

@@ -18,6 +18,7 @@ class CombinedTree final : public Tree {
     std::vector<std::string> list(const std::string& path) const override;
     void put(const std::string& path, const Node& node) override;
     void rename(const std::string& from, const std::string& to) override;
+    bool renames_whole(const std::string& path) const override;
     void sweep(const std::string& folder) override;
     Node as_stored(const std::string& path, const Node& node) const override;
     std::uint64_t free_bytes(const std::string& path) const override;

@@ -64,6 +64,12 @@ std::map<std::string, std::string> read_attributes(int fd, const std::string& na
     return attributes;
 }
 
+// What a new file got from its folder (a default ACL), and its node does not have.
+void drop_inherited_attributes(int fd, const Node& node, const std::string& name) {
+    for (const auto& [key, value] : read_attributes(fd, name))
+        if (!node.extended_attributes.contains(key)) ::fremovexattr(fd, key.c_str());
+}
+
 NodeKind kind_of(mode_t mode) {
     if (S_ISREG(mode)) return NodeKind::kFile;
     if (S_ISLNK(mode)) return NodeKind::kLink;
@@ -184,6 +190,7 @@ void DirTree::put_file(const Fd& parent, const std::string& path, const Node& no
         throw_errno(Code::kTargetIo, errno, "{}: no temporary file can be made beside it", full(path));
     try {
         pwrite_exact(fd.get(), 0, as_bytes(*node.content), Code::kTargetIo, full(path));
+        drop_inherited_attributes(fd.get(), node, full(path));  // before the mode, which an ACL changes
         if (::fchown(fd.get(), node.uid, node.gid) != 0 || ::fchmod(fd.get(), node.mode) != 0)
             throw_errno(Code::kTargetIo, errno, "{}: owner or mode cannot be set", full(path));
         for (const auto& [key, value] : node.extended_attributes)
@@ -248,11 +255,27 @@ Node DirTree::as_stored(const std::string&, const Node& node) const {
     return node;
 }
 
-std::uint64_t DirTree::free_bytes(const std::string&) const {
+Fd DirTree::open_nearest(const std::string& path) const {
+    for (std::string place = path;; place = parent_of(place)) {
+        Fd fd(open_in_root(folder_.get(), place, O_PATH));
+        if (fd.valid()) return fd;
+        if (place == "/") throw_errno(Code::kTargetIo, errno, "{}: cannot be reached", name_);
+    }
+}
+
+std::uint64_t DirTree::free_bytes(const std::string& path) const {
+    const Fd place = open_nearest(path);
     struct statvfs room {};
-    if (::fstatvfs(folder_.get(), &room) != 0)
-        throw_errno(Code::kTargetIo, errno, "{}: cannot be examined", name_);
+    if (::fstatvfs(place.get(), &room) != 0)
+        throw_errno(Code::kTargetIo, errno, "{}: cannot be examined", full(path));
     return static_cast<std::uint64_t>(room.f_bavail) * room.f_frsize;
+}
+
+std::uint64_t DirTree::device_of(const std::string& path) const {
+    struct stat st {};
+    if (::fstat(open_nearest(path).get(), &st) != 0)
+        throw_errno(Code::kTargetIo, errno, "{}: cannot be examined", full(path));
+    return st.st_dev;
 }
 
 }  // namespace dupengine::profiles

@@ -20,9 +20,13 @@ class DirTree final : public Tree {
     std::vector<std::string> list(const std::string& path) const override;
     void put(const std::string& path, const Node& node) override;
     void rename(const std::string& from, const std::string& to) override;
+    bool renames_whole(const std::string&) const override { return true; }
     void sweep(const std::string& folder) override;
     Node as_stored(const std::string& path, const Node& node) const override;
     std::uint64_t free_bytes(const std::string& path) const override;
+
+    /// The file system that holds `path`, or would hold it: what is mounted below the folder is another one.
+    std::uint64_t device_of(const std::string& path) const;
 
     int fd() const { return folder_.get(); }
 
@@ -31,6 +35,7 @@ class DirTree final : public Tree {
     Fd open_parent(const std::string& path) const;
     Fd open_existing_parent(const std::string& path) const;  ///< throws kRefused if there is none
     Fd open_file(const std::string& path) const;
+    Fd open_nearest(const std::string& path) const;  ///< `path` or what there is above it
     void put_file(const Fd& parent, const std::string& path, const Node& node);
     void put_link(const Fd& parent, const std::string& path, const Node& node);
     void put_folder(const Fd& parent, const std::string& path, const Node& node);

@@ -13,7 +13,10 @@ using layout::TableKind;
 
 std::string describe_place(const PartitionDescription& partition) {
     const std::string type = partition.signature ? partition.signature->type : "";
-    return fmt::format("partition {}{}", partition.partition.number, type.empty() ? "" : " (" + type + ")");
+    std::string more = type;
+    if (!partition.partition.name.empty())
+        more += fmt::format("{}'{}'", more.empty() ? "" : ", ", partition.partition.name);
+    return fmt::format("partition {}{}", partition.partition.number, more.empty() ? "" : " (" + more + ")");
 }
 
 const PartitionDescription& require_partition(const layout::DiskDescription& description, unsigned number) {

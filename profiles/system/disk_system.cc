@@ -32,24 +32,51 @@ void refuse_if_used(const std::string& disk) {
         throw_error(Code::kRefused, "{}: in use: {}: {}", disk, use.device, use.detail);
 }
 
-bool is_boot_type(const layout::DiskDescription& description, const layout::Partition& partition) {
-    if (description.table.kind == layout::TableKind::kMbr) return partition.mbr_type == 0xef;
-    return partition.type_guid == layout::type_guid::kEfiSystem ||
-           partition.type_guid == layout::type_guid::kXbootldr;
-}
-
 }  // namespace
 
 DiskSystem::DiskSystem(const std::string& disk, const Options& options) : name_(disk) {
     refuse_if_used(disk);
     look_again(*block::open_source(disk));
-    repair_what_was_cut(options.repair);
+    complete_what_was_cut(options.cut_uuid);
     root_ = find_root(options.root_partition);
-    put_in_order(root_, options.repair);
+    look_at_files();
+}
+
+// Where what is mounted, and which of these file systems were not left in order.
+void DiskSystem::look_at_files() {
     find_mounts();
+    unreplayed_.clear();
+    std::vector<unsigned> numbers = {root_};
     for (const MountPoint& mount : mounts_)
-        if (is_ext(partition(mount.partition))) put_in_order(mount.partition, options.repair);
+        if (is_ext(partition(mount.partition))) numbers.push_back(mount.partition);
+    for (const unsigned number : numbers)
+        if (!state_of(number).is_clean) unreplayed_.push_back(number);
     let_go();
+}
+
+std::vector<unsigned> DiskSystem::cut_uuid_changes(const std::string& disk) {
+    refuse_if_used(disk);
+    const auto reader = block::open_source(disk);
+    std::vector<unsigned> numbers;
+    for (const PartitionDescription& part : layout::describe_disk(*reader, layout::Depth::kTable).partitions)
+        if (is_ext(part) && read_ext_state(block::Window(*reader, part.partition.extent, disk)).was_cut)
+            numbers.push_back(part.partition.number);
+    return numbers;
+}
+
+void DiskSystem::replay() {
+    // fstab itself may come out of the journal, and name another file system with one.
+    while (!unreplayed_.empty()) {
+        let_go();
+        for (const unsigned number : unreplayed_) {
+            put_in_order(number);
+            if (!state_of(number).is_clean)
+                throw_error(Code::kIntegrity, "{}: e2fsck -p leaves it unclean; run e2fsck -f on it",
+                            label(number));
+        }
+        look_again(*block::open_source(name_));
+        look_at_files();
+    }
 }
 
 DiskSystem::~DiskSystem() = default;
@@ -74,6 +101,21 @@ const PartitionDescription& DiskSystem::partition(unsigned number) const {
     return *found;
 }
 
+unsigned DiskSystem::partition_named(const std::string& given) const {
+    std::set<unsigned> found;
+    const bool with_key = given.rfind("PARTLABEL=", 0) == 0 || given.rfind("PARTUUID=", 0) == 0;
+    for (const std::string key : {"", "PARTLABEL=", "PARTUUID="})
+        if (with_key == key.empty())
+            for (const unsigned number : partitions_meant(key + given, "", description_))
+                found.insert(number);
+    for (const PartitionDescription& part : description_.partitions)
+        if (given == std::to_string(part.partition.number)) found = {part.partition.number};
+    if (found.size() == 1) return *found.begin();
+    throw_error(Code::kRefused, "{}: '{}' names {} (a number, PARTLABEL=x or PARTUUID=x)", name_, given,
+                found.empty() ? "no partition of it"
+                              : fmt::format("{} partitions of it, so say which", found.size()));
+}
+
 std::string DiskSystem::label(unsigned number) const {
     return fmt::format("{}, partition {}", name_, number);
 }
@@ -87,19 +129,8 @@ ExtState DiskSystem::state_of(unsigned number) const {
     return read_ext_state(block::Window(*disk, partition(number).partition.extent, label(number)));
 }
 
-void DiskSystem::put_in_order(unsigned number, Repair repair) {
+void DiskSystem::put_in_order(unsigned number) {
     const ExtState state = state_of(number);
-    if (state.is_clean && !state.was_cut) return;
-    if (repair == Repair::kNever) {
-        if (state.was_cut)
-            throw_error(
-                Code::kRefused,
-                "{}: an earlier run was cut while it changed the UUID; without --plan it is completed",
-                label(number));
-        notes_.push_back(fmt::format(
-            "partition {}: its journal has not been replayed yet, so this was read from before it", number));
-        return;
-    }
     // Nobody but this loop device may write while we hold the disk.
     const auto claim = block::open_target(
         name_,
@@ -112,10 +143,16 @@ void DiskSystem::put_in_order(unsigned number, Repair repair) {
         state.was_cut ? "the change of its UUID, which was cut, is completed" : "journal replayed"));
 }
 
-void DiskSystem::repair_what_was_cut(Repair repair) {
-    for (const PartitionDescription& part : description_.partitions)
-        if (is_ext(part) && state_of(part.partition.number).was_cut)
-            put_in_order(part.partition.number, repair);
+void DiskSystem::complete_what_was_cut(CutUuid how) {
+    for (const PartitionDescription& part : description_.partitions) {
+        if (!is_ext(part) || !state_of(part.partition.number).was_cut) continue;
+        if (how == CutUuid::kRefuse)
+            throw_error(
+                Code::kRefused,
+                "{}: an earlier run was cut while it changed the UUID; without --plan it is completed",
+                label(part.partition.number));
+        put_in_order(part.partition.number);
+    }
     look_again(*block::open_source(name_));
 }
 
@@ -149,32 +186,6 @@ unsigned DiskSystem::find_root(const std::optional<unsigned>& asked) {
     throw_error(Code::kRefused,
                 "{}: the root could be any of the partitions {}; name it with --root-partition", name_,
                 numbers);
-}
-
-std::string DiskSystem::default_place_of_efi() {
-    for (const char* path : {"/efi", "/boot/efi"})
-        if (root().look(path).kind == NodeKind::kFolder) return path;
-    return "/efi";
-}
-
-void DiskSystem::find_mounts() {
-    mounts_.clear();
-    const std::string fstab = read_text(root(), "/etc/fstab");
-    std::vector<MountPoint> mounts;
-    std::set<unsigned> placed = {root_};
-    for (const MountPoint& mount : mount_points_of(fstab, description_)) {
-        const PartitionDescription& part = partition(mount.partition);
-        if ((is_ext(part) || is_fat(part)) && placed.insert(mount.partition).second) mounts.push_back(mount);
-    }
-    // What boots is looked through even if fstab does not know it (systemd-gpt-auto-generator(8) mounts it by
-    // type).
-    for (const PartitionDescription& part : description_.partitions) {
-        if (!is_boot_type(description_, part.partition) || !(is_ext(part) || is_fat(part))) continue;
-        if (!placed.insert(part.partition.number).second) continue;
-        const bool extended = part.partition.type_guid == layout::type_guid::kXbootldr;
-        mounts.push_back({extended ? "/boot" : default_place_of_efi(), part.partition.number});
-    }
-    choose_mounts(std::move(mounts));
 }
 
 void DiskSystem::choose_mounts(std::vector<MountPoint> mounts) {
@@ -239,16 +250,6 @@ Tree& DiskSystem::tree() {
 }
 std::string DiskSystem::file_system_of(const std::string& path) {
     return trees().all->mount_point_of(path);
-}
-
-std::vector<std::string> DiskSystem::boot_folders() {
-    std::vector<std::string> folders = {"/boot", "/efi"};
-    for (const MountPoint& mount : mounts_)
-        if (is_fat(partition(mount.partition)) ||
-            is_boot_type(description_, partition(mount.partition).partition))
-            if (std::find(folders.begin(), folders.end(), mount.path) == folders.end())
-                folders.push_back(mount.path);
-    return folders;
 }
 
 std::vector<unsigned> DiskSystem::partition_numbers() const {

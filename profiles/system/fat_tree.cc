@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <charconv>
 #include <filesystem>
 
 #include "base/fd.h"
@@ -53,7 +54,8 @@ std::string FatTree::run(const std::vector<std::string>& words) const {
     std::vector<std::string> argv = {words.front(), "-i", device_};
     argv.insert(argv.end(), words.begin() + 1, words.end());
     RunOptions options;
-    options.extra_environment = {"MTOOLS_SKIP_CHECK=1", "MTOOLSRC=/dev/null"};
+    // In the locale C, mtools shows '_' for what is not ASCII, and does not find it again.
+    options.extra_environment = {"MTOOLS_SKIP_CHECK=1", "MTOOLSRC=/dev/null", "LC_ALL=C.UTF-8"};
     const RunResult result = run_program(argv, options);
     if (result.status != 0)
         throw_error(Code::kTargetIo, "{}: {} failed: {}", name_, words.front(), result.complaint());
@@ -72,8 +74,13 @@ void FatTree::read_index() {
     try {
         listing = run({"mdir", "-/", "-a", "-b", "::/"});
     } catch (Error& e) {
-        e.set_code(Code::kIntegrity);
-        throw;
+        // That is how it speaks of an empty one, too.
+        try {
+            if (run({"mdir", "-a", "::/"}).find("\nNo files") == std::string::npos) throw;
+        } catch (const Error&) {
+            e.set_code(Code::kIntegrity);
+            throw e;
+        }
     }
     entries_.clear();
     for (std::size_t begin = 0; begin < listing.size();) {
@@ -89,6 +96,31 @@ void FatTree::read_index() {
             throw_error(Code::kIntegrity, "{}: more than {} files, which no boot partition has", name_,
                         kEntryLimit);
     }
+    const auto is_file = [](const auto& entry) { return entry.second.kind == NodeKind::kFile; };
+    if (std::any_of(entries_.begin(), entries_.end(), is_file)) read_sizes();  // mdu fails without any
+}
+
+// mdu tells a name and how many clusters it has, a line each.
+void FatTree::read_sizes() {
+    const Fd fd = open_path(device_, O_RDONLY, Code::kTargetIo);
+    Bytes boot(512);
+    if (::pread(fd.get(), boot.data(), boot.size(), 0) != static_cast<ssize_t>(boot.size()))
+        throw_errno(Code::kTargetIo, errno, "{}: its boot sector cannot be read", name_);
+    const std::uint64_t cluster_bytes =
+        std::uint64_t{load_le<std::uint16_t>(boot, 0x0b)} * load_le<std::uint8_t>(boot, 0x0d);
+    const std::string listing = run({"mdu", "-a", "::/"});
+    for (std::size_t begin = 0; begin < listing.size();) {
+        const std::size_t end = std::min(listing.find('\n', begin), listing.size());
+        const std::string line = listing.substr(begin, end - begin);
+        begin = end + 1;
+        const std::size_t space = line.rfind(' ');
+        if (line.rfind("::/", 0) != 0 || space == std::string::npos) continue;
+        const auto entry = entries_.find(lower(line.substr(2, space - 2)));
+        std::uint64_t clusters = 0;
+        std::from_chars(line.data() + space + 1, line.data() + line.size(), clusters);
+        if (entry != entries_.end() && entry->second.kind == NodeKind::kFile)
+            entry->second.size_bytes = checked_mul(clusters, cluster_bytes, name_);
+    }
 }
 
 const FatTree::Entry* FatTree::find(const std::string& path) const {
@@ -97,9 +129,18 @@ const FatTree::Entry* FatTree::find(const std::string& path) const {
     return found == entries_.end() ? nullptr : &found->second;
 }
 
-std::string FatTree::argument(const std::string& path) const {
-    if (path.find_first_of("*?[]\\") != std::string::npos)
-        throw_error(Code::kRefused, "{}{}: a name with one of *?[]\\ cannot be handled", name_, path);
+std::string FatTree::existing(const std::string& path) {
+    std::string pattern = "::";
+    for (const char c : path) {
+        if (c == '*' || c == '?' || c == '[' || c == ']' || c == '\\') pattern += '\\';
+        pattern += c;
+    }
+    return pattern;
+}
+
+std::string FatTree::fresh(const std::string& path) {
+    if (path.find_first_of("*?\\\"<>|:") != std::string::npos)
+        throw_error(Code::kRefused, "{}: FAT has no such names", path);
     return "::" + path;
 }
 
@@ -110,14 +151,18 @@ Node FatTree::look(const std::string& path) const {
     Node node;
     node.kind = entry->kind;
     node.mode = kFatMode;
+    node.size_bytes = entry->size_bytes;
     return node;
 }
 
 Node FatTree::take(const std::string& path) const {
     Node node = look(path);
     if (node.kind != NodeKind::kFile) return node;
+    if (node.size_bytes > kFileLimit)
+        throw_error(Code::kRefused, "{}{}: {} bytes are more than can be looked through ({})", name_, path,
+                    node.size_bytes, kFileLimit);
     const Passage passage;
-    run({"mcopy", "-o", argument(path), passage.file()});
+    run({"mcopy", "-o", existing(path), passage.file()});
     return node.with_content(read_file(passage.file(), Code::kTargetIo, kFileLimit));
 }
 
@@ -135,32 +180,32 @@ void FatTree::put(const std::string& path, const Node& node) {
     const Node there = look(path);
     switch (node.kind) {
         case NodeKind::kAbsent:
-            if (there.exists()) change({there.kind == NodeKind::kFolder ? "mrd" : "mdel", argument(path)});
+            if (there.exists()) change({there.kind == NodeKind::kFolder ? "mrd" : "mdel", existing(path)});
             entries_.erase(lower(path));
             return;
         case NodeKind::kFile:
             put_file(path, *node.content);
             break;
         case NodeKind::kFolder:
-            if (!there.exists()) change({"mmd", argument(path)});
+            if (!there.exists()) change({"mmd", fresh(path)});
             break;
         default:
             throw_error(Code::kRefused, "{}{}: FAT holds files and folders only", name_, path);
     }
-    entries_[lower(path)] = {path, node.kind};
+    entries_[lower(path)] = {path, node.kind, node.kind == NodeKind::kFile ? node.size_bytes : 0};
 }
 
 void FatTree::put_file(const std::string& path, const std::string& content) {
     const Passage passage;
     write_file_atomic(passage.file(), as_bytes(content), 0600, Code::kTargetIo);
     // Not by way of another name: mren would spell a short name in capitals.
-    change({"mcopy", "-o", passage.file(), argument(path)});
+    change({"mcopy", "-o", passage.file(), fresh(path)});
 }
 
 void FatTree::rename(const std::string& from, const std::string& to) {
     if (look(to).exists())
         throw_error(Code::kTargetIo, "{}{}: cannot be renamed to {}, which exists", name_, from, to);
-    change({"mmove", argument(from), argument(to)});
+    change({"mmove", existing(from), fresh(to)});
     read_index();
 }
 

@@ -1,8 +1,9 @@
 #pragma once
 // A FAT file system (an EFI system partition) as a Tree, through mtools: it needs no vfat in this machine's
-// kernel, and it is given a device that ends where the partition ends. Names compare without case, as FAT's
-// do; owners and modes are constants; there are no links. A cut put() may leave neither the old nor the new
-// file: who writes keeps a journal (assume/journal.h).
+// kernel, and it is given a device that ends where the partition ends. Names are UTF-8 and compare without
+// case in ASCII; what look() says of a file's size is rounded up to clusters; owners and modes are constants;
+// there are no links. A cut put() may leave neither the old nor the new file: who writes keeps a journal
+// (assume/journal.h).
 
 #include <map>
 
@@ -20,6 +21,7 @@ class FatTree final : public Tree {
     std::vector<std::string> list(const std::string& path) const override;
     void put(const std::string& path, const Node& node) override;
     void rename(const std::string& from, const std::string& to) override;
+    bool renames_whole(const std::string&) const override { return false; }
     void sweep(const std::string&) override {}  ///< nothing is left behind under another name
     Node as_stored(const std::string& path, const Node& node) const override;
     std::uint64_t free_bytes(const std::string& path) const override;
@@ -33,10 +35,13 @@ class FatTree final : public Tree {
     struct Entry {
         std::string path;  ///< as it is spelled there
         NodeKind kind;
+        std::uint64_t size_bytes = 0;
     };
     void read_index();
+    void read_sizes();
     const Entry* find(const std::string& path) const;
-    std::string argument(const std::string& path) const;  ///< "::/EFI/BOOT"; throws kRefused for a pattern
+    static std::string existing(const std::string& path);  ///< "::/EFI/BOOT", as a pattern for just that
+    static std::string fresh(const std::string& path);  ///< as a name; throws kRefused if FAT has none such
     std::string run(const std::vector<std::string>& words) const;  ///< mtools' NAME -i DEVICE ...
     void change(const std::vector<std::string>& words) const;      ///< run, then flush the device
     void put_file(const std::string& path, const std::string& content);

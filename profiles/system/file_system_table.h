@@ -1,17 +1,37 @@
 #pragma once
-// fstab(5) of a copied system, as far as it says which partition of its own disk is mounted where. Pure.
+// What a copied system mounts where: fstab(5) and the mount units (systemd.mount(5)) of its /etc, and which
+// partition of its own disk each one means. Pure.
 
 #include <string>
 #include <vector>
 
 #include "layout/describe.h"
-#include "profiles/system/system.h"
+#include "profiles/system/tree.h"
 
 namespace dupengine::profiles {
 
-/// Mount points below the root, of partitions of this disk, the shorter paths first. Devices are named by
-/// UUID, PARTUUID, LABEL or PARTLABEL in any of their spellings; names such as /dev/sda2 tell nothing about a
-/// copy and are passed over.
-std::vector<MountPoint> mount_points_of(const std::string& fstab, const layout::DiskDescription& description);
+struct MountLine {
+    std::string device;  ///< as it is written: "UUID=...", "/dev/sda2", "tmpfs"
+    std::string path;    ///< absolute; "/" too
+    bool operator==(const MountLine&) const = default;
+};
+
+/// Lines that mount something at a path, in their order.
+std::vector<MountLine> parse_fstab(const std::string& fstab);
+/// The .mount units in /etc/systemd/system, by name.
+std::vector<MountLine> mount_units(const Tree& tree);
+
+/// Whether it names a disk or a part of one, here or elsewhere (and no tmpfs, no server).
+bool is_block_device(const std::string& device);
+
+/// Whether it says no more than a disk's name and a number: "/dev/sda2".
+bool is_numbered(const std::string& device);
+
+/// The partitions of this disk that `device` may mean; more than one if the label or identifier is not
+/// unique. Known are UUID, PARTUUID, LABEL and PARTLABEL in any of their spellings. A name such as /dev/sda2,
+/// /dev/nvme0n1p2 or /dev/disk/by-id/...-part2 means the partition of that number; where `root_device`, the
+/// one that the root is mounted from, is such a name too, only if it is of the same disk.
+std::vector<unsigned> partitions_meant(const std::string& device, const std::string& root_device,
+                                       const layout::DiskDescription& description);
 
 }  // namespace dupengine::profiles

@@ -20,6 +20,14 @@ FolderSystem::FolderSystem(const std::string& path) : name_(path), tree_(DirTree
                     "{}: is the running system; a role is taken up by a copy that does not run", path);
 }
 
+std::string FolderSystem::file_system_of(const std::string& path) {
+    const std::uint64_t device = tree_.device_of(path);
+    std::string top = path;
+    while (top != "/" && tree_.device_of(parent_of(top)) == device)
+        top = parent_of(top);
+    return top;
+}
+
 void FolderSystem::open_for_writing(const std::vector<IdentifierChange>&) {
     if (::flock(tree_.fd(), LOCK_EX | LOCK_NB) != 0)
         throw_error(Code::kRefused, "{}: another program is changing it", name_);

@@ -15,10 +15,11 @@ class FolderSystem final : public System {
     const std::string& name() const override { return name_; }
     Tree& root() override { return tree_; }
     Tree& tree() override { return tree_; }
-    std::string file_system_of(const std::string&) override { return "/"; }
+    std::string file_system_of(const std::string& path) override;
     std::vector<std::string> boot_folders() override { return {"/boot", "/efi"}; }
     std::vector<MountPoint> mounts() override { return {}; }
     void choose_mounts(std::vector<MountPoint>) override {}
+    const std::vector<Unsearchable>& unsearchable() const override { return nothing_; }
     const std::vector<Identifier>& identifiers() const override { return none_; }
     bool reaches_storage() const override { return false; }
     std::vector<unsigned> partition_numbers() const override { return {}; }
@@ -30,6 +31,7 @@ class FolderSystem final : public System {
     std::string name_;
     DirTree tree_;
     std::vector<Identifier> none_;
+    std::vector<Unsearchable> nothing_;
 };
 
 }  // namespace dupengine::profiles

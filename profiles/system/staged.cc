@@ -11,6 +11,17 @@ std::string moved(const std::string& path, const std::string& from, const std::s
     return to + path.substr(from.size());
 }
 
+// The label that says who may read a file belongs to its place, and this machine may not be able to take it
+// off.
+Node with_label_of(const Node& there, const Node& node) {
+    constexpr const char* kLabel = "security.selinux";
+    Node labeled = node;
+    const auto label = there.extended_attributes.find(kLabel);
+    if (node.kind == NodeKind::kFile && label != there.extended_attributes.end())
+        labeled.extended_attributes.emplace(kLabel, label->second);
+    return labeled;
+}
+
 }  // namespace
 
 std::optional<std::string> Staged::base_path(const std::string& path) const {
@@ -88,12 +99,13 @@ void Staged::change(const std::string& item, const std::string& path, const Node
     const bool follow = node.kind == NodeKind::kFile;
     const std::string place = resolve(*this, path, follow ? LastLink::kFollow : LastLink::kKeep);
     const Node there = take(place);
-    if (node.exists() ? there.same_as(as_stored(place, node)) : !there.exists()) return;
+    const Node labeled = with_label_of(there, node);
+    if (node.exists() ? there.same_as(as_stored(place, labeled)) : !there.exists()) return;
     if (there.kind == NodeKind::kOther || (there.kind == NodeKind::kFolder && node.kind != NodeKind::kFolder))
         throw_error(Code::kRefused, "{}: is a {}, which {} would replace; take it away first", place,
                     there.kind == NodeKind::kFolder ? "folder" : "special file", item);
     make_folders(item, parent_of(place));
-    put(place, node);
+    put(place, labeled);
     note({item, place, before, after});
 }
 

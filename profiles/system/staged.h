@@ -44,6 +44,7 @@ class Staged final : public Tree {
     void put(const std::string& path, const Node& node) override;
     /// Throws kRefused if something stands at `to`, kInternal after the first put().
     void rename(const std::string& from, const std::string& to) override;
+    bool renames_whole(const std::string& path) const override { return base_.renames_whole(path); }
     void sweep(const std::string&) override {}
     Node as_stored(const std::string& path, const Node& node) const override {
         return base_.as_stored(path, node);

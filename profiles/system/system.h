@@ -45,6 +45,12 @@ struct MountPoint {
     bool operator==(const MountPoint&) const = default;
 };
 
+/// A part of the system's tree that may hold references and cannot be opened.
+struct Unsearchable {
+    std::string path;
+    std::string why;  ///< "partition 2 (xfs), which cannot be read here"
+};
+
 class System {
   public:
     virtual ~System() = default;
@@ -60,6 +66,9 @@ class System {
     virtual std::vector<MountPoint> mounts() = 0;
     /// Mounts as an earlier run had it; fstab may be half-changed.
     virtual void choose_mounts(std::vector<MountPoint> mounts) = 0;
+
+    /// What of /boot, /efi, /etc, /usr/lib and /usr/local/lib is mounted from where nothing can be read.
+    virtual const std::vector<Unsearchable>& unsearchable() const = 0;
 
     /// Empty where only files can be reached.
     virtual const std::vector<Identifier>& identifiers() const = 0;

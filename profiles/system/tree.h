@@ -54,6 +54,9 @@ class Tree {
     /// when empty.
     virtual void put(const std::string& path, const Node& node) = 0;
     virtual void rename(const std::string& from, const std::string& to) = 0;
+    /// Whether after a cut rename() everything is at the old place or at the new one. On FAT there may be
+    /// some at both, or nothing.
+    virtual bool renames_whole(const std::string& path) const = 0;
     /// Takes away what a cut put() may have left in this folder.
     virtual void sweep(const std::string& folder) = 0;
     /// How a node will look once it has been put there: FAT knows neither owners nor links (kRefused).

@@ -24,7 +24,10 @@ void PowerCut::after() {
 }
 
 Node MemoryTree::look(const std::string& path) const {
-    Node node = take(path);
+    if (path == "/") return Node::folder(0755);
+    const auto found = nodes_.find(path);
+    if (found == nodes_.end()) return {};
+    Node node = found->second;
     node.content.reset();
     return node;
 }
@@ -32,7 +35,9 @@ Node MemoryTree::look(const std::string& path) const {
 Node MemoryTree::take(const std::string& path) const {
     if (path == "/") return Node::folder(0755);
     const auto found = nodes_.find(path);
-    return found == nodes_.end() ? Node{} : found->second;
+    if (found == nodes_.end()) return {};
+    if (found->second.size_bytes > kFileLimit) throw_error(Code::kRefused, "{}: is too large", path);
+    return found->second;
 }
 
 std::vector<std::string> MemoryTree::list(const std::string& path) const {
@@ -60,9 +65,40 @@ void MemoryTree::put(const std::string& path, const Node& node) {
     power_.after();
 }
 
+// What fsck.fat may leave of a rename that was cut: at the old place, at the new one, at both but one of them
+// empty, nowhere, or under a short name alone.
+void MemoryTree::tear(const std::string& from, const std::string& to) {
+    std::map<std::string, Node> torn;
+    unsigned kind = power_.writes;
+    for (const auto& [path, node] : nodes_) {
+        if (!profiles::is_within(path, from)) {
+            torn[path] = node;
+            continue;
+        }
+        const std::string rest = path.substr(from.size());
+        const bool folder = node.kind == NodeKind::kFolder;
+        ++kind;
+        if (folder ? kind % 2 == 0 : kind % 4 == 0) torn[path] = node;
+        if (folder ? kind % 2 == 1 : kind % 4 == 1) torn[to + rest] = node;
+        if (!folder && kind % 4 == 2) {
+            torn[path] = node;
+            torn[to + rest] = node.with_content("");
+        }
+        if (!folder && kind % 4 == 3 && rest.empty()) torn[profiles::parent_of(path) + "/SHORT~1.CON"] = node;
+    }
+    nodes_.clear();
+    for (const auto& [path, node] : torn)  // parents first
+        if (const std::string above = profiles::parent_of(path); above == "/" || nodes_.contains(above))
+            nodes_[path] = node;
+}
+
 void MemoryTree::rename(const std::string& from, const std::string& to) {
     if (look(to).exists()) throw_error(Code::kTargetIo, "{}: exists", to);
     power_.before();
+    if (is_fat_ && power_.is_now() && power_.how == PowerCut::How::kTornWrite) {
+        tear(from, to);
+        throw PowerCut::Happened{};
+    }
     std::map<std::string, Node> renamed;
     for (const auto& [path, node] : nodes_)
         renamed[profiles::is_within(path, from) ? to + path.substr(from.size()) : path] = node;
@@ -88,6 +124,11 @@ void MemoryTree::add_folder(const std::string& path) {
 void MemoryTree::add(const std::string& path, const std::string& content, unsigned mode) {
     add_folder(profiles::parent_of(path));
     nodes_[path] = as_stored(path, Node::file(content, mode));
+}
+
+void MemoryTree::add_huge(const std::string& path, std::uint64_t size_bytes) {
+    add(path, "");
+    nodes_[path].size_bytes = size_bytes;
 }
 
 void MemoryTree::add_link(const std::string& path, const std::string& target) {

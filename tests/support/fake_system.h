@@ -32,12 +32,15 @@ class MemoryTree final : public profiles::Tree {
     std::vector<std::string> list(const std::string& path) const override;
     void put(const std::string& path, const profiles::Node& node) override;
     void rename(const std::string& from, const std::string& to) override;
+    bool renames_whole(const std::string&) const override { return !is_fat_; }
     void sweep(const std::string&) override {}
     profiles::Node as_stored(const std::string& path, const profiles::Node& node) const override;
     std::uint64_t free_bytes(const std::string&) const override { return room; }
 
     /// For building: makes the folders above it too.
     void add(const std::string& path, const std::string& content, unsigned mode = 0644);
+    /// Says that it is that large.
+    void add_huge(const std::string& path, std::uint64_t size_bytes);
     void add_link(const std::string& path, const std::string& target);
     void add_folder(const std::string& path);
     std::string text(const std::string& path) const;
@@ -47,6 +50,7 @@ class MemoryTree final : public profiles::Tree {
     std::uint64_t room = 1u << 30;
 
   private:
+    void tear(const std::string& from, const std::string& to);
     PowerCut& power_;
     bool is_fat_;
     std::map<std::string, profiles::Node> nodes_;
@@ -63,6 +67,7 @@ class FakeSystem final : public profiles::System {
     std::vector<std::string> boot_folders() override { return {"/boot", "/boot/efi"}; }
     std::vector<profiles::MountPoint> mounts() override { return {{"/boot/efi", 1}}; }
     void choose_mounts(std::vector<profiles::MountPoint>) override {}
+    const std::vector<profiles::Unsearchable>& unsearchable() const override { return closed; }
     const std::vector<profiles::Identifier>& identifiers() const override { return ids; }
     bool reaches_storage() const override { return true; }
     std::vector<unsigned> partition_numbers() const override { return {1, 2, 3}; }
@@ -77,6 +82,7 @@ class FakeSystem final : public profiles::System {
     PowerCut power;
     MemoryTree root_files{power}, boot_files{power, true};
     std::vector<profiles::Identifier> ids;
+    std::vector<profiles::Unsearchable> closed;
     unsigned opened = 0;
 
   private:

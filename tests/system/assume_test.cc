@@ -164,12 +164,37 @@ TEST_F(AssumeDisk, ASecondRunAndAPlanWriteNotOneByte) {
     EXPECT_EQ(test::file_sha256(golden.path), taken_up);
 }
 
+// The swap partition stands for data that copy --protect left where it was.
+TEST_F(AssumeDisk, APartitionIsKeptByItsNumberLabelOrGuid) {
+    const GoldenDisk golden = make("disk.img");
+    must_run({"sgdisk", "-c", "2:data", golden.path});
+    const std::string guid = test::partition_guid(golden, 2), before = test::file_sha256(golden.path);
+    for (const char* wrong : {"9", "PARTLABEL=date", "PARTUUID=data"}) {
+        const RunResult refused = assume(golden.path, {"--yes", "--keep-partition", wrong});
+        EXPECT_EQ(refused.status, 3);
+        EXPECT_THAT(refused.err, HasSubstr(fmt::format("'{}' names no partition", wrong)));
+    }
+    for (const std::string& name :
+         {std::string("2"), std::string("data"), std::string("PARTLABEL=data"), "PARTUUID=" + guid, guid}) {
+        const json planned = must_assume(golden.path, {"--plan", "--keep-partition", name});
+        EXPECT_THAT(planned["changes"].dump(), Not(HasSubstr(test::kGoldenSwap))) << name;
+        EXPECT_THAT(planned["notes"].dump(), HasSubstr("new identifiers for partition 1 (vfat)"));
+    }
+    EXPECT_EQ(test::file_sha256(golden.path), before);
+    must_assume(golden.path, {"--yes", "--keep-partition", "data"});
+    EXPECT_EQ(test::probed(golden.path, golden.swap, "UUID"), test::kGoldenSwap);
+    EXPECT_EQ(test::partition_guid(golden, 2), guid);
+    EXPECT_EQ(must_assume(golden.path).value("result", ""), "nothing to change");
+}
+
 TEST_F(AssumeDisk, UndoBringsBackEveryFileAndIdentifier) {
     const GoldenDisk golden = make("disk.img");
     const std::string before = picture(golden);
     must_assume(golden.path);
     EXPECT_NE(picture(golden), before);
-    EXPECT_EQ(must_assume(golden.path, {"--yes", "--undo"}).value("result", ""), "undone");
+    const json undone = must_assume(golden.path, {"--yes", "--undo"});
+    EXPECT_EQ(undone.value("result", ""), "undone");
+    EXPECT_EQ(undone.value("node", ""), "web-1");
     EXPECT_EQ(picture(golden), before);
     expect_sound(golden);
 }
@@ -222,6 +247,60 @@ TEST_F(AssumeDisk, ADiskInUseOrWithAReferenceThatCannotBeRewrittenStaysAsItIs) {
     must_assume(golden.path, {"--yes", "--leave-reference", "/boot/efi/EFI/BOOT/CORE.EFI"});
 }
 
+// Puts a file of this machine into the root of the disk.
+void replace_in_root(const GoldenDisk& golden, const std::string& source, const std::string& path) {
+    const test::LoopDevice loop(golden.path,
+                                {.offset_bytes = golden.root.begin, .size_bytes = golden.root.size()});
+    must_run({"debugfs", "-w", "-R", "rm " + path, loop.path()});
+    must_run({"debugfs", "-w", "-R", "write " + source + " " + path, loop.path()});
+}
+
+// What boots may refer to the root's UUID; where it cannot be read, that machine may not boot again.
+TEST_F(AssumeDisk, WhatBootsFromAFileSystemThatCannotBeReadStopsTheRun) {
+    const GoldenDisk golden = make("disk.img");
+    // The same disk, larger, with a partition 4.
+    GoldenDisk disk = golden;
+    disk.path = folder.file("larger.img");
+    must_run({"cp", "--sparse=always", golden.path, disk.path});
+    must_run({"truncate", "-s", "501M", disk.path});
+    must_run({"sgdisk", "-e", "-n", "4:200M:+300M", "-c", "4:boot", disk.path});
+    const std::string xfs = folder.sparse_file("xfs.img", 300 << 20);
+    must_run({"mkfs.xfs", "-q", xfs});
+    must_run(
+        {"dd", "if=" + xfs, "of=" + disk.path, "bs=1M", "seek=200", "conv=notrunc,sparse", "status=none"});
+    write_file_atomic(folder.file("fstab"),
+                      as_bytes(fmt::format("/dev/vda3 / ext4 defaults 0 1\n/dev/vda4 /boot xfs defaults 0 1\n"
+                                           "UUID={} none swap sw 0 0\n",
+                                           test::kGoldenSwap)),
+                      0644, Code::kInternal);
+    replace_in_root(disk, folder.file("fstab"), "/etc/fstab");
+    const std::string before = test::file_sha256(disk.path);
+    for (const char* how : {"--yes", "--plan"}) {
+        const RunResult refused = assume(disk.path, {how});
+        EXPECT_EQ(refused.status, 3) << refused.err;
+        EXPECT_THAT(refused.err, HasSubstr("/boot is partition 4 (xfs)"));
+        EXPECT_THAT(refused.err, HasSubstr("--leave-reference"));
+    }
+    EXPECT_EQ(test::file_sha256(disk.path), before);
+    EXPECT_THAT(must_assume(disk.path, {"--yes", "--leave-reference", "/boot"})["notes"].dump(),
+                HasSubstr("/boot is partition 4"));
+    EXPECT_EQ(must_assume(disk.path, {"--yes", "--leave-reference", "/boot"}).value("result", ""),
+              "nothing to change");
+}
+
+TEST_F(AssumeDisk, AnEfiSystemPartitionThatCannotBeReadStopsTheRun) {
+    const GoldenDisk golden = make("disk.img");
+    // The first FAT and its copy say that the root folder has no end; the boot sector stays good.
+    must_run({"dd", "if=/dev/zero", "of=" + golden.path, "bs=512",
+              fmt::format("seek={}", golden.esp.begin / 512), "count=1000", "oflag=sync", "conv=notrunc",
+              "status=none"});
+    const std::string before = test::file_sha256(golden.path);
+    const RunResult refused = assume(golden.path);
+    EXPECT_EQ(refused.status, 3) << refused.err;
+    EXPECT_THAT(refused.err, HasSubstr("/boot/efi is UUID=C0DE-0001, which is not on this disk"));
+    EXPECT_EQ(test::file_sha256(golden.path), before);
+}
+
 // A copy of a system that was running: its journal has not been replayed. Looking leaves it so, taking up the
 // role does not.
 TEST_F(AssumeDisk, AnUnplayedJournalIsReplayedBeforeTheRoleIsTakenUp) {
@@ -239,6 +318,20 @@ TEST_F(AssumeDisk, AnUnplayedJournalIsReplayedBeforeTheRoleIsTakenUp) {
     const std::string before = test::file_sha256(copy);
     const json plan = must_assume(copy, {"--plan"});
     EXPECT_THAT(plan["notes"].dump(), HasSubstr("has not been replayed"));
+    // Neither before the answer, nor for a profile that is refused afterwards.
+    const RunResult unanswered = assume(copy, {});
+    EXPECT_EQ(unanswered.status, 3);
+    EXPECT_THAT(unanswered.err, HasSubstr("the journal of partition 3 has to be replayed"));
+    write_file_atomic(folder.file("bad.toml"),
+                      as_bytes("schema = 1\nkind = \"node\"\nnode = \"web-1\"\nroles = [\"nowhere\"]\n"),
+                      0644, Code::kInternal);
+    const std::string bad = "file:" + folder.file("bad-store");
+    const RunResult init =
+        test::run_dupengine({"profile", "init", "--store", bad, "--from", folder.file("bad.toml")});
+    ASSERT_EQ(init.status, 0) << init.err;
+    const RunResult refused = assume(copy, {"--yes", "--store", bad});
+    EXPECT_EQ(refused.status, 3);
+    EXPECT_THAT(refused.err, HasSubstr("nowhere"));
     EXPECT_EQ(test::file_sha256(copy), before);
     EXPECT_THAT(must_assume(copy)["notes"].dump(), HasSubstr("journal replayed"));
     GoldenDisk taken = golden;
@@ -380,7 +473,12 @@ TEST_F(AssumeDisk, AUuidChangeThatIsKilledHalfWayLosesNothing) {
         if (cut.status != 0) {
             EXPECT_THAT(cut.err, HasSubstr("stopped half-way"));
             EXPECT_THAT(mark, HasSubstr("dupengine-uuid:"));
-            ++marked;
+            if (++marked == 1) {
+                const std::string left = test::file_sha256(golden.path);
+                EXPECT_THAT(assume(golden.path, {}).err, HasSubstr("not confirmed"));
+                EXPECT_EQ(assume(golden.path, {"--plan"}).status, 3);
+                EXPECT_EQ(test::file_sha256(golden.path), left);
+            }
         }
         must_assume(golden.path);
         EXPECT_EQ(must_assume(golden.path).value("result", ""), "nothing to change");
@@ -419,6 +517,31 @@ TEST(AssumeFolder, AMountedTreeIsChangedButForTheIdentifiersOfItsDisk) {
     EXPECT_EQ(read_file(folder.file("root/etc/hostname"), Code::kInternal), "golden\n");
     EXPECT_FALSE(std::filesystem::exists(folder.file("root/var")));
     EXPECT_EQ(test::run_dupengine({"assume", "--root", folder.file("root")}).status, 2);
+}
+
+// What is mounted below the folder is a disk of its own, and may be full before the rest is.
+TEST(AssumeFolder, RoomIsLookedForWhereTheFileWillBe) {
+    const ScratchFolder folder;
+    const std::string root = folder.file("root"), store = "file:" + folder.file("store");
+    std::filesystem::create_directories(root + "/etc");
+    std::filesystem::create_directories(root + "/boot");
+    write_file_atomic(root + "/etc/hostname", as_bytes("golden\n"), 0644, Code::kInternal);
+    write_file_atomic(
+        folder.file("p.toml"),
+        as_bytes("schema = 1\nkind = \"node\"\nnode = \"web-1\"\n[[file]]\npath = \"/boot/big\"\n"
+                 "content = \"" +
+                 std::string(300'000, 'x') + "\"\n"),
+        0644, Code::kInternal);
+    const RunResult init =
+        test::run_dupengine({"profile", "init", "--store", store, "--from", folder.file("p.toml")});
+    ASSERT_EQ(init.status, 0) << init.err;
+    must_run({"mount", "-t", "tmpfs", "-o", "size=256k", "none", root + "/boot"});
+    const RunResult refused = test::run_dupengine({"assume", "--yes", "--root", root, "--store", store});
+    must_run({"umount", root + "/boot"});
+    EXPECT_EQ(refused.status, 3) << refused.err;
+    EXPECT_THAT(refused.err, HasSubstr("the file system at /boot has"));
+    EXPECT_EQ(read_file(root + "/etc/hostname", Code::kInternal), "golden\n");
+    EXPECT_FALSE(std::filesystem::exists(root + "/var"));
 }
 
 }  // namespace

@@ -10,6 +10,7 @@ namespace {
 
 using test::FakeSystem;
 using test::PowerCut;
+using ::testing::Contains;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::Not;
@@ -115,6 +116,61 @@ TEST_F(AssumeTest, EveryReferenceNamesTheIdentifierThatTheDiskHasNow) {
     EXPECT_THAT(system.boot_files.text("/" + machine + "/6.1/initrd.img"), HasSubstr("RESUME=UUID=" + swap));
 }
 
+// Every place that is known to hold references. One that is forgotten is a machine that does not boot, or
+// does without its swap.
+TEST_F(AssumeTest, NoPlaceThatIsKnownToHoldReferencesIsForgotten) {
+    const std::vector<std::string> places = {
+        "/etc/crypttab",
+        "/etc/default/grub.d/50-x.cfg",
+        "/etc/default/zramswap",
+        "/etc/kernel/cmdline.d/root.conf",
+        "/etc/kernel/install.conf",
+        "/usr/lib/kernel/cmdline",
+        "/etc/dracut.conf.d/resume.conf",
+        "/usr/lib/dracut/dracut.conf.d/resume.conf",
+        "/etc/initramfs-tools/conf.d/root",
+        "/usr/share/initramfs-tools/conf.d/root",
+        "/etc/udev/rules.d/90-disk.rules",
+        "/usr/lib/udev/rules.d/90-disk.rules",
+        "/usr/local/lib/udev/rules.d/90-disk.rules",
+        "/etc/mdadm/mdadm.conf",
+        "/etc/lvm/devices/system.devices",
+        "/etc/lilo.conf",
+        "/etc/systemd/system/srv.mount",
+        "/etc/systemd/system/x.service.d/wait.conf",
+        "/usr/lib/systemd/system/srv.mount",
+        "/usr/local/lib/systemd/system/srv.mount",
+        "/usr/lib/systemd/system/x.service.d/wait.conf",
+        "/usr/lib/repart.d/50-root.conf",
+        "/boot/grub/custom.cfg",
+        "/boot/grub2/grub.cfg",
+        "/boot/extlinux/extlinux.conf",
+        "/boot/syslinux/syslinux.cfg",
+        "/boot/loader/entries/x.conf",
+        "/boot/cmdline.txt",
+        "/boot/armbianEnv.txt",
+        "/boot/efi/EFI/refind/refind.conf",
+        "/extlinux/extlinux.conf",
+    };
+    Tree& tree = system.tree();
+    const auto make_folder = [&](const auto& self, const std::string& path) -> void {
+        if (tree.look(path).exists()) return;
+        self(self, parent_of(path));
+        tree.put(path, Node::folder(0755));
+    };
+    for (const std::string& path : places) {
+        make_folder(make_folder, parent_of(path));
+        tree.put(path, Node::file("root=UUID=" + test::kGoldenRoot + "\n", 0644));
+    }
+    system.root_files.add("/persist/veritytab", "UUID=" + test::kGoldenRoot + "\n");
+    system.root_files.add_link("/etc/veritytab", "/persist/veritytab");
+    assume(system);
+    for (const std::string& path : places)
+        EXPECT_EQ(read_text(system.tree(), path), "root=UUID=" + system.ids[1].value + "\n") << path;
+    EXPECT_EQ(system.root_files.text("/persist/veritytab"), "UUID=" + system.ids[1].value + "\n");
+    EXPECT_TRUE(plan(system, web_profile()).empty());
+}
+
 TEST_F(AssumeTest, UnitsNamedByAnIdentifierAreRenamedWithTheirLinks) {
     assume(system);
     std::string escaped;
@@ -181,18 +237,11 @@ TEST_F(AssumeTest, UndoBringsBackEveryByte) {
     const std::string before = system.picture();
     assume(system);
     EXPECT_NE(system.picture(), before);
-    EXPECT_FALSE(plan_undo(kSecret, system).empty());
+    EXPECT_FALSE(plan_undo(kSecret, system).changes.empty());
+    EXPECT_EQ(plan_undo(kSecret, system).node, "web-1");
     undo_assume(kSecret, system);
     EXPECT_EQ(system.picture(), before);
     EXPECT_THAT(refusal_of([&] { undo_assume(kSecret, system); }), HasSubstr("nothing to undo"));
-}
-
-TEST_F(AssumeTest, UndoRefusesToLoseWhatSomebodyWroteSince) {
-    assume(system);
-    system.root_files.add("/etc/fstab", "somebody's work\n");
-    const std::string before = system.picture();
-    EXPECT_THAT(refusal_of([&] { undo_assume(kSecret, system); }), HasSubstr("/etc/fstab"));
-    EXPECT_EQ(system.picture(), before);
 }
 
 // Runs `work` on a fresh golden system with the power cut at its k-th write, for every k, in every way; then
@@ -228,6 +277,69 @@ void for_every_cut(const std::function<void(FakeSystem&)>& prepare,
     }
 }
 
+// The first start makes keys, a machine-id and seeds of its own. They are nobody's to lose, and no reason to
+// keep the rest of a role that was a mistake.
+TEST_F(AssumeTest, UndoAfterTheFirstStartLeavesWhatTheSystemMadeAndUndoesTheRest) {
+    const std::string machine = "99999999999999999999999999999999\n";
+    Profile profile = web_profile();
+    profile.machine_id.mode = Mode::kRemove;
+    profile.ssh_host_keys.mode = Mode::kRemove;
+    profile.random_seed.mode = Mode::kRemove;
+    assume(system, profile);
+    system.root_files.add("/etc/machine-id", machine, 0444);
+    system.root_files.add("/etc/ssh/ssh_host_rsa_key", "made at the first start\n", 0600);
+    system.root_files.add("/var/lib/systemd/random-seed", std::string(512, 'n'), 0600);
+    const UndoPlan undo = plan_undo(kSecret, system);
+    EXPECT_THAT(undo.notes, Contains(HasSubstr("/etc/machine-id")));
+    EXPECT_THAT(undo.notes, Contains(HasSubstr("/etc/ssh/ssh_host_rsa_key:")));
+    undo_assume(kSecret, system);
+    EXPECT_EQ(system.root_files.text("/etc/machine-id"), machine);
+    EXPECT_EQ(system.root_files.text("/etc/ssh/ssh_host_rsa_key"), "made at the first start\n");
+    EXPECT_EQ(system.root_files.text("/etc/hostname"), "golden\n");
+    EXPECT_THAT(system.root_files.text("/etc/fstab"), HasSubstr(test::kGoldenRoot));
+    EXPECT_EQ(system.ids[1].value, test::kGoldenRoot);
+    EXPECT_EQ(find_pending(kSecret, system), Pending::kNothing);
+}
+
+TEST_F(AssumeTest, UndoLeavesWhatSomebodyWroteSinceAlsoIfItIsCut) {
+    const AssumePlan made = plan(system, web_profile());
+    for_every_cut(
+        [&](FakeSystem& fresh) {
+            apply_assume(made, kSecret, fresh);
+            fresh.root_files.add("/etc/hosts", "somebody's work\n");
+        },
+        [](FakeSystem& cut) { undo_assume(kSecret, cut); },
+        [&](FakeSystem& cut) {
+            complete_pending(kSecret, cut);
+            if (cut.root_files.text("/etc/hostname") != "golden\n") undo_assume(kSecret, cut);
+            EXPECT_EQ(cut.root_files.text("/etc/hosts"), "somebody's work\n");
+            EXPECT_EQ(cut.root_files.text("/etc/hostname"), "golden\n");
+        });
+}
+
+// The line in fstab knows the new UUID only. After undo that file system would not be found any more.
+TEST_F(AssumeTest, UndoRefusesIfSomethingNewKnowsTheNewIdentifiers) {
+    assume(system);
+    const std::string root = system.ids[1].value;
+    for (const auto& [path, text] :
+         {std::pair<std::string, std::string>{"/etc/fstab",
+                                              system.root_files.text("/etc/fstab") + "# mine\n"},
+          {"/boot/grub/custom.cfg", "linux /vmlinuz-7 root=UUID=" + root + "\n"}}) {
+        const std::string old = system.root_files.text(path);
+        system.root_files.add(path, text);
+        const std::string before = system.picture();
+        const std::string message = refusal_of([&] { undo_assume(kSecret, system); });
+        EXPECT_THAT(message, HasSubstr(path));
+        EXPECT_THAT(message, HasSubstr("--leave-reference"));
+        EXPECT_EQ(system.picture(), before);
+        AssumeOptions accepted;
+        accepted.left_references = {path};
+        EXPECT_FALSE(plan_undo(kSecret, system, accepted).changes.empty());
+        old.empty() ? system.root_files.put(path, {}) : system.root_files.add(path, old);
+    }
+    undo_assume(kSecret, system);
+}
+
 // The folder of the journal may outlive a cut undo, empty; a cut before the journal was valid leaves images
 // behind.
 TEST_F(AssumeTest, ACutAtAnyWriteIsFinishedByTheNextRun) {
@@ -243,7 +355,37 @@ TEST_F(AssumeTest, ACutAtAnyWriteIsFinishedByTheNextRun) {
                       if (!begun && cut.picture_of_system() != whole) apply_assume(made, kSecret, cut);
                       EXPECT_EQ(cut.picture_of_system(), whole);
                       EXPECT_EQ(find_pending(kSecret, cut), Pending::kNothing);
+                      // Private keys of this node, or of the source it was.
+                      EXPECT_THAT(cut.root_files.picture(), Not(HasSubstr("/after-")));
                   });
+}
+
+// FAT's renames are not whole: what the kernel lies in may be at no place at all after a cut.
+TEST_F(AssumeTest, ACutRenameOnTheBootPartitionLosesNoKernel) {
+    const AssumePlan made = plan(system, web_profile());
+    const auto kernel_of = [](FakeSystem& cut) {
+        const std::string machine = cut.root_files.text("/etc/machine-id").substr(0, 32);
+        EXPECT_THAT(cut.boot_files.list("/loader/entries"), ElementsAre(machine + "-6.1.conf"));
+        return cut.boot_files.text("/" + machine + "/6.1/linux");
+    };
+    const std::string kernel = kernel_of(system);
+    EXPECT_EQ(kernel.size(), 9u);
+    for_every_cut([](FakeSystem&) {}, [&](FakeSystem& cut) { apply_assume(made, kSecret, cut); },
+                  [&](FakeSystem& cut) {
+                      complete_pending(kSecret, cut);
+                      EXPECT_EQ(kernel_of(cut), kernel);
+                      EXPECT_THAT(cut.boot_files.list("/"), Not(Contains("SHORT~1.CON")));
+                      if (cut.root_files.text("/etc/hostname") == "web-1\n") undo_assume(kSecret, cut);
+                      EXPECT_EQ(kernel_of(cut), kernel);
+                  });
+}
+
+TEST_F(AssumeTest, WhatIsRenamedOnTheBootPartitionNeedsRoomInTheJournal) {
+    system.boot_files.add("/" + test::kGoldenMachine + "/6.1/initrd.img", std::string(8 << 20, 'x'));
+    system.root_files.room = 4 << 20;
+    const std::string before = system.picture();
+    EXPECT_THAT(refusal_of([&] { assume(system); }), HasSubstr("the file system at / has"));
+    EXPECT_EQ(system.picture(), before);
 }
 
 TEST_F(AssumeTest, ACutAtAnyWriteCanBeUndoneInstead) {
@@ -251,7 +393,9 @@ TEST_F(AssumeTest, ACutAtAnyWriteCanBeUndoneInstead) {
     const AssumePlan made = plan(system, web_profile());
     for_every_cut([](FakeSystem&) {}, [&](FakeSystem& cut) { apply_assume(made, kSecret, cut); },
                   [&](FakeSystem& cut) {
-                      const bool begun = find_pending(kSecret, cut) != Pending::kNothing;
+                      const bool begun = find_pending(kSecret, cut) == Pending::kFinish;
+                      if (!begun) complete_pending(kSecret, cut);
+                      EXPECT_THAT(begun ? "" : cut.root_files.picture(), Not(HasSubstr("/after-")));
                       if (begun || cut.picture_of_system() != before) undo_assume(kSecret, cut);
                       EXPECT_EQ(cut.picture_of_system(), before);
                   });
@@ -275,7 +419,7 @@ TEST_F(AssumeTest, ASourceThatHadItsOwnRoleIsNotTakenForOurs) {
     EXPECT_THAT(refusal_of([&] { undo_assume(kSecret, system); }), HasSubstr("nothing to undo"));
     assume(system);
     EXPECT_TRUE(plan(system, web_profile()).empty());
-    EXPECT_EQ(plan_undo(kSecret, system).empty(), false);
+    EXPECT_FALSE(plan_undo(kSecret, system).changes.empty());
 }
 
 TEST_F(AssumeTest, ASourceThatWasCutInTheMiddleIsRefused) {
@@ -305,6 +449,39 @@ TEST_F(AssumeTest, AReferenceThatCannotBeRewrittenStopsEverything) {
     AssumeOptions options;
     options.left_references = {"/boot/core.img"};
     EXPECT_FALSE(plan_assume(web_profile(), kSecret, system, random, options).empty());
+}
+
+// grub.cfg on an XFS /boot names the root's UUID: after the change that machine would not boot.
+TEST_F(AssumeTest, ABootPartitionThatCannotBeReadStopsEverything) {
+    system.closed = {{"/boot", "partition 2 (xfs), which cannot be read here"}};
+    const std::string before = system.picture();
+    const std::string message = refusal_of([&] { assume(system); });
+    for (const char* part : {"/boot is partition 2 (xfs)", "--leave-reference", "--keep-partition"})
+        EXPECT_THAT(message, HasSubstr(part));
+    EXPECT_EQ(system.picture(), before);
+    SeededRandom random(1);
+    AssumeOptions options;
+    options.left_references = {"/boot"};
+    EXPECT_THAT(plan_assume(web_profile(), kSecret, system, random, options).notes,
+                Contains(HasSubstr("left as it is")));
+}
+
+// A recovery image on the ESP is no reason not to take up a role; an initramfs that nobody looked through is.
+TEST_F(AssumeTest, AHugeFileIsPassedOverUnlessItBoots) {
+    system.boot_files.add_huge("/recovery.wim", 600u << 20);
+    EXPECT_THAT(plan(system, web_profile()).notes, Contains(HasSubstr("/boot/efi/recovery.wim")));
+    system.boot_files.add_huge("/initrd.img-6.1", 600u << 20);
+    const std::string message = refusal_of([&] { plan(system, web_profile()); });
+    EXPECT_THAT(message, HasSubstr("/boot/efi/initrd.img-6.1 cannot be looked through"));
+    EXPECT_THAT(message, HasSubstr("--leave-reference"));
+}
+
+TEST_F(AssumeTest, WhereNoIdentifierChangesNothingHasToBeSearched) {
+    system.closed = {{"/boot", "partition 2 (xfs), which cannot be read here"}};
+    Profile profile;
+    profile.node = "web-1";
+    profile.hostname.mode = Mode::kDerive;
+    EXPECT_FALSE(plan(system, profile).empty());
 }
 
 TEST_F(AssumeTest, ASystemThatChangedSinceThePlanIsNotTouched) {
@@ -340,10 +517,51 @@ TEST_F(AssumeTest, AKeptPartitionKeepsItsIdentifiersAndItsReferences) {
     EXPECT_THAT(system.root_files.text("/etc/fstab"), HasSubstr("UUID=" + test::kGoldenRoot + " / "));
 }
 
+// A data partition that the copy left alone: its users know it by what it is called now.
+TEST_F(AssumeTest, APartitionThatWasKeptOnceIsKeptByEveryLaterRun) {
+    SeededRandom random(1);
+    AssumeOptions options;
+    options.kept_partitions = {2};
+    const AssumePlan first = plan_assume(web_profile(), kSecret, system, random, options);
+    EXPECT_THAT(first.notes,
+                Contains(HasSubstr("new identifiers for partition 1 (vfat), partition 3 (swap);")));
+    apply_assume(first, kSecret, system);
+    EXPECT_TRUE(plan(system, web_profile()).empty());
+}
+
+TEST_F(AssumeTest, AKeptPartitionThatIsNotThereIsAMistakeAndNotIgnored) {
+    SeededRandom random(1);
+    AssumeOptions options;
+    options.kept_partitions = {4};
+    EXPECT_THAT(refusal_of([&] { plan_assume(web_profile(), kSecret, system, random, options); }),
+                HasSubstr("--keep-partition 4"));
+}
+
 TEST_F(AssumeTest, AProfileThatAsksForNothingChangesNothing) {
     Profile profile;
     profile.node = "web-1";
     EXPECT_TRUE(plan(system, profile).empty());
+}
+
+// A cut between "done" and the last image: the images hold private host keys.
+TEST_F(AssumeTest, WhatACutLeftInTheJournalIsTakenAwayByTheNextRun) {
+    assume(system);
+    const std::string whole = system.picture();
+    for (const char* left : {"/var/lib/dupengine/assume/1/after-3", "/var/lib/dupengine/assume/7/before-0"})
+        system.root_files.add(left, "a private key");
+    EXPECT_EQ(find_pending(kSecret, system), Pending::kTidy);
+    complete_pending(kSecret, system);
+    EXPECT_EQ(system.picture(), whole);
+    EXPECT_EQ(find_pending(kSecret, system), Pending::kNothing);
+}
+
+TEST_F(AssumeTest, WhatACutLeftBeforeTheJournalWasValidIsTakenAwayToo) {
+    const std::string before = system.picture();
+    system.root_files.add("/var/lib/dupengine/assume/1/after-0", "a private key");
+    EXPECT_EQ(find_pending(kSecret, system), Pending::kTidy);
+    EXPECT_FALSE(plan(system, web_profile()).empty());
+    complete_pending(kSecret, system);
+    EXPECT_EQ(system.picture(), before);
 }
 
 TEST_F(AssumeTest, TheRandomSeedsAreFreshAndTheSourcesKeysAreGone) {

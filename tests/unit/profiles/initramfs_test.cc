@@ -79,6 +79,29 @@ TEST(Initramfs, AReferenceInAnyCompressedArchiveIsCorrectedAtTheEnd) {
     }
 }
 
+// The kernel unpacks every archive in the file; what only the first of them is searched for is found too
+// late.
+TEST(Initramfs, EveryCompressedArchiveBehindAnotherIsSearchedToo) {
+    const std::string first =
+        encode_cpio({{"etc/first", S_IFREG | 0644, 0, 0, 7, std::string("root=UUID=") + kOld + "\n"}});
+    const std::string plain = encode_cpio({{"etc/plain", S_IFREG | 0644, 0, 0, 7, "nothing\n"}});
+    for (const auto& one : kCompressors)
+        for (const auto& other : kCompressors)
+            for (const std::size_t zeros : {0u, 1u, 4u, 511u}) {
+                SCOPED_TRACE(fmt::format("{}, {} zeros, {}", one[0], zeros, other[0]));
+                // lz4's blocks have no end but a zero word (lib/decompress_unlz4.c).
+                if (one[0] == "lz4" && zeros < 4) continue;
+                std::string file =
+                    compressed(one, first) + std::string(zeros, '\0') + compressed(other, main_archive());
+                const InitramfsFindings found = inspect_initramfs(file, map_of_one());
+                EXPECT_THAT(found.rewritten, ElementsAre("conf/conf.d/resume", "dev/root", "etc/first"));
+                EXPECT_THAT(inspect_initramfs(file + found.addition, map_of_one()).rewritten, IsEmpty());
+                file += std::string((8 - file.size() % 4) % 8, '\0') + plain + compressed(one, first);
+                EXPECT_THAT(inspect_initramfs(file, map_of_one()).rewritten,
+                            ElementsAre("conf/conf.d/resume", "dev/root", "etc/first"));
+            }
+}
+
 TEST(Initramfs, WhatCannotBeCorrectedIsNamed) {
     const std::string binary = std::string("\x7f\0", 2) + kOld;
     const std::string file =

@@ -1,6 +1,7 @@
 #include <gmock/gmock.h>
 
 #include <filesystem>
+#include <functional>
 
 #include "base/error.h"
 #include "base/fd.h"
@@ -64,6 +65,23 @@ TEST(Hostname, AFullNameReplacesTheShortOneToo) {
     stage.profile.hostname = {Mode::kSet, "web-1.example"};
     stage_hostname(stage.context);
     EXPECT_EQ(stage.text("/etc/hosts"), "127.0.1.1\tweb-1.example web-1\n");
+}
+
+// Another machine that is called the same in another domain keeps its name, or this one would talk to itself.
+TEST(Hostname, OnlyTheMachinesOwnFullNameIsRenamed) {
+    Stage stage;
+    stage.files.add("/etc/hostname", "web\n");
+    stage.files.add("/etc/mailname", "web.mail.example\n");
+    stage.files.add(
+        "/etc/hosts",
+        "127.0.1.1 web.lan web\n10.0.0.5 web.example.org web # web\n10.0.0.6 web.lan\n10.0.0.7 web\n"
+        "10.0.0.8 webmail.lan db.web.lan");
+    stage.profile.hostname = {Mode::kDerive, ""};
+    stage_hostname(stage.context);
+    EXPECT_EQ(stage.text("/etc/hosts"),
+              "127.0.1.1 web-1.lan web-1\n10.0.0.5 web.example.org web # web\n10.0.0.6 web-1.lan\n"
+              "10.0.0.7 web-1\n10.0.0.8 webmail.lan db.web.lan");
+    EXPECT_EQ(stage.text("/etc/mailname"), "web-1.mail.example\n");
 }
 
 TEST(Hostname, ASymlinkedFileIsWrittenWhereItLeadsInsideTheCopy) {
@@ -177,6 +195,30 @@ TEST(Users, KeysGetTheOwnerThatTheCopyKnows) {
     EXPECT_THAT(stage.refusal(stage_users), HasSubstr("/root"));
 }
 
+// A link that the user made must not have root give away somebody else's folder.
+TEST(Users, KeysNeverGoWhereALinkLeadsOutOfTheHome) {
+    const auto refused = [](const std::function<void(MemoryTree&)>& make) {
+        Stage stage;
+        stage.files.add("/etc/passwd", "ops:x:1000:1001::/home/ops:/bin/sh\n");
+        stage.files.add_folder("/home/ops");
+        stage.files.add_folder("/root/.ssh");
+        make(stage.files);
+        stage.profile.users = {{"ops", {"ssh-ed25519 AAAA ops"}}};
+        return stage.refusal(stage_users);
+    };
+    EXPECT_THAT(refused([](MemoryTree& tree) { tree.add_link("/home/ops/.ssh", "/root/.ssh"); }),
+                HasSubstr("/home/ops/.ssh: is a symlink to /root/.ssh"));
+    EXPECT_THAT(refused([](MemoryTree& tree) { tree.add_link("/home/ops/.ssh", "../../../../nowhere"); }),
+                HasSubstr("leads out of the home"));
+    EXPECT_THAT(refused([](MemoryTree& tree) {
+                    tree.add_folder("/home/ops/.ssh");
+                    tree.add_link("/home/ops/.ssh/authorized_keys", "/etc/passwd");
+                }),
+                HasSubstr("authorized_keys: is a symlink"));
+    EXPECT_THAT(refused([](MemoryTree& tree) { tree.add("/home/ops/.ssh", "a file"); }),
+                HasSubstr("/home/ops/.ssh: is no folder"));
+}
+
 TEST(Files, AFolderInTheWayIsNotReplaced) {
     Stage stage;
     stage.files.add_folder("/etc/thing");
@@ -201,6 +243,22 @@ TEST(Hosts, LinesOfAnOlderProfileAreReplacedAndTheRestStays) {
     stage.profile.hosts.clear();
     stage_hosts(stage.context);
     EXPECT_EQ(stage.text("/etc/hosts"), "127.0.0.1 localhost\n");
+}
+
+// Somebody took the end mark away: what they wrote behind it is not the profile's to remove.
+TEST(Hosts, ABlockWithoutItsEndSwallowsNothing) {
+    Stage stage;
+    const std::string begin = "# begin: hosts of the dupengine profile\n",
+                      torn = begin + "10.0.0.1\ta\n10.9.9.9 theirs\n";
+    stage.files.add("/etc/hosts", torn);
+    stage.profile.hosts = {{"10.0.0.2", {"c"}}};
+    for (int run = 0; run < 2; ++run) {
+        stage_hosts(stage.context);
+        EXPECT_EQ(stage.text("/etc/hosts"),
+                  torn + begin + "10.0.0.2\tc\n# end: hosts of the dupengine profile\n");
+    }
+    EXPECT_THAT(stage.notes, ::testing::Each(HasSubstr("no end mark")));
+    EXPECT_FALSE(stage.notes.empty());
 }
 
 // ---- units, held against systemctl --root -----------------------------------------------------------------
@@ -298,6 +356,32 @@ TEST(Services, AUnitThatIsNotThereOrIsAScriptIsRefusedByName) {
     EXPECT_THAT(stage.refusal(stage_services), HasSubstr("%H"));
 }
 
+// A vendor's unit without [Install] that the administrator made startable with a drop-in.
+TEST(Services, AnInstallSectionInADropInCounts) {
+    Stage stage;
+    stage.files.add("/usr/lib/systemd/system/a.service", "[Service]\nExecStart=/bin/true\n");
+    stage.files.add("/usr/lib/systemd/system/a.service.d/10-x.conf", "[Install]\nWantedBy=wrong.target\n");
+    stage.files.add("/etc/systemd/system/a.service.d/10-x.conf", "[Install]\nWantedBy=one.target\n");
+    stage.files.add("/etc/systemd/system/a.service.d/20-y.conf", "[Install]\nWantedBy=two.target\n");
+    stage.profile.services.enable = {"a"};
+    stage_services(stage.context);
+    for (const char* target : {"one", "two"})
+        EXPECT_EQ(stage.staged.look(fmt::format("/etc/systemd/system/{}.target.wants/a.service", target))
+                      .link_target,
+                  "/usr/lib/systemd/system/a.service");
+    EXPECT_FALSE(stage.staged.look("/etc/systemd/system/wrong.target.wants/a.service").exists());
+}
+
+TEST(Services, DisablingWhatTheVendorStartsIsToldToHaveNoEffect) {
+    Stage stage;
+    stage.files.add("/usr/lib/systemd/system/a.service", "[Service]\n");
+    stage.files.add_link("/usr/lib/systemd/system/multi-user.target.wants/a.service", "../a.service");
+    stage.profile.services.disable = {"a"};
+    stage_services(stage.context);
+    ASSERT_EQ(stage.notes.size(), 1u);
+    EXPECT_THAT(stage.notes[0], HasSubstr("only a mask"));
+}
+
 TEST(Services, TheSourcesMaskGivesWayToARoleThatEnables) {
     Stage stage;
     stage.files.add("/usr/lib/systemd/system/a.service", "[Install]\nWantedBy=multi-user.target\n");
@@ -338,6 +422,29 @@ TEST(StorageIds, OneGivenValueForSeveralPartitionsIsRefused) {
     const std::vector<Identifier> present = {
         {IdentifierKind::kFilesystemUuid, 1, test::kGoldenRoot, "partition 1", {}}};
     EXPECT_THROW(plan_identifiers(stage.context, present, {}), Error);
+}
+
+// A root and its backup with one UUID: "root=UUID=..." must not lead to the backup after the change.
+TEST(StorageIds, AnIdentifierThatTwoPartitionsCarryIsNotGuessedAt) {
+    const auto plan_with = [](const std::set<unsigned>& kept) {
+        Stage stage;
+        stage.profile.fs_uuid.mode = Mode::kDerive;
+        return plan_identifiers(
+            stage.context,
+            {{IdentifierKind::kFilesystemUuid, 2, test::kGoldenRoot, "partition 2 (ext4)", {}},
+             {IdentifierKind::kFilesystemUuid, 3, test::kGoldenRoot, "partition 3 (ext4)", {}}},
+            kept);
+    };
+    for (const std::set<unsigned>& kept : {std::set<unsigned>{}, {2u}, {3u}})
+        try {
+            plan_with(kept);
+            ADD_FAILURE() << "was not refused";
+        } catch (const Error& e) {
+            EXPECT_EQ(e.code(), Code::kRefused);
+            for (const char* part : {"partition 2 (ext4)", "partition 3 (ext4)", "--keep-partition"})
+                EXPECT_THAT(e.what(), HasSubstr(part));
+        }
+    EXPECT_TRUE(plan_with({2, 3}).empty());
 }
 
 TEST(StorageIds, AnMbrSignatureIsNoGuidForAGptDisk) {

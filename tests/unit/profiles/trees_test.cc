@@ -82,6 +82,23 @@ TEST_F(DirTreeTest, AReplacedFileKeepsWhatItsNodeSays) {
     EXPECT_THAT(tree.list("/etc"), ElementsAre("hostname"));
 }
 
+// A default ACL on /etc/ssh would make every run write the keys again.
+TEST_F(DirTreeTest, ANewFileInheritsNothingFromItsFolder) {
+    // acl_ea_header and entries (linux/posix_acl_xattr.h): user::rwx, user 1000:rwx, group::r-x, mask::rwx,
+    // other::r-x.
+    const unsigned char acl[] = {2,    0,    0,    0,    1,    0, 7, 0, 0xff, 0xff, 0xff, 0xff, 2,    0, 7, 0,
+                                 0xe8, 3,    0,    0,    4,    0, 5, 0, 0xff, 0xff, 0xff, 0xff, 0x10, 0, 7, 0,
+                                 0xff, 0xff, 0xff, 0xff, 0x20, 0, 5, 0, 0xff, 0xff, 0xff, 0xff};
+    const std::string path = folder.path() + "/with-acl";
+    std::filesystem::create_directory(path);
+    if (::setxattr(path.c_str(), "system.posix_acl_default", acl, sizeof acl, 0) != 0)
+        GTEST_SKIP() << "no ACLs on " << folder.path();
+    DirTree tree = DirTree::open(folder.path());
+    const Node node = Node::file("key", 0600);
+    tree.put("/with-acl/key", node);
+    EXPECT_TRUE(tree.take("/with-acl/key").same_as(node));
+}
+
 TEST_F(DirTreeTest, WhatACutLeftBehindIsSweptAway) {
     write(root + "/etc/.dupengine-assume.tmp", "half");
     DirTree tree = DirTree::open(root);
@@ -154,6 +171,38 @@ TEST_F(FatTreeTest, NamesKeepTheirSpellingAndRoomIsReal) {
     EXPECT_TRUE(FatTree::is_in_order(image));
 }
 
+TEST_F(FatTreeTest, AnEmptyOneIsEmptyAndNotBroken) {
+    const std::string empty = folder.sparse_file("empty.img", 48 << 20);
+    must_run({"mkfs.fat", "-F", "32", empty});
+    FatTree tree(empty, "empty");
+    EXPECT_THAT(tree.list("/"), ElementsAre());
+    tree.put("/x", Node::file("text", 0755));
+    EXPECT_THAT(FatTree(empty, "empty").list("/"), ElementsAre("x"));
+}
+
+TEST_F(FatTreeTest, OddNamesAreReadReplacedAndRemoved) {
+    FatTree tree(image, "esp");
+    const std::vector<std::string> names = {
+        "/Gr\xc3\xb6\xc3\x9f"
+        "e \xe2\x82\xac.conf",
+        "/a[1].txt", "/b {x}~1 #%&'.conf"};
+    for (const std::string& name : names)
+        for (const char* content : {"first", "second"})
+            tree.put(name, Node::file(content, 0755));
+    FatTree again(image, "esp");
+    for (const std::string& name : names) {
+        EXPECT_EQ(*again.take(name).content, "second") << name;
+        EXPECT_EQ(again.look(name).size_bytes % 512, 0u);
+        EXPECT_GT(again.look(name).size_bytes, 0u);
+    }
+    again.rename("/a[1].txt", "/a[2].txt");
+    for (const std::string& name : {names[0], std::string("/a[2].txt"), names[2]})
+        again.put(name, {});
+    EXPECT_THAT(FatTree(image, "esp").list("/"),
+                ElementsAre("0123456789abcdef0123456789abcdef", "EFI", "loader"));
+    EXPECT_TRUE(FatTree::is_in_order(image));
+}
+
 TEST_F(FatTreeTest, WhatIsNoFatIsRefused) {
     EXPECT_THROW(FatTree(folder.sparse_file("zero.img", 1 << 20), "zero"), Error);
 }
@@ -208,22 +257,58 @@ layout::DiskDescription described() {
     return description;
 }
 
+std::vector<unsigned> meant(const std::string& device, const std::string& root_device = "") {
+    return partitions_meant(device, root_device, described());
+}
+
 TEST(FileSystemTable, EverySpellingOfADeviceIsUnderstood) {
     const std::string fstab =
-        "# UUID=c0de-1234 /nowhere\nUUID=c0de-1234\t/boot/efi vfat x 0 "
-        "1\n/dev/disk/by-partuuid/00000000-0000-4000-8000-000000000003 /srv\\040x ext4\n"
-        "LABEL=\"root\" / ext4\nPARTLABEL=my\\040data /data ext4\n/dev/sda9 /other ext4\nUUID=c0de-1234 none "
-        "swap\nLABEL=\n";
-    EXPECT_THAT(mount_points_of(fstab, described()),
-                ElementsAre(MountPoint{"/data", 3}, MountPoint{"/srv x", 3}, MountPoint{"/boot/efi", 1}));
+        "# UUID=c0de-1234 /nowhere\nUUID=c0de-1234\t/boot/efi/ vfat x 0 1\nLABEL=\"root\" / ext4\n"
+        "PARTLABEL=my\\040data /srv\\040x ext4\nUUID=c0de-1234 none swap\nLABEL=\n";
+    EXPECT_THAT(parse_fstab(fstab),
+                ElementsAre(MountLine{"UUID=c0de-1234", "/boot/efi"}, MountLine{"LABEL=\"root\"", "/"},
+                            MountLine{"PARTLABEL=my data", "/srv x"}));
+    EXPECT_THAT(meant("UUID=c0de-1234"), ElementsAre(1));
+    EXPECT_THAT(meant("/dev/disk/by-partuuid/00000000-0000-4000-8000-000000000003"), ElementsAre(3));
+    EXPECT_THAT(meant("LABEL=\"root\""), ElementsAre(2));
+    EXPECT_THAT(meant("/dev/disk/by-partlabel/my\\x20data"), ElementsAre(3));
+    EXPECT_THAT(meant("LABEL="), ElementsAre());
+    EXPECT_THAT(meant("/dev/mapper/vg-boot"), ElementsAre());
+}
+
+TEST(FileSystemTable, ANameOfTheKernelIsAPartitionOfThisDisk) {
+    for (const char* device : {"/dev/sda2", "/dev/vda2", "/dev/nvme0n1p2", "/dev/mmcblk0p2",
+                               "/dev/disk/by-id/ata-Some_Disk-part2"})
+        EXPECT_THAT(meant(device), ElementsAre(2)) << device;
+    for (const char* device : {"/dev/sda9", "/dev/sda", "/dev/nvme0n1", "/dev/sr0", "/dev/md2", "/dev/dm-2"})
+        EXPECT_THAT(meant(device), ElementsAre()) << device;
+    EXPECT_THAT(meant("/dev/sda1", "/dev/sda2"), ElementsAre(1));
+    EXPECT_THAT(meant("/dev/sdb1", "/dev/sda2"), ElementsAre());
+    EXPECT_THAT(meant("/dev/sdb1", "UUID=x"), ElementsAre(1));
+}
+
+TEST(FileSystemTable, ALabelThatTwoPartitionsHaveIsNotGuessedAt) {
+    layout::DiskDescription description = described();
+    description.partitions[2].signature->label = "root";
+    EXPECT_THAT(partitions_meant("LABEL=root", "", description), ElementsAre(2, 3));
+}
+
+TEST(FileSystemTable, MountUnitsCountAsMuchAsFstab) {
+    test::PowerCut power;
+    test::MemoryTree tree(power);
+    tree.add(
+        "/etc/systemd/system/boot.mount",
+        "[Unit]\nWhat=no\n[Mount]\n Type=ext4\nWhat = /dev/disk/by-partlabel/my\\x20data\nWhere=/boot\n");
+    tree.add("/etc/systemd/system/half.mount", "[Mount]\nWhere=/half\n");
+    tree.add("/etc/systemd/system/web.service", "[Mount]\nWhat=/dev/sda1\nWhere=/x\n");
+    EXPECT_THAT(mount_units(tree), ElementsAre(MountLine{"/dev/disk/by-partlabel/my data", "/boot"}));
 }
 
 TEST(FileSystemTable, AnMbrPartuuidIsTheSignatureAndTheNumber) {
     layout::DiskDescription description = described();
     description.table.kind = layout::TableKind::kMbr;
     description.table.mbr_signature = 0xdeadbeef;
-    EXPECT_THAT(mount_points_of("PARTUUID=DEADBEEF-03 /data ext4\n", description),
-                ElementsAre(MountPoint{"/data", 3}));
+    EXPECT_THAT(partitions_meant("PARTUUID=DEADBEEF-03", "", description), ElementsAre(3));
 }
 
 }  // namespace
