@@ -85,7 +85,10 @@ engine::CopyReport execute(const engine::CopyPlan& plan, const CopyArguments& ar
     if (!plan.target.geometry.is_block_device) refuse_if_busy(arguments);
     Progress progress;
     const ProgressView view(progress, globals.progress);
-    engine::ApplyContext context{progress, interrupt.token(), std::time(nullptr), engine::grow_filesystem};
+    const auto grow = [&](const engine::CopyPlan& planned, const block::Target& grown) {
+        engine::grow_filesystem(planned, grown, interrupt.token());
+    };
+    engine::ApplyContext context{progress, interrupt.token(), std::time(nullptr), grow};
     try {
         engine::CopyReport report = engine::apply_plan(plan, source, *target, context);
         created.keep();
