@@ -23,7 +23,7 @@ struct CopyCreate : testing::Test {
     RunResult answer_yes_after(const std::string& meanwhile) {
         const std::string script =
             "(for i in $(seq 100); do [ -e \"$T\" ] && break; sleep 0.05; done; sleep 0.3; " + meanwhile +
-            "; echo yes; sleep 1) | script -qec \"$D copy --progress=none --create $S $T\" /dev/null";
+            "; echo yes; sleep 4) | script -qec \"$D copy --progress=none --create $S $T\" /dev/null";
         return run_program({"env", "T=" + target, "S=" + source, fmt::format("D={}", DUPENGINE_COMMAND), "sh",
                             "-c", script});
     }

@@ -99,6 +99,16 @@ TEST_F(ProfileVerb, MakesAPartitionThatSgdiskLikesAndTouchesNoByteOfTheOthers) {
     EXPECT_EQ(shown("partition:" + path), kNode);
 }
 
+TEST_F(ProfileVerb, TheKernelHearsOfTheNewPartition) {
+    const std::string path = scratch_.sparse_file("disk.img", kDisk);
+    std::string loop = test::must_run({"losetup", "--find", "--show", "--partscan", path});
+    loop.pop_back();
+    const std::string seen = "/sys/class/block/" + loop.substr(5) + "p7/size";
+    EXPECT_EQ(profile({"init", "--store", "partition:" + loop, "--number", "7"}).status, 0);
+    EXPECT_TRUE(std::filesystem::exists(seen)) << "no device for the profile's partition";
+    run_program({"losetup", "--detach", loop});
+}
+
 TEST_F(ProfileVerb, WorksOnDisksOfBothSectorSizes) {
     for (std::uint32_t sector : {512u, 4096u}) {
         const std::string path = scratch_.sparse_file("disk.img", kDisk);
