@@ -152,6 +152,7 @@ TEST_F(ProfileVerb, RefusesWhatCouldHoldSomebodysData) {
     script.input = "label: dos\n1MiB,10MiB,L\n";
     test::must_run({"sfdisk", "-q", mbr}, script);
     refused(mbr, init(mbr), "has an MBR");
+    refused(mbr, init(mbr), "(sgdisk --mbrtogpt), or keep the profile elsewhere (--store file:PATH)");
     const std::string full = disk("62MiB");
     refused(full, init(full), "partition 2 'root' reaches to byte");
     const std::string damaged = disk();
