@@ -38,9 +38,17 @@ layout::PartitionTable with_guids(const PartitionPlan& plan, RandomSource& rando
     return table;
 }
 
+// Without the zeros that fill it up: what stands nowhere in the pieces must be zero anyway.
+Bytes short_slot(const StoredProfile& content) {
+    Bytes slot = encode_slot(content);
+    while (slot.size() > kUnit && is_zero(std::span(slot).last(kUnit)))
+        slot.resize(slot.size() - kUnit);
+    return slot;
+}
+
 std::vector<Piece> written_by(const PartitionPlan& plan, const StoredProfile& first, std::uint64_t disk_bytes,
                               RandomSource& random) {
-    std::vector<Piece> pieces{{plan.partition.extent.begin, encode_slot(with_secret(first, random))}};
+    std::vector<Piece> pieces{{plan.partition.extent.begin, short_slot(with_secret(first, random))}};
     layout::TableImage image = layout::encode_table(with_guids(plan, random), disk_bytes);
     for (auto* from : {&image.primary, &image.backup})
         std::move(from->begin(), from->end(), std::back_inserter(pieces));
