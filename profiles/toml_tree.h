@@ -12,11 +12,11 @@
 namespace dupengine::profiles {
 
 /// The largest TOML text that is looked at: a profile with its files.
-inline constexpr std::size_t kTomlLimitBytes = 512 * 1024;
+inline constexpr std::size_t kTomlLimitBytes = std::size_t{512} * 1024;
 
 struct TomlPosition {
     unsigned line = 1, column = 1;
-    auto operator<=>(const TomlPosition&) const = default;
+    auto operator<=>(const TomlPosition&) const = default;  // NOLINT(modernize-use-nullptr): its expansion
 };
 
 struct TomlEntry;

@@ -14,7 +14,7 @@ namespace dupengine {
 struct Guid {
     std::array<std::byte, 16> bytes{};  ///< in on-disk order
 
-    auto operator<=>(const Guid&) const = default;
+    auto operator<=>(const Guid&) const = default;  // NOLINT(modernize-use-nullptr): its expansion
     bool is_null() const { return is_zero(bytes); }
     std::string text() const;
 

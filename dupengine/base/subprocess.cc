@@ -66,19 +66,24 @@ struct Outputs {
     }
 };
 
-// Feeds the input and drains both outputs until the child closes them. False: the deadline passed.
-bool converse(Fd& input, const std::string& text, Outputs outputs,
-              std::chrono::steady_clock::time_point deadline) {
+enum class Ending { kByItself, kTooLate, kStopped };
+
+// Feeds the input and drains both outputs until the child closes them, or has to be ended.
+Ending converse(Fd& input, const std::string& text, Outputs outputs,
+                std::chrono::steady_clock::time_point deadline, const std::stop_token& stop) {
+    constexpr long kLookAgainMs = 200;  // at whether to stop
     std::size_t sent = 0;
     if (text.empty()) input = Fd();
     while (outputs.streams[0].fd->valid() || outputs.streams[1].fd->valid()) {
         const auto left = std::chrono::duration_cast<std::chrono::milliseconds>(
             deadline - std::chrono::steady_clock::now());
-        if (left.count() <= 0) return false;
+        if (stop.stop_requested()) return Ending::kStopped;
+        if (left.count() <= 0) return Ending::kTooLate;
         std::array<pollfd, 3> polled{{{outputs.streams[0].fd->get(), POLLIN, 0},
                                       {outputs.streams[1].fd->get(), POLLIN, 0},
                                       {input.get(), POLLOUT, 0}}};
-        if (::poll(polled.data(), polled.size(), static_cast<int>(std::min<long>(left.count(), 1000))) < 0 &&
+        if (::poll(polled.data(), polled.size(),
+                   static_cast<int>(std::min<long>(left.count(), kLookAgainMs))) < 0 &&
             errno != EINTR)
             throw_errno(Code::kInternal, errno, "poll failed");
         for (std::size_t i = 0; i < 2; ++i)
@@ -89,7 +94,7 @@ bool converse(Fd& input, const std::string& text, Outputs outputs,
             if (sent == text.size() || (n < 0 && errno != EINTR && errno != EAGAIN)) input = Fd();
         }
     }
-    return true;
+    return Ending::kByItself;
 }
 
 // A child that doesn't read its input must not kill us: SIGPIPE is held off in this thread, and taken away if
@@ -192,14 +197,15 @@ RunResult run_program(const std::vector<std::string>& argv, const RunOptions& op
     err.write_end = Fd();
     RunResult result;
     const WithoutSigpipe held_off;
-    const bool ended = converse(in.write_end, options.input,
-                                Outputs{{{{&out.read_end, &result.out}, {&err.read_end, &result.err}}}},
-                                std::chrono::steady_clock::now() + options.deadline);
-    if (!ended) ::kill(-pid, SIGKILL);
+    const Ending ending = converse(in.write_end, options.input,
+                                   Outputs{{{{&out.read_end, &result.out}, {&err.read_end, &result.err}}}},
+                                   std::chrono::steady_clock::now() + options.deadline, options.stop);
+    if (ending != Ending::kByItself) ::kill(-pid, SIGKILL);
     int status = 0;
     while (::waitpid(pid, &status, 0) < 0 && errno == EINTR) {
     }
-    if (!ended)
+    if (ending == Ending::kStopped) throw_error(Code::kInterrupted, "{} was stopped on request", argv[0]);
+    if (ending == Ending::kTooLate)
         throw_error(Code::kInternal, "{} did not finish in {} s and was stopped", argv[0],
                     options.deadline.count() / 1000);
     result.status = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);

@@ -1,6 +1,7 @@
 #include "block/open.h"
 
 #include <fcntl.h>
+#include <linux/blkpg.h>
 #include <linux/fs.h>
 #include <sys/file.h>
 #include <sys/ioctl.h>
@@ -13,6 +14,23 @@
 #include "block/linux_device.h"
 
 namespace dupengine::block {
+
+namespace {
+
+// 0, or what the kernel has against it.
+int reread(const std::string& path) {
+    const Fd fd = open_path(path, O_RDONLY, Code::kTargetIo);
+    // udev looks into the partitions of a disk that was just closed; that passes.
+    constexpr int kTries = 20;
+    constexpr useconds_t kPauseMicroseconds = 100'000;
+    for (int i = 0; ::ioctl(fd.get(), BLKRRPART) != 0; ++i) {
+        if (errno != EBUSY || i == kTries) return errno;
+        ::usleep(kPauseMicroseconds);
+    }
+    return 0;
+}
+
+}  // namespace
 
 PathIdentity identify(const std::string& path) {
     struct stat st {};
@@ -52,10 +70,26 @@ Fd hold_as_source(const std::string& path) {
 }
 
 bool reread_partitions(const std::string& path) {
-    if (!identify(path).is_block_device) return true;
-    const Fd fd = open_path(path, O_RDONLY, Code::kTargetIo);
     // Devices that cannot have partitions say EINVAL; only EBUSY means that an old table stays in force.
-    return ::ioctl(fd.get(), BLKRRPART) == 0 || errno != EBUSY;
+    return !identify(path).is_block_device || reread(path) != EBUSY;
+}
+
+void announce_partition(const std::string& path, unsigned number, Extent extent) {
+    if (!identify(path).is_block_device) return;
+    const int failed = reread(path);
+    // A loop device without a scan for partitions would keep this one after it has got another file.
+    if (failed != 0 && failed != EBUSY) return;
+    blkpg_partition partition{};
+    partition.start = static_cast<long long>(extent.begin);
+    partition.length = static_cast<long long>(extent.size());
+    partition.pno = static_cast<int>(number);
+    blkpg_ioctl_arg argument{};
+    argument.op = BLKPG_ADD_PARTITION;
+    argument.datalen = sizeof partition;
+    argument.data = &partition;
+    const Fd fd = open_path(path, O_RDONLY, Code::kTargetIo);
+    // Not looked at: it fails where the partition is known by now, too.
+    static_cast<void>(::ioctl(fd.get(), BLKPG, &argument));
 }
 
 std::unique_ptr<Reader> open_source(const std::string& path, std::optional<std::uint32_t> sector_bytes) {

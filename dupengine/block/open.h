@@ -32,9 +32,14 @@ void refuse_if_read_only(const std::string& path);
 /// if one is writing to it now.
 [[nodiscard]] Fd hold_as_source(const std::string& path);
 
-/// Asks the kernel to read the partition table of a block device again. False if partitions of it are in use,
-/// so that the kernel keeps the old table.
+/// Asks the kernel to read the partition table of a block device again, so that its partitions get their
+/// devices. False if partitions of it stay in use for two seconds, so that the kernel keeps the old table.
 bool reread_partitions(const std::string& path);
+
+/// Tells the kernel of a new partition of a block device, so that it gets a device of its own: has the table
+/// read again, and names this one partition where that is not enough (others are in use, the kernel does not
+/// know the table's format). Without effect on files and on devices that cannot have partitions.
+void announce_partition(const std::string& path, unsigned number, Extent extent);
 
 /// `sector_bytes` overrides the logical sector size of a file that holds the image of another kind of disk;
 /// for a block device it must agree with the device. Throws kRefused (kinds of path, size 0), kSourceIo.

@@ -2,12 +2,14 @@
 
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <csignal>
 #include <cstdio>
 #include <map>
 #include <new>
 #include <nlohmann/json.hpp>
+#include <string_view>
 
 #include "base/error.h"
 #include "cli/version.h"
@@ -17,12 +19,23 @@ namespace {
 
 constexpr int kUsageStatus = static_cast<int>(Code::kUsage);
 
+void print_json_error(Code code, const std::string& message) {
+    const nlohmann::ordered_json report = {
+        {"result", "error"},
+        {"error",
+         {{"code", code_name(code)}, {"exit_status", static_cast<int>(code)}, {"message", message}}}};
+    fmt::print("{}\n", report.dump(2, ' ', false, nlohmann::ordered_json::error_handler_t::replace));
+}
+
 void print_error(const Globals& globals, Code code, const std::string& message) {
     fmt::print(stderr, "dupengine: {}\n", message);
-    if (!globals.json) return;
-    const nlohmann::ordered_json report = {{"result", "error"},
-                                           {"error", {{"code", code_name(code)}, {"message", message}}}};
-    fmt::print("{}\n", report.dump(2, ' ', false, nlohmann::ordered_json::error_handler_t::replace));
+    if (globals.json) print_json_error(code, message);
+}
+
+// A line that was not understood has set nothing yet; its writer still waits for a document.
+bool asks_for_json(int argc, const char* const* argv) {
+    return std::any_of(argv + std::min(argc, 1), argv + argc,
+                       [](const char* word) { return std::string_view(word) == "--json"; });
 }
 
 int run_action(const Globals& globals, const Action& action) {
@@ -81,7 +94,9 @@ int run_command(int argc, const char* const* argv) {
     try {
         app.parse(argc, argv);
     } catch (const CLI::ParseError& e) {
-        return app.exit(e) == 0 ? 0 : kUsageStatus;
+        if (app.exit(e) == 0) return 0;
+        if (asks_for_json(argc, argv)) print_json_error(Code::kUsage, e.what());
+        return kUsageStatus;
     }
     return run_action(globals, action);
 }

@@ -78,14 +78,15 @@ void create_target_file(const std::string& path, std::uint64_t size_bytes) {
     }
 }
 
-// The file that --create made goes away again unless the copy began.
+// The file that --create made goes away again unless something was written to it, by us or by anybody.
 class CreatedFile {
   public:
     CreatedFile() = default;
     CreatedFile(const CreatedFile&) = delete;
     CreatedFile& operator=(const CreatedFile&) = delete;
     ~CreatedFile() {
-        if (!path_.empty()) ::unlink(path_.c_str());
+        struct stat st {};
+        if (!path_.empty() && ::stat(path_.c_str(), &st) == 0 && st.st_blocks == 0) ::unlink(path_.c_str());
     }
     void made(std::string path) { path_ = std::move(path); }
     void keep() { path_.clear(); }
@@ -101,7 +102,7 @@ std::vector<std::string> refuse_if_busy(const CopyArguments& arguments) {
 }
 
 engine::CopyReport execute(const engine::CopyPlan& plan, const CopyArguments& arguments,
-                           const block::Reader& source, const Globals& globals) {
+                           const block::Reader& source, const Globals& globals, CreatedFile& created) {
     const InterruptWatch interrupt;
     const auto target = block::open_target(arguments.target, plan.protected_regions(),
                                            plan.target.geometry.is_block_device
@@ -111,8 +112,19 @@ engine::CopyReport execute(const engine::CopyPlan& plan, const CopyArguments& ar
     if (!plan.target.geometry.is_block_device) refuse_if_busy(arguments);
     Progress progress;
     const ProgressView view(progress, globals.progress);
-    engine::ApplyContext context{progress, interrupt.token(), std::time(nullptr), engine::grow_filesystem};
-    return engine::apply_plan(plan, source, *target, context);
+    const auto grow = [&](const engine::CopyPlan& planned, const block::Target& grown) {
+        engine::grow_filesystem(planned, grown, interrupt.token());
+    };
+    engine::ApplyContext context{progress, interrupt.token(), std::time(nullptr), grow};
+    try {
+        engine::CopyReport report = engine::apply_plan(plan, source, *target, context);
+        created.keep();
+        return report;
+    } catch (...) {
+        // From the first write on it is an unfinished copy, and says so.
+        if (target->bytes_written() != 0 || target->bytes_zeroed() != 0) created.keep();
+        throw;
+    }
 }
 
 int run_copy(const CopyArguments& arguments, const Globals& globals) {
@@ -141,9 +153,8 @@ int run_copy(const CopyArguments& arguments, const Globals& globals) {
     }
     std::fflush(stdout);
     if (!globals.yes) confirm_overwrite(arguments.target);
-    created.keep();
     if (arguments.nice) go_last();
-    engine::CopyReport report = execute(plan, arguments, *source, globals);
+    engine::CopyReport report = execute(plan, arguments, *source, globals, created);
     if (!block::reread_partitions(arguments.target))
         report.notes.emplace_back(
             "the kernel still uses the target's old table: partitions of it are in use; reboot");

@@ -47,15 +47,17 @@ std::string read_profile_file(const std::string& path) {
 ordered_json partition_json(const PartitionPlan& plan) {
     return {{"number", plan.partition.number},      {"guid", plan.partition.guid.text()},
             {"begin", plan.partition.extent.begin}, {"end", plan.partition.extent.end},
-            {"new_table", plan.new_table},          {"new_partition", plan.new_partition}};
+            {"new_table", plan.new_table},          {"new_partition", plan.new_partition},
+            {"taken_up", plan.profile_is_there}};
 }
 
 std::string partition_text(const PartitionPlan& plan) {
     return fmt::format("partition {} {}, {}{}", plan.partition.number, plan.partition.extent.text(),
                        format_size(plan.partition.extent.size()),
-                       plan.new_table       ? ", in a new GPT"
-                       : plan.new_partition ? ", new in the GPT"
-                                            : ", there already");
+                       plan.profile_is_there ? ", taken up where an earlier init was cut"
+                       : plan.new_table      ? ", in a new GPT"
+                       : plan.new_partition  ? ", new in the GPT"
+                                             : ", there already");
 }
 
 void report_init(const Globals& globals, const Options& options, const StoredProfile& first,
@@ -95,7 +97,7 @@ int run_init(const Globals& globals, const Options& options) {
     if (!options.size.empty()) request.size_bytes = parse_size(options.size);
     if (options.number != 0) request.number = options.number;
     request.replace_damaged = options.replace_damaged;
-    const PartitionPlan plan = prepare_partition_store(spec.path, request, random);
+    const PartitionPlan plan = prepare_partition_store(spec.path, request, first, random);
     if (!globals.dry_run) init_partition_store(spec.path, plan, first);
     report_init(globals, options, first, &plan);
     return 0;

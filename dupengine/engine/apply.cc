@@ -7,8 +7,6 @@
 namespace dupengine::engine {
 namespace {
 
-using block::Extent;
-
 void refuse_if_changed(const CopyPlan& plan, const block::Reader& source, const block::Target& target) {
     if (source.geometry().size_bytes != plan.source.geometry.size_bytes)
         throw_error(Code::kRefused, "{}: its size changed since the plan was made", source.name());

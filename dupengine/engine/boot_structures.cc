@@ -71,6 +71,25 @@ std::vector<Piece> split_off_sector0(std::vector<Piece>& primary, std::uint32_t 
     return sector0;
 }
 
+bool has_partition_at(const CopyPlan& plan, Extent place) {
+    return std::any_of(plan.table.partitions.begin(), plan.table.partitions.end(),
+                       [&](const layout::Partition& p) { return p.extent.touches(place); });
+}
+
+// The stages in the order in which they are written: the disk must not look like one before all that it
+// promises is there, and a table or a mark must name what is kept at every moment.
+std::vector<BootStage> in_order(const CopyPlan& plan, const ExtentSet& late, BootStage start,
+                                BootStage sector0, BootStage end) {
+    const bool is_gpt = plan.table.kind == layout::TableKind::kGpt;
+    // A GPT is whole with its primary copy, so the mark at the end may go after it.
+    if (is_gpt && !has_partition_at(plan, *std::prev(late.end()))) return {start, sector0, end};
+    // A GPT of few entries lets a partition reach to where the mark stands: those bytes come first. With the
+    // backup and sector 0 there is a table before the mark at the start goes.
+    if (is_gpt && !has_partition_at(plan, *late.begin())) return {end, sector0, start};
+    // Without a GPT both ends can hold the filesystems' own bytes.
+    return {end, start, sector0};
+}
+
 }  // namespace
 
 ExtentSet late_extents(const block::Geometry& target, std::uint32_t sector_bytes) {
@@ -108,12 +127,7 @@ void hold_back_boot_structures(CopyPlan& plan, const block::Reader& source) {
     BootStage end_stage{"end of the disk", std::move(tail)};
     BootStage start_stage{"start of the disk", std::move(primary)};
     BootStage sector0_stage{"sector 0", std::move(sector0)};
-    // A GPT is whole with its primary copy, so the mark at the end may go after it. Without a GPT the end of
-    // the disk can hold the filesystems' own bytes: they come first.
-    if (plan.table.kind == layout::TableKind::kGpt)
-        plan.boot = {std::move(start_stage), std::move(sector0_stage), std::move(end_stage)};
-    else
-        plan.boot = {std::move(end_stage), std::move(start_stage), std::move(sector0_stage)};
+    plan.boot = in_order(plan, late, std::move(start_stage), std::move(sector0_stage), std::move(end_stage));
 }
 
 }  // namespace dupengine::engine

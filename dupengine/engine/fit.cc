@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "base/units.h"
+#include "block/find_data.h"
 #include "engine/plan.h"
 
 namespace dupengine::engine {
@@ -41,6 +42,31 @@ void refuse_overlap_with_kept(const CopyPlan& plan) {
     }
 }
 
+// What the entries of one copy of a GPT and its header take.
+std::uint64_t copy_bytes(const CopyPlan& plan, std::uint32_t entry_count) {
+    const std::uint64_t entries = std::uint64_t{entry_count} * plan.table.entry_bytes;
+    return align_up(entries, plan.sector_bytes) + plan.sector_bytes;
+}
+
+// A source with fewer entries than the standard's 128 gets those if a kept number needs them and both ends
+// of the disk have room.
+void make_room_for_kept_numbers(CopyPlan& plan) {
+    constexpr std::uint32_t kStandardEntries = 128;
+    unsigned highest = 0;
+    for (const Kept& kept : plan.kept)
+        if (kept.entry) highest = std::max(highest, kept.entry->number);
+    if (plan.table.kind != TableKind::kGpt || highest <= plan.table.entry_count || highest > kStandardEntries)
+        return;
+    const std::uint64_t needed = copy_bytes(plan, kStandardEntries), size = plan.target.geometry.size_bytes;
+    if (size < needed) return;
+    const ByteOffset first = (plan.table.entries_lba - 1) * plan.sector_bytes + needed;
+    for (const Partition& p : plan.table.partitions)
+        if (p.extent.begin < first || p.extent.end > size - needed) return;
+    plan.notes.push_back(fmt::format("the partition table grows from {} to {} entries, for number {}",
+                                     plan.table.entry_count, kStandardEntries, highest));
+    plan.table.entry_count = kStandardEntries;
+}
+
 void put_kept_entries_in(CopyPlan& plan) {
     for (const Kept& kept : plan.kept) {
         if (!kept.entry) continue;
@@ -58,30 +84,41 @@ void put_kept_entries_in(CopyPlan& plan) {
             throw_error(Code::kRefused, "{}: {} and a partition of the source have the same GUID {}",
                         plan.target.name, kept.name, entry.guid.text());
         if (entry.number > plan.table.entry_count)
-            throw_error(Code::kRefused, "{}: {} has number {}, but the source's table holds only {}",
-                        plan.target.name, kept.name, entry.number, plan.table.entry_count);
+            throw_error(
+                Code::kRefused,
+                "{}: {} has number {}, but the source's table holds only {} and has no room for more; "
+                "give the kept partition a lower number",
+                plan.target.name, kept.name, entry.number, plan.table.entry_count);
         plan.table.partitions.push_back(entry);
     }
     std::sort(plan.table.partitions.begin(), plan.table.partitions.end(),
               [](const Partition& a, const Partition& b) { return a.number < b.number; });
 }
 
-// One line for the commonest mistake, before the encoder's more technical one.
-void refuse_too_small(const CopyPlan& plan) {
+// A filesystem smaller than its disk fits on a smaller one, if nothing behind it would be lost.
+void refuse_too_small_for_bare(const CopyPlan& plan, const block::Reader& source) {
     const std::uint64_t size = plan.target.geometry.size_bytes;
-    if (plan.table.kind == TableKind::kNone) {
-        const auto& used = plan.source.used;
-        const std::uint64_t need = used.whole || used.filesystem_bytes == 0 ? plan.source.geometry.size_bytes
-                                                                            : used.filesystem_bytes;
-        if (size < need)
-            throw_error(Code::kRefused, "{}: too small: {} bytes, and the source's content needs {}",
-                        plan.target.name, size, need);
-        return;
-    }
+    const auto& used = plan.source.used;
+    const std::uint64_t need =
+        used.whole || used.filesystem_bytes == 0 ? plan.source.geometry.size_bytes : used.filesystem_bytes;
+    if (size < need)
+        throw_error(Code::kRefused, "{}: too small: {} bytes, and the source's content needs {}",
+                    plan.target.name, size, need);
+    if (size >= plan.source.geometry.size_bytes) return;
+    if (const auto data = block::find_data(source, {size, plan.source.geometry.size_bytes}))
+        throw_error(Code::kRefused,
+                    "{}: too small: {} bytes, and the source holds data behind its filesystem, at byte {}",
+                    plan.target.name, size, *data);
+}
+
+// One line for the commonest mistake, before the encoder's more technical one.
+void refuse_too_small(const CopyPlan& plan, const block::Reader& source) {
+    const std::uint64_t size = plan.target.geometry.size_bytes;
+    if (plan.table.kind == TableKind::kNone) return refuse_too_small_for_bare(plan, source);
     for (const Partition& p : plan.table.partitions) {
         // GPT keeps its backup behind the last partition; an MBR needs nothing there.
         const std::uint64_t behind =
-            plan.table.kind == TableKind::kGpt ? layout::mark_room_bytes(plan.sector_bytes) : 0;
+            plan.table.kind == TableKind::kGpt ? copy_bytes(plan, plan.table.entry_count) : 0;
         if (p.extent.end > size || size - p.extent.end < behind)
             throw_error(Code::kRefused,
                         "{}: too small: {} bytes; partition {} of the source ends at {}{}. Shrink it on the "
@@ -114,7 +151,18 @@ ByteOffset room_end(const CopyPlan& plan, ByteOffset from) {
     return end;
 }
 
-void grow_whole_device(CopyPlan& plan) {
+// A filesystem that grows over data behind its end would destroy what was copied there.
+bool is_blocked_by_data(CopyPlan& plan, const block::Reader& source, const std::string& who,
+                        block::Extent behind) {
+    const auto data = block::find_data(source, behind);
+    if (data)
+        plan.notes.push_back(fmt::format(
+            "--grow: {} holds data behind its filesystem, at byte {} of the disk; it keeps its size", who,
+            *data));
+    return data.has_value();
+}
+
+void grow_whole_device(CopyPlan& plan, const block::Reader& source) {
     if (!can_grow(plan.source.signature)) {
         plan.notes.push_back(
             fmt::format("--grow: there is no ext filesystem to grow on {}", plan.source.name));
@@ -122,10 +170,13 @@ void grow_whole_device(CopyPlan& plan) {
     }
     const block::Extent before{0, plan.source.used.filesystem_bytes};
     const block::Extent after{0, align_down(room_end(plan, before.end), 4096)};
-    if (after.end > before.end) plan.grow = GrowStep{0, before, after, plan.source.signature->type};
+    if (after.end <= before.end) return;
+    const block::Extent behind{before.end, std::min(after.end, plan.source.geometry.size_bytes)};
+    if (is_blocked_by_data(plan, source, plan.source.name, behind)) return;
+    plan.grow = GrowStep{0, before, after, plan.source.signature->type};
 }
 
-void grow_last_partition(CopyPlan& plan) {
+void grow_last_partition(CopyPlan& plan, const block::Reader& source) {
     Partition* last = nullptr;
     for (Partition& p : plan.table.partitions) {
         const bool stays = std::any_of(plan.kept.begin(), plan.kept.end(),
@@ -149,24 +200,29 @@ void grow_last_partition(CopyPlan& plan) {
     const block::Extent after{before.begin,
                               std::max(before.end, align_down(room_end(plan, before.end), kMiB))};
     if (after == before) return;
+    const block::Extent behind{before.begin + described->used.filesystem_bytes, before.end};
+    if (described->used.filesystem_bytes != 0 &&
+        is_blocked_by_data(plan, source, fmt::format("partition {}", last->number), behind))
+        return;
     last->extent = after;
     plan.grow = GrowStep{last->number, before, after, described->signature->type};
 }
 
 }  // namespace
 
-void fit_table(CopyPlan& plan) {
+void fit_table(CopyPlan& plan, const block::Reader& source) {
     plan.table = plan.source.table;
     plan.table.sector_bytes = plan.sector_bytes;
     leave_out_source_profile(plan);
-    refuse_too_small(plan);
+    refuse_too_small(plan, source);
     refuse_overlap_with_kept(plan);
+    make_room_for_kept_numbers(plan);
     put_kept_entries_in(plan);
     if (!plan.options.grow) return;
     if (plan.table.kind == TableKind::kNone)
-        grow_whole_device(plan);
+        grow_whole_device(plan, source);
     else
-        grow_last_partition(plan);
+        grow_last_partition(plan, source);
 }
 
 }  // namespace dupengine::engine

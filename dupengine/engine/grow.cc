@@ -15,8 +15,13 @@ void must_succeed(const RunResult& result, const std::string& program, int allow
         throw_error(Code::kTargetIo, "growing the filesystem: {}: {}", program, result.complaint());
 }
 
-// Checking a large filesystem takes hours; killing it would only mean to begin again.
-const RunOptions kPatient{.deadline = std::chrono::hours(7 * 24)};
+// Checking a large filesystem takes hours; only who started the copy may lose patience.
+RunOptions patient(const std::stop_token& stop) {
+    RunOptions options;
+    options.deadline = std::chrono::hours(7 * 24);
+    options.stop = stop;
+    return options;
+}
 
 // The disk that is open, whatever its path may lead to by now.
 std::string path_of(const block::Reader& disk) {
@@ -36,14 +41,21 @@ void refuse_if_growing_is_impossible(const CopyPlan& plan, const block::Reader& 
                      block::LentRange::Access::kRead, plan.sector_bytes);
 }
 
-void grow_filesystem(const CopyPlan& plan, const block::Target& target) {
+void grow_filesystem(const CopyPlan& plan, const block::Target& target, std::stop_token stop) {
     block::LentRange lent(path_of(target), plan.grow->after, plan.protected_regions(),
                           block::LentRange::Access::kWrite, plan.sector_bytes);
-    // The copy is as dirty as its source was; resize2fs wants a checked filesystem.
-    must_succeed(run_program({"e2fsck", "-f", "-p", lent.device()}, kPatient), "e2fsck", kFsckCorrected);
-    must_succeed(run_program({"resize2fs", lent.device()}, kPatient), "resize2fs");
-    must_succeed(run_program({"blockdev", "--flushbufs", lent.device()}), "blockdev");
-    must_succeed(run_program({"e2fsck", "-f", "-n", lent.device()}, kPatient), "e2fsck");
+    const RunOptions options = patient(stop);
+    try {
+        // The copy is as dirty as its source was; resize2fs wants a checked filesystem.
+        must_succeed(run_program({"e2fsck", "-f", "-p", lent.device()}, options), "e2fsck", kFsckCorrected);
+        must_succeed(run_program({"resize2fs", lent.device()}, options), "resize2fs");
+        must_succeed(run_program({"blockdev", "--flushbufs", lent.device()}), "blockdev");
+        must_succeed(run_program({"e2fsck", "-f", "-n", lent.device()}, options), "e2fsck");
+    } catch (Error& e) {
+        if (e.code() != Code::kInterrupted) throw;
+        throw_error(Code::kInterrupted,
+                    "stopped on request while the filesystem grew; run the same command again");
+    }
     lent.give_back();
 }
 

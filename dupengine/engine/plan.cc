@@ -88,7 +88,7 @@ void note_source_state(CopyPlan& plan) {
         note(fmt::format("partition {}", p.partition.number), p.used);
         const std::uint64_t size = p.partition.extent.size(), covered = p.used.filesystem_bytes;
         if (!p.used.whole && covered != 0 && size > covered && size - covered >= kMiB)
-            plan.notes.push_back(fmt::format("partition {}: the {} behind its filesystem are not copied",
+            plan.notes.push_back(fmt::format("partition {}: the {} behind its filesystem are copied, too",
                                              p.partition.number, format_size(size - covered)));
     }
     if (plan.target.incomplete)
@@ -147,7 +147,7 @@ CopyPlan make_plan(const block::Reader& source, const block::Reader& target, con
     // What stays must be known before anything is laid out around it.
     plan.kept = find_kept_regions(plan.target, options);
     refuse_broken_sectors(plan);
-    fit_table(plan);
+    fit_table(plan, source);
     find_spans(plan);
     skip_holes(plan, source);
     // Last, because it takes its places out of both spans.

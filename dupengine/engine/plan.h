@@ -102,8 +102,9 @@ std::vector<Kept> find_kept_regions(const layout::DiskDescription& target, const
 
 /// fit.cc: the source's table with the kept entries in it, for the target's size; grows the last partition if
 /// asked. Fills plan.table and plan.grow. Throws kRefused if it cannot be laid around what is kept, or does
-/// not fit.
-void fit_table(CopyPlan& plan);
+/// not fit. Reads of the source only what lies behind a filesystem that grows, or behind a smaller target's
+/// end.
+void fit_table(CopyPlan& plan, const block::Reader& source);
 
 /// spans.cc: fills plan.data and plan.zero.
 void find_spans(CopyPlan& plan);

@@ -23,13 +23,24 @@ ExtentSet boot_gap(const CopyPlan& plan) {
     return {Extent{0, std::min<std::uint64_t>(first, kBootGap)}};
 }
 
+// In the order of the disk, whatever their numbers are: extents are appended to a set at no cost, but each
+// one that goes in front of others moves all of them.
+std::vector<const layout::PartitionDescription*> copied_partitions(const CopyPlan& plan) {
+    std::vector<const layout::PartitionDescription*> copied;
+    for (const auto& p : plan.source.partitions)
+        if (plan.table.by_number(p.partition.number) != nullptr)  // not there: the source's profile
+            copied.push_back(&p);
+    std::sort(copied.begin(), copied.end(), [](const auto* a, const auto* b) {
+        return a->partition.extent.begin < b->partition.extent.begin;
+    });
+    return copied;
+}
+
 ExtentSet used_of_source(const CopyPlan& plan) {
     if (plan.source.table.kind == TableKind::kNone) return plan.source.used.used;
     ExtentSet used = boot_gap(plan);
-    for (const auto& p : plan.source.partitions)
-        if (plan.table.by_number(p.partition.number) !=
-            nullptr)  // the source's profile is not in the plan's table
-            used.insert(p.used.used.shifted(p.partition.extent.begin).clipped_to(p.partition.extent));
+    for (const auto* p : copied_partitions(plan))
+        used.insert(p->used.used.shifted(p->partition.extent.begin).clipped_to(p->partition.extent));
     return used;
 }
 

@@ -36,6 +36,9 @@ UsedExtents find_used_extents(const block::Reader& part, const std::optional<Sig
     }
     const block::Extent all{0, part.geometry().size_bytes};
     result.used = result.whole ? block::ExtentSet{all} : result.used.clipped_to(all);
+    // What lies behind the filesystem's end is not its own to call free: a RAID superblock, a LUKS header
+    // that was put there, data that somebody appended.
+    if (!result.whole && result.filesystem_bytes != 0) result.used.insert({result.filesystem_bytes, all.end});
     return result;
 }
 

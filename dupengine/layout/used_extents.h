@@ -13,10 +13,12 @@
 namespace dupengine::layout {
 
 struct UsedExtents {
-    block::ExtentSet used;  ///< within [0, size of the part), in bytes, aligned to the filesystem's blocks
-    bool whole = false;     ///< the whole part has to be copied
-    std::string reason;     ///< why whole: "unknown feature 0x80000 (...)", "no known filesystem", ...
-    std::string note;       ///< anything else a person should hear: "needs journal recovery; copied as it is"
+    /// Within [0, size of the part), in bytes: the filesystem's, aligned to its blocks, and all that lies
+    /// behind its end, of which nobody knows that it is free.
+    block::ExtentSet used;
+    bool whole = false;  ///< the whole part has to be copied
+    std::string reason;  ///< why whole: "unknown feature 0x80000 (...)", "no known filesystem", ...
+    std::string note;    ///< anything else a person should hear: "needs journal recovery; copied as it is"
     std::uint64_t block_bytes = 0;  ///< of the filesystem; 0 if unknown
     std::uint64_t filesystem_bytes =
         0;  ///< what the filesystem covers; may be less than the part, 0 if unknown

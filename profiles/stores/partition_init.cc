@@ -7,6 +7,7 @@
 #include "layout/in_use.h"
 #include "layout/incomplete_mark.h"
 #include "layout/signature.h"
+#include "profiles/stores/partition_resume.h"
 
 namespace dupengine::profiles {
 namespace {
@@ -61,39 +62,63 @@ void write_first_slots(block::Target& target, block::Extent extent, const Stored
     write_slot(target, extent, first);
 }
 
-PartitionPlan look_and_plan(const block::Reader& reader, const PartitionRequest& request,
-                            RandomSource& random) {
-    const std::uint64_t size = reader.geometry().size_bytes;
-    if (layout::find_mark(reader))
-        throw_error(Code::kRefused, "{}: a copy onto it was begun and has not ended; complete that first",
-                    reader.name());
-    PartitionPlan plan =
-        plan_profile_partition(layout::read_partition_table(reader), size, request, random, reader.name());
-    if (plan.new_table) check_blank(reader, extents_to_write(plan, size));
-    if (!plan.new_partition)
-        check_replaceable(read_slots(reader, plan.partition.extent), "partition:" + reader.name(),
-                          request.replace_damaged);
-    return plan;
-}
-
 // The same disk as when it was planned: nothing but our own partition is new.
 void check_unchanged(const block::Reader& disk, const PartitionPlan& plan) {
-    auto planned = plan.table.partitions;
-    if (plan.new_partition) std::erase(planned, plan.partition);
-    const auto kind = plan.new_table ? layout::TableKind::kNone : layout::TableKind::kGpt;
     const layout::PartitionTable now = layout::read_partition_table(disk);
+    auto planned = plan.table.partitions;
+    const bool is_named = now.by_guid(plan.partition.guid) != nullptr;
+    if (plan.new_partition && !(plan.profile_is_there && is_named)) std::erase(planned, plan.partition);
+    const auto kind = plan.new_table ? layout::TableKind::kNone : layout::TableKind::kGpt;
     if (now.kind != kind || now.partitions != planned)
         throw_error(Code::kRefused, "{}: its partition table changed meanwhile; try again", disk.name());
 }
 
+// A disk without a table: blank, or left by an init that was cut.
+void take_up_or_require_blank(const block::Reader& disk, PartitionPlan& plan, const StoredProfile& first) {
+    if (holds_rest_of_init(disk, plan, first)) {
+        plan.profile_is_there = holds_first_profile(disk, plan.partition.extent, first);
+        return;
+    }
+    if (const auto there = read_slots(disk, plan.partition.extent).newest)
+        throw_error(
+            Code::kRefused,
+            "{}: holds a profile (generation {}) at {} that no table names: `profile init` was cut, or "
+            "the table was lost. Run it again with the same --from, and change the profile afterwards; "
+            "or wipe it (blkdiscard) if that may go",
+            disk.name(), there->generation, plan.partition.extent.text());
+    check_blank(disk, extents_to_write(plan, disk.geometry().size_bytes));
+}
+
 }  // namespace
 
+PartitionPlan plan_on_disk(const block::Reader& disk, const PartitionRequest& request,
+                           const StoredProfile& first, RandomSource& random) {
+    const std::uint64_t size = disk.geometry().size_bytes;
+    if (layout::find_mark(disk))
+        throw_error(Code::kRefused, "{}: a copy onto it was begun and has not ended; complete that first",
+                    disk.name());
+    layout::PartitionTable table = layout::read_partition_table(disk);
+    if (is_table_of_cut_init(disk, table, first)) {
+        PartitionPlan plan;
+        plan.profile_is_there = true;
+        plan.partition = *table.by_type(layout::type_guid::kProfile);
+        plan.table = std::move(table);
+        return plan;
+    }
+    PartitionPlan plan = plan_profile_partition(std::move(table), size, request, random, disk.name());
+    if (plan.new_table) take_up_or_require_blank(disk, plan, first);
+    if (!plan.new_partition)
+        check_replaceable(read_slots(disk, plan.partition.extent), "partition:" + disk.name(),
+                          request.replace_damaged);
+    return plan;
+}
+
 PartitionPlan prepare_partition_store(const std::string& disk, const PartitionRequest& request,
-                                      RandomSource& random) {
+                                      const StoredProfile& first, RandomSource& random) {
     check_not_in_use(disk);
     const auto reader = block::open_source(disk);
     try {
-        return look_and_plan(*reader, request, random);
+        return plan_on_disk(*reader, request, first, random);
     } catch (Error& e) {
         // Here the disk is a target, and nothing was written.
         if (e.code() == Code::kIntegrity) e.set_code(Code::kRefused);
@@ -104,7 +129,7 @@ PartitionPlan prepare_partition_store(const std::string& disk, const PartitionRe
 void apply_profile_partition(block::Target& target, const PartitionPlan& plan, const StoredProfile& first) {
     if (!plan.new_partition) return write_slot(target, plan.partition.extent, first);
     const layout::TableImage image = layout::encode_table(plan.table, target.geometry().size_bytes);
-    write_first_slots(target, plan.partition.extent, first);
+    if (!plan.profile_is_there) write_first_slots(target, plan.partition.extent, first);
     write_pieces(target, image.backup);
     write_pieces(target, image.primary);
     compare_pieces(target, image.backup);
@@ -114,12 +139,15 @@ void apply_profile_partition(block::Target& target, const PartitionPlan& plan, c
 void init_partition_store(const std::string& disk, const PartitionPlan& plan, const StoredProfile& first) {
     const std::uint64_t size = block::open_source(disk)->geometry().size_bytes;
     const bool is_file = !block::identify(disk).is_block_device;
-    const auto target = block::open_target(
+    auto target = block::open_target(
         disk,
         block::ProtectedRegions::all_except(extents_to_write(plan, size), size, "the profile and the table"),
         is_file ? std::optional(plan.table.sector_bytes) : std::nullopt);
     check_unchanged(*target, plan);
     apply_profile_partition(*target, plan, first);
+    target.reset();
+    // For the partition's own device. Nothing is lost without: the store is found through the disk, too.
+    if (plan.new_partition) block::announce_partition(disk, plan.partition.number, plan.partition.extent);
 }
 
 }  // namespace dupengine::profiles

@@ -23,6 +23,9 @@ struct PartitionRequest {
 struct PartitionPlan {
     bool new_table = false;     ///< the disk is blank: it gets a GPT
     bool new_partition = true;  ///< false: a profile partition is there, and only its slots are written
+    /// An earlier init was cut after it had written this very profile: its slots, and so the node's secret,
+    /// stay, and the table is written.
+    bool profile_is_there = false;
     layout::Partition partition;
     layout::PartitionTable table;  ///< with the partition in it
 };
@@ -35,11 +38,16 @@ PartitionPlan plan_profile_partition(layout::PartitionTable table, std::uint64_t
                                      const std::string& disk_name);
 
 /// Looks at the disk, refuses what must not be touched (in use, a cut copy, foreign content, a profile that
-/// is there already), and plans. Writes nothing.
+/// is there already), and plans. What an init with the same request and the same first text left when it was
+/// cut is taken up. Writes nothing.
 PartitionPlan prepare_partition_store(const std::string& disk, const PartitionRequest& request,
-                                      RandomSource& random);
+                                      const StoredProfile& first, RandomSource& random);
+/// The same for a disk of which somebody else knows that nobody uses it.
+PartitionPlan plan_on_disk(const block::Reader& disk, const PartitionRequest& request,
+                           const StoredProfile& first, RandomSource& random);
 
-/// Opens the disk exclusively, checks that it still is what was planned for, and writes.
+/// Opens the disk exclusively, checks that it still is what was planned for, writes, and tells the
+/// kernel of the new partition.
 void init_partition_store(const std::string& disk, const PartitionPlan& plan, const StoredProfile& first);
 
 /// The writing alone. `target` must leave the table's and the partition's bytes unprotected;

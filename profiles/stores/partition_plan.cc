@@ -68,8 +68,7 @@ void check_table(const PartitionTable& table, const std::string& disk_name) {
     if (table.kind == layout::TableKind::kMbr)
         throw_error(Code::kRefused,
                     "{}: has an MBR, in which a profile partition cannot be told from others; convert it to "
-                    "GPT, or use a "
-                    "file: store",
+                    "GPT (sgdisk --mbrtogpt), or keep the profile elsewhere (--store file:PATH)",
                     disk_name);
     if (table.kind == layout::TableKind::kGpt && !table.primary_valid)
         throw_error(Code::kRefused,

@@ -27,7 +27,6 @@ using test::GoldenDisk;
 using test::must_run;
 using test::ScratchFolder;
 using ::testing::HasSubstr;
-using ::testing::Not;
 
 constexpr const char* kProfile = R"(
 schema = 1

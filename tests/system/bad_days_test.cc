@@ -69,12 +69,14 @@ TEST(BadDays, AnInterruptIsAnswered10AndTheTargetIsMarked) {
     const ScratchFolder folder;
     const DiskImage source = test::make_disk_image(folder, "source.img");
     bool seen = false;
-    for (int delay_ms = 10; delay_ms < 600 && !seen; delay_ms += delay_ms / 3) {
+    for (int delay_ms = 10; delay_ms < 6000 && !seen;  // long: a build with sanitizers on a busy machine
+         delay_ms += delay_ms / 3) {
         const std::string target = folder.sparse_file("target.img", kLarger);
         test::fill_with_old_data(target, kLarger);
         const RunResult result =
-            run_program({"timeout", "--preserve-status", "-s", "INT", fmt::format("0.{:03}", delay_ms),
-                         DUPENGINE_COMMAND, "copy", "--yes", "--progress=none", source.path, target});
+            run_program({"timeout", "--preserve-status", "-s", "INT",
+                         fmt::format("{}.{:03}", delay_ms / 1000, delay_ms % 1000), DUPENGINE_COMMAND, "copy",
+                         "--yes", "--progress=none", source.path, target});
         if (result.status != 10) continue;
         seen = true;
         EXPECT_NE(result.err.find("run the same command again"), std::string::npos) << result.err;

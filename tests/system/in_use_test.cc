@@ -155,7 +155,8 @@ TEST_F(InUseSystem, ALoopDeviceIsFreeAndItsFileIsNot) {
 TEST_F(InUseSystem, AMountIsFoundUnderEveryNameOfTheDiskAndIsGoneWithIt) {
     make_filesystem(disk_.path());
     const DeviceNode other(scratch_.file("another-node"), disk_.path());
-    const std::string node = other.path(), link = scratch_.file("link");
+    const std::string& node = other.path();
+    const std::string link = scratch_.file("link");
     fs::create_symlink(disk_.path(), link);
     {
         const MountPoint mount(disk_.path(), scratch_.file("mount"));

@@ -99,6 +99,16 @@ TEST_F(ProfileVerb, MakesAPartitionThatSgdiskLikesAndTouchesNoByteOfTheOthers) {
     EXPECT_EQ(shown("partition:" + path), kNode);
 }
 
+TEST_F(ProfileVerb, TheKernelHearsOfTheNewPartition) {
+    const std::string path = scratch_.sparse_file("disk.img", kDisk);
+    std::string loop = test::must_run({"losetup", "--find", "--show", "--partscan", path});
+    loop.pop_back();
+    const std::string seen = "/sys/class/block/" + loop.substr(5) + "p7/size";
+    EXPECT_EQ(profile({"init", "--store", "partition:" + loop, "--number", "7"}).status, 0);
+    EXPECT_TRUE(std::filesystem::exists(seen)) << "no device for the profile's partition";
+    run_program({"losetup", "--detach", loop});
+}
+
 TEST_F(ProfileVerb, WorksOnDisksOfBothSectorSizes) {
     for (std::uint32_t sector : {512u, 4096u}) {
         const std::string path = scratch_.sparse_file("disk.img", kDisk);
@@ -142,6 +152,7 @@ TEST_F(ProfileVerb, RefusesWhatCouldHoldSomebodysData) {
     script.input = "label: dos\n1MiB,10MiB,L\n";
     test::must_run({"sfdisk", "-q", mbr}, script);
     refused(mbr, init(mbr), "has an MBR");
+    refused(mbr, init(mbr), "(sgdisk --mbrtogpt), or keep the profile elsewhere (--store file:PATH)");
     const std::string full = disk("62MiB");
     refused(full, init(full), "partition 2 'root' reaches to byte");
     const std::string damaged = disk();

@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include <thread>
+
 #include "base/error.h"
 
 namespace dupengine {
@@ -20,6 +22,22 @@ TEST(RunProgram, AProgramThatHangsIsStoppedWithItsChildren) {
         FAIL() << "waited for it";
     } catch (const Error& e) {
         EXPECT_NE(std::string(e.what()).find("did not finish"), std::string::npos);
+    }
+}
+
+TEST(RunProgram, AProgramIsKilledWithItsChildrenWhenAskedToStop) {
+    std::stop_source stop;
+    RunOptions options;
+    options.stop = stop.get_token();
+    const std::jthread asker([&] {
+        std::this_thread::sleep_for(std::chrono::milliseconds(100));
+        stop.request_stop();
+    });
+    try {
+        run_program({"sh", "-c", "sleep 100 & wait"}, options);
+        FAIL() << "waited for it";
+    } catch (const Error& e) {
+        EXPECT_EQ(e.code(), Code::kInterrupted);
     }
 }
 

@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <atomic>
 
 #include "tests/support/crash_disk.h"
 #include "tests/support/gpt_disk.h"
@@ -96,8 +97,9 @@ TEST(Apply, NoWriteEverTouchesTheProfile) {
 
 TEST(Apply, TheDiskBecomesADiskOnlyAfterEverythingElseIsFlushed) {
     const Pair pair;
-    bool flushed = true;
-    bool data_seen = false;
+    // Several workers write.
+    std::atomic<bool> flushed = true;
+    std::atomic<bool> data_seen = false;
     copy(pair, [&](std::size_t, const Call& call) {
         if (call.operation == Operation::kFlush) flushed = true;
         if (call.operation != Operation::kWrite && call.operation != Operation::kZero) return;
@@ -146,7 +148,7 @@ void expect_nothing_plausible(const Pair& original, const Pair& cut, const std::
 }
 
 TEST(Apply, ACutAtAnyOperationLeavesNothingPlausibleAndTheNextRunCompletes) {
-    std::size_t operations = 0;
+    std::atomic<std::size_t> operations = 0;
     const Pair original;
     {
         Pair pair;
@@ -194,7 +196,7 @@ TEST(Apply, AFlushThatFailsIsNeverASuccess) {
 
 TEST(Apply, AProfileThatChangesUnderTheCopyIsReported) {
     const Pair pair;
-    std::size_t reads = 0;
+    std::atomic<std::size_t> reads = 0;
     try {
         copy(pair, [&](std::size_t, const Call& call) {
             if (call.operation == Operation::kWrite && reads++ == 4)

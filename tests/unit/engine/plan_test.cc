@@ -125,6 +125,53 @@ TEST(Plan, OneSectorTooSmallIsRefusedAndOneMoreIsEnough) {
     EXPECT_NE(refusal(bare, std::make_shared<DiskBytes>(kMiB - 512)).find("too small"), std::string::npos);
 }
 
+TEST(Plan, TheOrderOfTheNumbersDoesNotChangeWhatIsCopied) {
+    const Extent third{10 * kMiB, 12 * kMiB};
+    const auto in_order = make_gpt_disk(kSize, {{1, kFirst}, {2, kSecond}, {3, third}}, 1);
+    const auto reversed = make_gpt_disk(kSize, {{1, third}, {2, kSecond}, {3, kFirst}}, 1);
+    const auto to = make_gpt_disk(kSize, {profile()}, 2);
+    const CopyPlan plan = plan_of(reversed, to);
+    EXPECT_EQ(plan.data, plan_of(in_order, to).data);
+    EXPECT_EQ(plan.zero, plan_of(in_order, to).zero);
+    for (const Extent part : {kFirst, kSecond, third})
+        EXPECT_TRUE(plan.data.contains(part));
+}
+
+std::shared_ptr<DiskBytes> disk_with_few_entries(std::uint32_t count, Extent root) {
+    auto disk = std::make_shared<DiskBytes>(kSize);
+    layout::PartitionTable table = test::make_gpt(kSize, {{1, kFirst}, {2, root, "root"}}, 1);
+    table.entry_count = count;
+    table.first_usable_lba = 2 + count / 4;
+    test::fill_pattern(std::span(disk->content).subspan(root.begin, root.size()), 3);
+    test::put_table(*disk, table);
+    return disk;
+}
+
+TEST(Plan, ADiskWithFewTableEntriesFitsOnOneOfItsOwnSize) {
+    for (std::uint32_t count : {4u, 16u}) {
+        const Extent root{kSecond.begin, kSize - (1 + count / 4) * 512};
+        const auto from = disk_with_few_entries(count, root);
+        const CopyPlan plan = plan_of(from, std::make_shared<DiskBytes>(kSize));
+        EXPECT_EQ(plan.table.entry_count, count);
+        EXPECT_NE(refusal(from, std::make_shared<DiskBytes>(kSize - 512)).find("too small"),
+                  std::string::npos);
+        ASSERT_EQ(plan.boot.size(), 3u);
+        EXPECT_EQ(plan.boot[0].name, "end of the disk") << "the root's last bytes would come after its table";
+        EXPECT_EQ(plan.boot[1].name, "sector 0");
+    }
+}
+
+TEST(Plan, AShortTableGrowsForTheNumberOfAProfileWhereThereIsRoom) {
+    const auto to = make_gpt_disk(kSize, {profile()}, 2);
+    const CopyPlan plan = plan_of(disk_with_few_entries(4, kSecond), to);
+    EXPECT_EQ(plan.table.entry_count, 128u);
+    EXPECT_NE(plan.table.by_number(128), nullptr);
+    EXPECT_EQ(plan.boot[0].name, "start of the disk");
+    const auto full = disk_with_few_entries(4, {15 * kMiB, kSize - 1024});
+    EXPECT_NE(refusal(full, to).find("holds only 4 and has no room for more"), std::string::npos);
+    EXPECT_EQ(refusal(full, make_gpt_disk(kSize, {profile(3)}, 2)), "");
+}
+
 TEST(Plan, ASmallerTargetIsFineWhenThePartitionsFit) {
     const CopyPlan plan = plan_of(source_disk(2 * kSize), std::make_shared<DiskBytes>(kSize));
     EXPECT_EQ(plan.table.partitions.size(), 2u);

@@ -9,8 +9,6 @@ namespace {
 using layout::Partition;
 using layout::PartitionTable;
 using layout::TableKind;
-using testing::AllOf;
-using testing::ElementsAre;
 using testing::HasSubstr;
 using testing::IsEmpty;
 using testing::SizeIs;

@@ -13,7 +13,6 @@ namespace dupengine::profiles {
 namespace {
 
 using test::must_run;
-using test::ScratchFolder;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;

@@ -4,7 +4,8 @@
 
 #include "layout/incomplete_mark.h"
 #include "profiles/stores/partition.h"
-#include "tests/support/fake_devices.h"
+#include "tests/support/crash_disk.h"
+#include "tests/support/gpt_disk.h"
 
 namespace dupengine::profiles {
 namespace {
@@ -224,6 +225,115 @@ TEST_P(ProfilePartitionOnDisk, ACutAtAnyOperationLeavesAGoodTableAndAWholeProfil
 }
 
 INSTANTIATE_TEST_SUITE_P(Sectors, ProfilePartitionOnDisk, ::testing::Values(512u, 4096u));
+
+// -- the next init after a cut one
+// -----------------------------------------------------------------------------------------------------------
+
+const StoredProfile kFirstProfile{1, "schema = 1\n", {std::string(32, 's')}};
+
+PartitionPlan plan_again(const block::Reader& disk, const StoredProfile& first, std::uint64_t seed) {
+    SeededRandom random(seed);
+    return plan_on_disk(disk, {}, first, random);
+}
+
+std::shared_ptr<const test::CrashDisk::Log> init_on(const Bytes& medium, const StoredProfile& first,
+                                                    std::uint64_t seed, Bytes& after) {
+    auto device = std::make_unique<test::CrashDisk>(medium);
+    const auto log = device->log();
+    const PartitionPlan planned = plan_again(*device, first, seed);
+    block::Target target(std::move(device),
+                         block::ProtectedRegions::all_except(extents_to_write(planned, kSmallDisk),
+                                                             kSmallDisk, "the profile and the table"));
+    apply_profile_partition(target, planned, first);
+    after = block::read_extent(target, {0, kSmallDisk});
+    return log;
+}
+
+std::shared_ptr<DiskBytes> disk_of(const Bytes& content) {
+    auto disk = std::make_shared<DiskBytes>(0);
+    disk->content = content;
+    return disk;
+}
+
+bool is_whole(const Bytes& content, const StoredProfile& first) {
+    const MemoryDevice disk(disk_of(content));
+    const PartitionTable table = layout::read_partition_table(disk);
+    const auto place = find_profile_place(disk);
+    return table.primary_valid && table.backup_valid && table.problems.empty() && place &&
+           read_slots(disk, place->extent).newest->text == first.text;
+}
+
+// Onto a disk with this content; every cut, torn writes and lost caches included.
+void expect_every_cut_is_completed(const Bytes& before, const StoredProfile& first) {
+    Bytes after;
+    const auto log = init_on(before, first, 1, after);
+    ASSERT_TRUE(is_whole(after, first));
+    for (std::size_t cut = 0; cut <= log->size(); ++cut)
+        for (const test::Cut kind : {test::Cut::kPrefix, test::Cut::kTorn, test::Cut::kSubset})
+            for (std::uint64_t round = 0; round < 3; ++round) {
+                SeededRandom random(cut * 100 + round);
+                const Bytes medium = test::medium_after(before, *log, cut, kind, random);
+                const std::string when = fmt::format("cut {} of {}, kind {}, round {}", cut, log->size(),
+                                                     static_cast<int>(kind), round);
+                if (medium == before && round != 0) continue;
+                if (is_whole(medium, first)) continue;  // all was done, only nobody heard of it
+                StoredProfile again = first;
+                again.secret.bytes = std::string(32, 't');
+                try {
+                    init_on(medium, again, 2, after);
+                } catch (const Error& e) {
+                    FAIL() << when << ": " << e.what();
+                }
+                ASSERT_TRUE(is_whole(after, first)) << when;
+            }
+}
+
+TEST(ProfileInitAfterACut, CompletesItOnABlankDisk) {
+    expect_every_cut_is_completed(Bytes(kSmallDisk), kFirstProfile);
+}
+
+TEST(ProfileInitAfterACut, CompletesItOnADiskWithPartitions) {
+    auto disk = test::make_gpt_disk(kSmallDisk, {{1, {kMiB, 3 * kMiB}}, {2, {3 * kMiB, 8 * kMiB}}}, 1);
+    expect_every_cut_is_completed(disk->content, kFirstProfile);
+}
+
+// The profile may have been read already: what is derived from its secret must stay the same.
+TEST(ProfileInitAfterACut, KeepsTheSecretThatWasWritten) {
+    Bytes after;
+    init_on(Bytes(kSmallDisk), kFirstProfile, 1, after);
+    std::fill_n(after.begin(), kMiB, std::byte{0});  // the primary table never came
+    std::fill(after.end() - 33 * 512, after.end(), std::byte{0});
+    StoredProfile again = kFirstProfile;
+    again.secret.bytes = std::string(32, 't');
+    init_on(after, again, 2, after);
+    const MemoryDevice disk(disk_of(after));
+    EXPECT_EQ(read_slots(disk, find_profile_place(disk)->extent).newest->secret.bytes,
+              kFirstProfile.secret.bytes);
+}
+
+TEST(ProfileInitAfterACut, DoesNotTakeAnotherProfileOrAnybodysBytesForItsOwn) {
+    Bytes after;
+    init_on(Bytes(kSmallDisk), kFirstProfile, 1, after);
+    std::fill_n(after.begin(), kMiB, std::byte{0});
+    std::fill(after.end() - 33 * 512, after.end(), std::byte{0});
+    const StoredProfile other{1, "another text", kFirstProfile.secret};
+    EXPECT_THAT(message_of(Code::kRefused, [&] { plan_again(MemoryDevice(disk_of(after)), other, 2); }),
+                HasSubstr("with the same --from"));
+    for (const ByteOffset at : {11 * kMiB + 5 * 512, 12 * kMiB, kSmallDisk - 512, ByteOffset{1024}}) {
+        Bytes foreign(kSmallDisk);
+        foreign[at] = std::byte{1};
+        EXPECT_THAT(
+            message_of(Code::kRefused, [&] { plan_again(MemoryDevice(disk_of(foreign)), kFirstProfile, 2); }),
+            HasSubstr("is not blank"))
+            << at;
+        Bytes both = after;
+        both[at] ^= std::byte{1};
+        EXPECT_NE(
+            message_of(Code::kRefused, [&] { plan_again(MemoryDevice(disk_of(both)), kFirstProfile, 2); }),
+            "")
+            << at;
+    }
+}
 
 TEST(ProfilePlace, IsFoundInTheMarkOfACopyThatWasCut) {
     layout::IncompleteMark mark;
