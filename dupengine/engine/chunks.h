@@ -50,6 +50,8 @@ class Slot {
     Chunk chunk;
     /// A read failed that ChunkWork::read_failed accepted: not all of the memory is filled.
     bool incomplete = false;
+    /// For ChunkWork: area 1 is in use for this chunk.
+    bool compares = false;
     /// The bytes of an extent of the chunk; `area` tells apart several memories of a chunk's size.
     std::span<std::byte> bytes_of(block::Extent extent, unsigned area = 0) const;
 

@@ -48,6 +48,9 @@ unsigned count_alike(const CopyPlan& plan, const block::Reader& source, const bl
 void decide_delta(CopyPlan& plan, const block::Reader& source, const block::Reader& target) {
     plan.delta = plan.options.delta == Delta::kAlways;
     if (plan.options.delta != Delta::kAuto) return;
+    // What an interrupted copy wrote is in the order of the disk, and the pipeline sees where it ends.
+    plan.delta = plan.target.incomplete.has_value();
+    if (plan.delta) return;
     const unsigned alike = count_alike(plan, source, target);
     plan.delta = alike >= kEqualNeeded;
     if (plan.delta)

@@ -78,6 +78,26 @@ std::uint64_t start_writes_of_differences(Slot& slot, block::Target& target, Ext
     return equal_bytes;
 }
 
+// Whether the next chunk may be on the target already: past the end of what an interrupted copy wrote nothing
+// is, and reading it there would only take time. Then one chunk in some is looked at, until they are equal
+// again. From any thread; approximate.
+class Likelihood {
+  public:
+    bool worth_comparing(std::size_t chunk) const {
+        constexpr unsigned kMisses = 16, kProbe = 16;
+        return misses_.load(std::memory_order_relaxed) < kMisses || chunk % kProbe == 0;
+    }
+    void learn(std::uint64_t equal_bytes, std::uint64_t bytes) {
+        if (equal_bytes * 2 >= bytes)
+            misses_.store(0, std::memory_order_relaxed);
+        else
+            misses_.fetch_add(1, std::memory_order_relaxed);
+    }
+
+  private:
+    std::atomic<unsigned> misses_{0};
+};
+
 void throw_if_bad(const block::Reader& source, const BadSectors& bad) {
     const ExtentSet extents = bad.extents();
     if (!extents.empty())
@@ -131,10 +151,12 @@ Moved copy_data(const block::Reader& source, block::Target& target, const Extent
     moved.chunks.digests.resize(count);
     moved.chunks.was_equal.resize(count);
     std::atomic<std::uint64_t> bytes_read{0}, bytes_equal{0};
+    Likelihood likely;
     ChunkWork work;
     work.read = [&](Slot& slot) {
+        slot.compares = options.differences_only && likely.worth_comparing(slot.chunk.number);
+        if (slot.compares) start_reads(slot, target, From::kMedium, options.bridge_bytes, 1);
         bytes_read += start_reads(slot, source, From::kAnywhere, options.bridge_bytes);
-        if (options.differences_only) start_reads(slot, target, From::kMedium, options.bridge_bytes, 1);
     };
     work.read_failed = [&](const Error& e) {
         if (e.code() != Code::kSourceIo) throw;
@@ -144,7 +166,7 @@ Moved copy_data(const block::Reader& source, block::Target& target, const Extent
             salvage(slot, source, bad);
             if (!options.tolerate_bad_sectors) throw_if_bad(source, bad);
         }
-        if (!options.differences_only || slot.incomplete) {
+        if (!slot.compares || slot.incomplete) {
             moved.chunks.digests[slot.chunk.number] = digest_of(slot);
             for (Extent e : slot.chunk.extents)
                 start_writes(slot, target, e, options.zeroing);
@@ -154,6 +176,7 @@ Moved copy_data(const block::Reader& source, block::Target& target, const Extent
         for (Extent e : slot.chunk.extents)
             equal += start_writes_of_differences(slot, target, e, options.zeroing);
         bytes_equal += equal;
+        likely.learn(equal, size_of(slot.chunk));
         if (equal == size_of(slot.chunk))
             moved.chunks.was_equal[slot.chunk.number] = 1;
         else

@@ -92,9 +92,9 @@ void note_source_state(CopyPlan& plan) {
                                              p.partition.number, format_size(size - covered)));
     }
     if (plan.target.incomplete)
-        plan.notes.push_back(fmt::format("the target holds an unfinished copy of {}; this one {}",
-                                         plan.target.incomplete->source,
-                                         plan.delta ? "completes it" : "starts anew"));
+        plan.notes.push_back(fmt::format(
+            "the target holds an unfinished copy of {}; this one {}", plan.target.incomplete->source,
+            plan.delta ? "goes on with it: what is there already is not written again" : "starts anew"));
     if (plan.options.verify == Verify::kNone)
         plan.notes.emplace_back("nothing will be read back (--verify=none)");
 }

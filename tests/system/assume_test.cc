@@ -443,7 +443,7 @@ TEST_F(AssumeDisk, AKilledRunIsFinishedOrUndoneByTheNext) {
         EXPECT_EQ(picture(golden), before);
         if (HasFailure()) return;
     }
-    EXPECT_GT(killed, 3u);
+    EXPECT_GT(killed, 0u) << "every run was through before it could be killed";
 }
 
 // tune2fs rewrites every checksum when the UUID changes. Here it is killed in the middle of that, again and

@@ -56,8 +56,11 @@ TEST(BadDays, AKilledCopyIsNoDiskAndTheNextRunCompletesIt) {
             << "after " << delay_ms << " ms: " << type;
         if (no_disk) ++killed_half_way;
         // Nobody says again what is to be kept: the mark does.
-        const RunResult second = test::run_dupengine({"copy", "--yes", source.path, target});
-        EXPECT_EQ(second.status, 0) << second.err;
+        const RunResult second = test::run_dupengine({"copy", "--yes", "--json", source.path, target});
+        ASSERT_EQ(second.status, 0) << second.err;
+        if (no_disk) {
+            EXPECT_TRUE(json::parse(second.out)["plan"]["delta"]) << "what was written is written again";
+        }
         EXPECT_TRUE(is_complete(folder, source, target));
         test::extract_range(target, {120 * kMiB, 124 * kMiB}, profile);
         EXPECT_EQ(test::file_sha256(profile), profile_before) << "the profile changed";

@@ -107,6 +107,22 @@ TEST(Pipeline, OfDifferencesOnlyTheTargetIsReadFromTheMedium) {
     EXPECT_EQ(c.to->content, c.from->content);
 }
 
+// An interrupted copy ends somewhere: behind that, reading the target is time lost.
+TEST(Pipeline, BehindTheEndOfWhatIsEqualTheTargetIsHardlyReadAnyMore) {
+    Copying c;
+    c.options.differences_only = true;
+    c.options.lanes = {.workers = 1, .depth = 1, .chunk_bytes = 16 * kKiB};
+    std::copy_n(c.from->content.begin(), kMiB, c.to->content.begin());
+    const Moved moved = c.copy();
+    EXPECT_EQ(c.to->content, c.from->content);
+    EXPECT_EQ(moved.bytes_equal, kMiB);
+    std::uint64_t read = 0;
+    for (const auto calls = c.target_fake.calls(); const Call& call : calls)
+        if (call.operation == Operation::kReadFromMedium) read += call.extent.size();
+    EXPECT_LE(read, kMiB + 512 * kKiB) << "3 MiB of other content were read";
+    EXPECT_NO_THROW(c.verify(moved));
+}
+
 TEST(Pipeline, ExtentsThatLieCloseAreReadTogetherButNeverWrittenTogether) {
     Copying c;
     c.data = ExtentSet{{0, 4096}, {8192, 12288}, {16384, 20480}, {200 * kKiB, 204 * kKiB}};
