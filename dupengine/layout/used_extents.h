@@ -32,6 +32,7 @@ UsedExtents find_used_extents(const block::Reader& part, const std::optional<Sig
 // `whole`.
 UsedExtents ext_used_extents(const block::Reader& part);   ///< ext2, ext3, ext4 (libext2fs)
 UsedExtents fat_used_extents(const block::Reader& part);   ///< FAT12, FAT16, FAT32 (Microsoft fatgen103)
+UsedExtents lvm_used_extents(const block::Reader& part);   ///< LVM2 physical volume, down to filesystems in it
 UsedExtents swap_used_extents(const block::Reader& part);  ///< swap: its header page (and bad-page list) only
 
 }  // namespace dupengine::layout
