@@ -158,7 +158,7 @@ std::string draw_report(const engine::CopyReport& report, const engine::CopyPlan
                                                 : "done, not verified",
                     printable(report.target, style.charset), printable(report.source, style.charset));
     text +=
-        fmt::format("read {},{} wrote {}, made zero {}, read back {} in {}\n", format_size(report.bytes_read),
+        fmt::format("read {},{} wrote {}, made zero {}, verified {} in {}\n", format_size(report.bytes_read),
                     plan.delta ? " found " + format_size(report.bytes_equal) + " on the target," : "",
                     format_size(report.bytes_written), format_size(report.bytes_zeroed),
                     format_size(report.bytes_verified), format_duration(report.seconds));
