@@ -94,7 +94,8 @@ void Slot::start_write(block::Target& to, block::Extent extent) {
 class Lane {
   public:
     Lane(const Lanes& lanes, const ChunkWork& work)
-        : work_(work), transfers_(lanes.depth * lanes.areas * lanes.chunk_bytes, kMostTransfers) {
+        : work_(work),
+          transfers_(std::size_t{lanes.depth} * lanes.areas * lanes.chunk_bytes, kMostTransfers) {
         const std::size_t slot_bytes = lanes.areas * lanes.chunk_bytes;
         for (std::size_t i = 0; i < lanes.depth; ++i) {
             slots_.emplace_back(i, transfers_.memory().subspan(i * slot_bytes, slot_bytes), lanes.areas,

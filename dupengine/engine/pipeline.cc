@@ -131,7 +131,7 @@ PipelineOptions choose_pipeline(const block::Geometry& source, const block::Geom
         lanes.chunk_bytes *= 2;
     if (tuning.chunk_bytes != 0) lanes.chunk_bytes = tuning.chunk_bytes;
     if (tuning.workers != 0) lanes.workers = tuning.workers;
-    const auto memory = [&] { return lanes.workers * lanes.depth * lanes.chunk_bytes; };
+    const auto memory = [&] { return std::uint64_t{lanes.workers} * lanes.depth * lanes.chunk_bytes; };
     while (lanes.depth > 1 && memory() > kUsualMemory)
         lanes.depth /= 2;
     if (tuning.depth != 0) lanes.depth = tuning.depth;
