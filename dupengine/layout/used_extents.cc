@@ -17,6 +17,7 @@ UsedExtents read_by_type(const block::Reader& part, const std::string& type) {
         return ext_used_extents(part);
     if (type == "vfat" || type == "msdos") return fat_used_extents(part);
     if (type == "swap" || type == "swsuspend") return swap_used_extents(part);  // swsuspend: hibernated on it
+    if (type == "xfs") return xfs_used_extents(part);
     return whole_because(fmt::format("no reader for {}; copied whole", type));
 }
 
