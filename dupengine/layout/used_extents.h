@@ -30,6 +30,7 @@ UsedExtents find_used_extents(const block::Reader& part, const std::optional<Sig
 // `whole`.
 UsedExtents ext_used_extents(const block::Reader& part);    ///< ext2, ext3, ext4 (libext2fs)
 UsedExtents exfat_used_extents(const block::Reader& part);  ///< exFAT, if it was unmounted cleanly
+UsedExtents f2fs_used_extents(const block::Reader& part);   ///< F2FS, if it was unmounted cleanly
 UsedExtents fat_used_extents(const block::Reader& part);    ///< FAT12, FAT16, FAT32 (Microsoft fatgen103)
 UsedExtents swap_used_extents(const block::Reader& part);  ///< swap: its header page (and bad-page list) only
 UsedExtents xfs_used_extents(const block::Reader& part);   ///< XFS of versions 4 and 5, if its log is clean

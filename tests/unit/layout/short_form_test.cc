@@ -47,6 +47,7 @@ const Seed kSeeds[] = {
      2048,
      {"mke2fs", "-q", "-F", "-t", "ext4", "-b", "1024", "-N", "16", "-O", "^metadata_csum,^resize_inode"}},
     {"exfat", "exfat", 4096, {"mkfs.exfat", "-c", "512", "-b", "16K"}},
+    {"f2fs", "f2fs", 65536, {"mkfs.f2fs", "-q"}},
     {"fat12", "vfat", 512, {"mkfs.fat", "-F", "12"}},
     {"fat16", "vfat", 16384, {"mkfs.fat", "-F", "16"}},
     {"fat32", "vfat", 40960, {"mkfs.fat", "-F", "32", "-s", "1"}},
