@@ -1,5 +1,5 @@
 #pragma once
-// Which bytes of a filesystem are in use. One file per filesystem (ext.cc, fat.cc, swap.cc); each refuses
+// Which bytes of a filesystem are in use. One file per filesystem (ext.cc, fat.cc, ...); each refuses
 // feature flags it does not know. Whatever is not understood, damaged or inconsistent is copied whole, and
 // the result says why. Numbers on disk are never believed without a check; nothing is ever written or
 // repaired.
@@ -30,9 +30,12 @@ UsedExtents find_used_extents(const block::Reader& part, const std::optional<Sig
 
 // One per filesystem. They throw kIntegrity for what they cannot trust; find_used_extents turns that into
 // `whole`.
-UsedExtents ext_used_extents(const block::Reader& part);   ///< ext2, ext3, ext4 (libext2fs)
-UsedExtents fat_used_extents(const block::Reader& part);   ///< FAT12, FAT16, FAT32 (Microsoft fatgen103)
-UsedExtents lvm_used_extents(const block::Reader& part);   ///< LVM2 physical volume, down to filesystems in it
+UsedExtents ext_used_extents(const block::Reader& part);    ///< ext2, ext3, ext4 (libext2fs)
+UsedExtents exfat_used_extents(const block::Reader& part);  ///< exFAT, if it was unmounted cleanly
+UsedExtents f2fs_used_extents(const block::Reader& part);   ///< F2FS, if it was unmounted cleanly
+UsedExtents fat_used_extents(const block::Reader& part);    ///< FAT12, FAT16, FAT32 (Microsoft fatgen103)
+UsedExtents lvm_used_extents(const block::Reader& part);    ///< LVM2 physical volume, down to filesystems in it
 UsedExtents swap_used_extents(const block::Reader& part);  ///< swap: its header page (and bad-page list) only
+UsedExtents xfs_used_extents(const block::Reader& part);   ///< XFS of versions 4 and 5, if its log is clean
 
 }  // namespace dupengine::layout

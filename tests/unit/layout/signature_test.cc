@@ -91,16 +91,16 @@ TEST(UsedExtents, WhatHasNoReaderIsCopiedWholeAndSaysSo) {
     const auto nothing = layout::find_used_extents(disk, std::nullopt);
     EXPECT_TRUE(nothing.whole);
     EXPECT_EQ(nothing.reason, "nothing recognised here");
-    const auto xfs = used_as(disk, "xfs");
-    EXPECT_TRUE(xfs.whole);
-    EXPECT_EQ(xfs.reason, "no reader for xfs; copied whole");
-    for (const auto& used : {nothing, xfs})
+    const auto jfs = used_as(disk, "jfs");
+    EXPECT_TRUE(jfs.whole);
+    EXPECT_EQ(jfs.reason, "no reader for jfs; copied whole");
+    for (const auto& used : {nothing, jfs})
         EXPECT_EQ(used.used, block::ExtentSet({{0, kMiB}}));
 }
 
 TEST(UsedExtents, ASignatureThatIsWrongAboutTheContentIsCopiedWhole) {
     const MemoryDevice disk(std::uint64_t{kMiB});
-    for (const char* type : {"ext4", "vfat", "swap"}) {
+    for (const char* type : {"exfat", "ext4", "f2fs", "vfat", "swap", "xfs"}) {
         const auto used = used_as(disk, type);
         EXPECT_TRUE(used.whole) << type;
         EXPECT_EQ(used.reason.rfind(std::string(type) + ": ", 0), 0u) << used.reason;
