@@ -11,7 +11,8 @@ namespace dupengine::test {
 FaultyDisk::FaultyDisk(const ScratchFolder& folder, const std::string& file, const Fault& fault)
     : pid_file_(folder.file("faulty.pid")) {
     const std::string mount = folder.file("faulty.export");
-    if (!std::filesystem::exists(mount)) Fd(open_path(mount, O_RDWR | O_CREAT, Code::kInternal));
+    if (!std::filesystem::exists(mount))
+        static_cast<void>(Fd(open_path(mount, O_RDWR | O_CREAT, Code::kInternal)));
     std::string node = fmt::format(
         "driver=blkdebug,node-name=disk,image.driver=file,image.filename={},image.cache.direct=off", file);
     int rule = 0;
