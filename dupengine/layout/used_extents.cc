@@ -16,6 +16,7 @@ UsedExtents read_by_type(const block::Reader& part, const std::string& type) {
     if (type == "ext2" || type == "ext3" || type == "ext4" || type == "ext4dev")
         return ext_used_extents(part);
     if (type == "vfat" || type == "msdos") return fat_used_extents(part);
+    if (type == "ntfs") return ntfs_used_extents(part);
     if (type == "swap" || type == "swsuspend") return swap_used_extents(part);  // swsuspend: hibernated on it
     return whole_because(fmt::format("no reader for {}; copied whole", type));
 }

@@ -1,5 +1,5 @@
 #pragma once
-// Which bytes of a filesystem are in use. One file per filesystem (ext.cc, fat.cc, swap.cc); each refuses
+// Which bytes of a filesystem are in use. One file per filesystem (ext.cc, fat.cc, ...); each refuses
 // feature flags it does not know. Whatever is not understood, damaged or inconsistent is copied whole, and
 // the result says why. Numbers on disk are never believed without a check; nothing is ever written or
 // repaired.
@@ -30,6 +30,7 @@ UsedExtents find_used_extents(const block::Reader& part, const std::optional<Sig
 // `whole`.
 UsedExtents ext_used_extents(const block::Reader& part);   ///< ext2, ext3, ext4 (libext2fs)
 UsedExtents fat_used_extents(const block::Reader& part);   ///< FAT12, FAT16, FAT32 (Microsoft fatgen103)
+UsedExtents ntfs_used_extents(const block::Reader& part);  ///< NTFS (Linux-NTFS project's documentation)
 UsedExtents swap_used_extents(const block::Reader& part);  ///< swap: its header page (and bad-page list) only
 
 }  // namespace dupengine::layout

@@ -11,7 +11,7 @@
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
     using namespace dupengine;
     const auto part = test::SparseReader::decode({reinterpret_cast<const std::byte*>(data), size});
-    for (const char* type : {"ext4", "vfat", "swap"}) {
+    for (const char* type : {"ext4", "ntfs", "swap", "vfat"}) {
         layout::Signature signature;
         signature.type = type;
         const layout::UsedExtents found = layout::find_used_extents(*part, signature);

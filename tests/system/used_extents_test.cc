@@ -1,90 +1,16 @@
 // Used extents against the real kernel: filesystems aged on a loop device, unmounted or cut off in the
 // middle.
 
-#include <fcntl.h>
 #include <gtest/gtest.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #include <filesystem>
 #include <sstream>
 
-#include "base/fd.h"
-#include "base/random.h"
-#include "tests/support/fake_devices.h"
+#include "tests/support/aged_filesystem.h"
 #include "tests/support/filesystems.h"
 
 namespace dupengine::test {
 namespace {
-
-class Mount {
-  public:
-    Mount(const std::string& device, const std::string& folder) : folder_(folder) {
-        std::filesystem::create_directories(folder);
-        must_run({"mount", "-t", "ext4", device, folder});
-    }
-    ~Mount() {
-        try {
-            run_program({"umount", folder_});
-        } catch (const std::exception&) {
-            // The test has failed already; the loop device stays for whoever looks into it.
-        }
-    }
-    Mount(const Mount&) = delete;
-    Mount& operator=(const Mount&) = delete;
-
-  private:
-    std::string folder_;
-};
-
-// Many small changes, drawn from a seed. Some files are flushed: those must survive a cut.
-class Churn {
-  public:
-    Churn(const std::string& folder, std::uint64_t seed) : folder_(folder), random_(seed) {}
-
-    void run(unsigned steps) {
-        for (unsigned step = 0; step < steps; ++step)
-            change();
-    }
-
-  private:
-    void change() {
-        const std::string path = fmt::format("{}/{}/{}", folder_, random_.below(4), random_.below(60));
-        std::filesystem::create_directories(std::filesystem::path(path).parent_path());
-        if (random_.below(5) == 0) {
-            std::filesystem::remove(path);
-            return;
-        }
-        const Fd fd = open_path(path, O_RDWR | O_CREAT, Code::kInternal);
-        struct stat st {};
-        ::fstat(fd.get(), &st);
-        const auto size = static_cast<std::uint64_t>(st.st_size);
-        switch (random_.below(5)) {
-            case 0: {
-                const int mode = FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE;
-                ::fallocate(fd.get(), mode, static_cast<off_t>(random_.below(size + 1)), 20000);
-                break;
-            }
-            case 1:
-                ::fallocate(fd.get(), 0, static_cast<off_t>(size),
-                            static_cast<off_t>(1 + random_.below(90000)));
-                break;
-            case 2:
-                EXPECT_EQ(::ftruncate(fd.get(), static_cast<off_t>(random_.below(size + 1))), 0);
-                break;
-            default: {
-                Bytes content(1 + random_.below(random_.below(8) == 0 ? 900000 : 20000));
-                fill_pattern(content, random_.next());
-                pwrite_exact(fd.get(), random_.below(size + 50000), content, Code::kInternal, path);
-            }
-        }
-        if (random_.below(4) == 0 && ::fsync(fd.get()) != 0)
-            throw_errno(Code::kInternal, errno, "{}: fsync", path);
-    }
-
-    std::string folder_;
-    SeededRandom random_;
-};
 
 // The makes of ext4 through which the seeds go.
 const std::vector<std::vector<std::string>> kMakes = {
