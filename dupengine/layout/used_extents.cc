@@ -13,6 +13,7 @@ UsedExtents whole_because(std::string reason) {
 }
 
 UsedExtents read_by_type(const block::Reader& part, const std::string& type) {
+    if (type == "btrfs") return btrfs_used_extents(part);
     if (type == "ext2" || type == "ext3" || type == "ext4" || type == "ext4dev")
         return ext_used_extents(part);
     if (type == "vfat" || type == "msdos") return fat_used_extents(part);

@@ -28,9 +28,10 @@ UsedExtents find_used_extents(const block::Reader& part, const std::optional<Sig
 
 // One per filesystem. They throw kIntegrity for what they cannot trust; find_used_extents turns that into
 // `whole`.
-UsedExtents ext_used_extents(const block::Reader& part);   ///< ext2, ext3, ext4 (libext2fs)
-UsedExtents fat_used_extents(const block::Reader& part);   ///< FAT12, FAT16, FAT32 (Microsoft fatgen103)
-UsedExtents ntfs_used_extents(const block::Reader& part);  ///< NTFS (Linux-NTFS project's documentation)
+UsedExtents btrfs_used_extents(const block::Reader& part);  ///< btrfs on one device (linux/btrfs_tree.h)
+UsedExtents ext_used_extents(const block::Reader& part);    ///< ext2, ext3, ext4 (libext2fs)
+UsedExtents fat_used_extents(const block::Reader& part);    ///< FAT12, FAT16, FAT32 (Microsoft fatgen103)
+UsedExtents ntfs_used_extents(const block::Reader& part);   ///< NTFS (Linux-NTFS project's documentation)
 UsedExtents swap_used_extents(const block::Reader& part);  ///< swap: its header page (and bad-page list) only
 
 }  // namespace dupengine::layout
