@@ -2,6 +2,9 @@
 
 #include <gtest/gtest.h>
 
+#include <filesystem>
+
+#include "base/fd.h"
 #include "tests/support/aged_filesystem.h"
 #include "tests/support/filesystems.h"
 
@@ -44,6 +47,19 @@ void expect_sound(const std::string& image) {
     EXPECT_EQ(fix.status, 0) << fix.out << fix.err;
 }
 
+void expect_copy_is_complete(const ScratchFolder& scratch, const std::string& image) {
+    const Look look = look_at(image);
+    ASSERT_FALSE(look.used.whole) << look.used.reason;
+    const std::uint64_t cluster = ntfsinfo_number(image, "Cluster Size"),
+                        clusters = ntfsinfo_number(image, "Volume Size in Clusters"),
+                        free = ntfsinfo_number(image, "Free Clusters");
+    EXPECT_EQ(look.used.used.total_bytes(),
+              (clusters - free) * cluster + look.used.filesystem_bytes - clusters * cluster);
+    rebuild(image, look.used, std::byte{0xA5}, scratch.file("copy"));
+    expect_sound(scratch.file("copy"));
+    expect_same_mounted(scratch, image, scratch.file("copy"), "ntfs-3g", "ro");
+}
+
 class AgedByNtfs3g : public testing::TestWithParam<std::uint64_t> {
   protected:
     // Several rounds, so that what one run of the driver keeps in memory does not decide where files lie.
@@ -61,24 +77,44 @@ class AgedByNtfs3g : public testing::TestWithParam<std::uint64_t> {
 
 TEST_P(AgedByNtfs3g, AVolumeIsCopiedWithoutItsFreeClusters) {
     RecordProperty("seed", std::to_string(GetParam()));
-    const std::string image = make_ntfs(scratch_, GetParam()), copy = scratch_.file("copy");
+    const std::string image = make_ntfs(scratch_, GetParam());
     age(image);
     const Look look = look_at(image);
     ASSERT_TRUE(look.signature);
     EXPECT_EQ(look.signature->type, "ntfs");
-    ASSERT_FALSE(look.used.whole) << look.used.reason;
-    const std::uint64_t cluster = ntfsinfo_number(image, "Cluster Size"),
-                        clusters = ntfsinfo_number(image, "Volume Size in Clusters"),
-                        free = ntfsinfo_number(image, "Free Clusters");
-    EXPECT_EQ(look.used.used.total_bytes(),
-              (clusters - free) * cluster + look.used.filesystem_bytes - clusters * cluster);
     EXPECT_GT(look.used.used.count(), 3u);
-    rebuild(image, look.used, std::byte{0xA5}, copy);
-    if (sector_bytes() == 512) expect_sound(copy);  // the programs take an image for one of 512-byte sectors
-    expect_same_mounted(scratch_, image, copy, "ntfs-3g", "ro");
+    expect_copy_is_complete(scratch_, image);
 }
 
 INSTANTIATE_TEST_SUITE_P(Seed, AgedByNtfs3g, testing::Range<std::uint64_t>(1, 21));
+
+// The table grows where deleted files left room, until its pieces are described in several records that are
+// in the table themselves.
+TEST(FragmentedNtfs, AFileTableInManyPiecesIsFollowedThroughItsAttributeList) {
+    const ScratchFolder scratch;
+    const std::string image = scratch.sparse_file("image", 8 * kMiB), folder = scratch.file("mnt");
+    must_run({"mkntfs", "-q", "-F", "-Q", "-c", "512", image});
+    {
+        const LoopDevice loop(image);
+        const Mount mount(loop.path(), folder, "ntfs-3g");
+        const auto fill = [&](const std::string& name, std::size_t size) {
+            for (unsigned i = 0;; ++i)
+                try {
+                    write_file_atomic(fmt::format("{}/{}{}", folder, name, i), Bytes(size, std::byte{1}),
+                                      0644, Code::kTargetIo);
+                } catch (const Error&) {
+                    return i;  // full
+                }
+        };
+        const unsigned files = fill("large", 1500);
+        for (unsigned i = 0; i < files; i += 2)
+            std::filesystem::remove(fmt::format("{}/large{}", folder, i));
+        EXPECT_GT(fill("small", 300), 100u);
+    }
+    const std::string table = must_run({"ntfsinfo", "-v", "-i", "0", image});
+    EXPECT_NE(table.find("$ATTRIBUTE_LIST"), std::string::npos) << "the table is not in enough pieces";
+    expect_copy_is_complete(scratch, image);
+}
 
 // ntfs-3g leaves no mark while it is at work. What it has flushed must be in the copy, whatever the bitmap in
 // place says: either all of its clusters are in the bitmap, or all is copied.
