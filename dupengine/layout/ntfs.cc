@@ -86,20 +86,36 @@ void check_all_files(const NtfsFiles& files, const block::ExtentSet& used) {
     }
 }
 
+// Only the boot sector says how large the volume is. If its copy does not confirm it, the stream of bad
+// clusters has to: it is as long as the volume.
+void check_size(const NtfsFiles& files) {
+    const NtfsVolume& volume = files.volume();
+    if (volume.has_copy) return;
+    const auto bad = files.stream(NtfsFile::kBadClusters, NtfsType::kData, ntfs_name("$Bad"));
+    if (!bad || bad->data_bytes != volume.clusters_end())
+        throw_error(Code::kIntegrity,
+                    "neither a copy of its boot sector nor its bad clusters confirm its size");
+}
+
 }  // namespace
 
 UsedExtents ntfs_used_extents(const block::Reader& part) {
     const NtfsVolume volume = read_ntfs_boot_sector(part);
     const NtfsFiles files(part, volume);
+    check_size(files);
     const NtfsLog log = check_ntfs_was_closed(files);
     UsedExtents result;
     result.block_bytes = volume.sector_bytes;  // what is no whole cluster counts too
-    result.filesystem_bytes = volume.end();
+    // Without a copy where it should be, the sectors that are no whole cluster may be fewer than they were.
+    result.filesystem_bytes =
+        volume.has_copy ? volume.copy_at() + volume.sector_bytes
+                        : std::min(volume.clusters_end() + volume.cluster_bytes, part.geometry().size_bytes);
+    if (!volume.has_copy) result.note = "no copy of its boot sector behind it (was it resized?)";
     result.used = read_bitmap(files);
     check_system_files(files, result.used);
     if (log == NtfsLog::kEmpty) check_all_files(files, result.used);
     result.used.insert({0, volume.sector_bytes});
-    result.used.insert({volume.clusters_end(), volume.end()});
+    result.used.insert({volume.clusters_end(), result.filesystem_bytes});
     return result;
 }
 

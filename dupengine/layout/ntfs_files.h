@@ -22,7 +22,7 @@ struct NtfsStream {
 /// Files that every volume has, by the number of their record.
 struct NtfsFile {
     static constexpr std::uint64_t kMft = 0, kMirror = 1, kLog = 2, kVolume = 3, kRoot = 5, kBitmap = 6,
-                                   kBoot = 7;
+                                   kBoot = 7, kBadClusters = 8;
 };
 
 class NtfsFiles {

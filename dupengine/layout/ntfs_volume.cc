@@ -85,10 +85,9 @@ NtfsVolume read_ntfs_boot_sector(const block::Reader& part) {
         volume.mirror_cluster >= volume.clusters)
         throw_error(Code::kIntegrity, "the master file table at cluster {}, its mirror at {}, of {}",
                     volume.mft_cluster, volume.mirror_cluster, volume.clusters);
-    const ByteOffset copy = volume.sectors * volume.sector_bytes;
-    if (copy + kBootBytes > part_bytes ||
-        !is_same_volume(boot, block::read_extent(part, {copy, copy + kBootBytes})))
-        throw_error(Code::kIntegrity, "the copy of its boot sector is not at its end");
+    const ByteOffset copy = volume.copy_at();
+    volume.has_copy = copy + kBootBytes <= part_bytes &&
+                      is_same_volume(boot, block::read_extent(part, {copy, copy + kBootBytes}));
     return volume;
 }
 

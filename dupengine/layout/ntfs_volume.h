@@ -12,6 +12,7 @@ namespace dupengine::layout {
 struct NtfsVolume {
     std::uint64_t sector_bytes = 0;
     std::uint64_t sectors = 0;  ///< of the volume; the copy of the boot sector is the one behind them
+    bool has_copy = false;      ///< it is there: ntfsresize leaves it where it was
     std::uint64_t cluster_bytes = 0;
     std::uint64_t clusters = 0;      ///< whole ones; a rest of sectors may follow
     std::uint64_t record_bytes = 0;  ///< of a file record in the master file table
@@ -19,8 +20,7 @@ struct NtfsVolume {
     std::uint64_t mft_cluster = 0, mirror_cluster = 0;
 
     std::uint64_t clusters_end() const { return clusters * cluster_bytes; }
-    /// With the copy of the boot sector.
-    std::uint64_t end() const { return (sectors + 1) * sector_bytes; }
+    ByteOffset copy_at() const { return sectors * sector_bytes; }
 };
 
 /// Throws kIntegrity for what no NTFS driver would take for a volume in this part.

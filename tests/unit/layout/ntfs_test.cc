@@ -114,12 +114,31 @@ TEST_F(DamagedNtfs, ImpossibleBootSectorsAreCopiedWhole) {
     put64(40, 0), expect_whole("covers 0 sectors");
     put64(40, kSize / 512), expect_whole("covers 49152 sectors");
     put64(40, ~std::uint64_t{0}), expect_whole("covers 18446744073709551615 sectors");
-    put64(40, kSize / 512 - 2), expect_whole("copy of its boot sector");
+    put64(40, kSize / 512 - 4), expect_whole("confirm its size");
     put64(48, kSize), expect_whole("master file table at cluster 25165824");
     put64(56, 0), expect_whole("its mirror at 0");
     put64(48, 2), put64(kSize - 512 + 48, 2), expect_whole("file record 0: no FILE");
+}
+
+TEST_F(DamagedNtfs, WithoutTheCopyOfItsBootSectorItsSizeIsConfirmedByItsBadClusters) {
+    const layout::UsedExtents before = look();
     bytes()[kSize - 512 + 40] ^= std::byte{1};
-    expect_whole("copy of its boot sector");
+    EXPECT_EQ(look().used, before.used);
+    EXPECT_NE(look().note.find("no copy of its boot sector"), std::string::npos) << look().note;
+    store_le<std::uint64_t>(bytes(), edit().attribute_at(8, 0x80, "$Bad") + 48, kSize);
+    expect_whole("confirm its size");
+}
+
+TEST(ResizedNtfs, IsReadAlthoughTheCopyOfItsBootSectorStaysWhereItWas) {
+    const ScratchFolder scratch;
+    const std::string image = make_ntfs(scratch, "image", 48 * kMiB, {});
+    must_run({"ntfsresize", "--force", "--force", "--no-progress-bar", "--size", "30M", image});
+    must_run({"ntfsfix", "--clear-dirty", image});
+    const Look look = look_at(image);
+    ASSERT_FALSE(look.used.whole) << look.used.reason;
+    EXPECT_LT(look.used.filesystem_bytes, 31 * kMiB);
+    rebuild(image, look.used, std::byte{0xA5}, scratch.file("copy"));
+    must_run({"ntfsresize", "--info", "--force", "--no-progress-bar", scratch.file("copy")});
 }
 
 TEST_F(DamagedNtfs, APartitionThatIsOneSectorTooSmallIsCopiedWhole) {
