@@ -33,13 +33,14 @@ void append(const NtfsAttribute& piece, NtfsStream& stream) {
     stream.clusters = piece.end;
 }
 
+// More clusters than the volume has would be some of them over and over: years of reading.
 bool is_plain(const NtfsStream& stream, const NtfsVolume& volume) {
     std::uint64_t covered = 0;
     for (const NtfsRun& run : stream.runs)
         covered += run.count;
     const std::uint64_t room = stream.resident ? stream.value.size() : covered * volume.cluster_bytes;
-    return stream.plain && covered == stream.clusters && stream.data_bytes <= room &&
-           stream.initialized_bytes <= stream.data_bytes;
+    return stream.plain && covered == stream.clusters && covered <= volume.clusters &&
+           stream.data_bytes <= room && stream.initialized_bytes <= stream.data_bytes;
 }
 
 // An entry of an attribute list: the piece of a stream that begins at cluster `first` is in this record.
