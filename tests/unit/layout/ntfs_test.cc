@@ -280,9 +280,10 @@ class FlippedNtfs : public testing::TestWithParam<std::uint64_t> {};
 TEST_P(FlippedNtfs, IsCopiedWholeOrLosesNothing) {
     const ScratchFolder scratch;
     const std::string image = make_ntfs(scratch, "image", 24 * kMiB, {"-c", "1024"});
-    const auto good = load_file(image);
-    const block::ExtentSet wanted = used_as(MemoryDevice(std::make_shared<DiskBytes>(*good)), "ntfs").used;
-    NtfsEditor original(good->content);
+    const MemoryDevice disk(load_file(image));
+    Bytes& content = disk.bytes()->content;
+    const block::ExtentSet wanted = used_as(disk, "ntfs").used;
+    const NtfsEditor original(content);
     const ByteOffset places[] = {0,
                                  original.record_at(0),
                                  original.record_at(2),
@@ -295,11 +296,15 @@ TEST_P(FlippedNtfs, IsCopiedWholeOrLosesNothing) {
     SeededRandom random(GetParam());
     unsigned read = 0;
     for (unsigned round = 0; round < 250; ++round) {
-        auto bytes = std::make_shared<DiskBytes>(*good);
+        std::vector<std::pair<ByteOffset, std::byte>> flips;
         for (std::uint64_t change = 1 + random.below(2); change != 0; --change)
-            bytes->content[places[random.below(std::size(places))] + random.below(512)] ^=
-                static_cast<std::byte>(1u << random.below(8));
-        const layout::UsedExtents used = used_as(MemoryDevice(bytes), "ntfs");
+            flips.emplace_back(places[random.below(std::size(places))] + random.below(512),
+                               static_cast<std::byte>(1u << random.below(8)));
+        for (const auto& [at, bits] : flips)
+            content[at] ^= bits;
+        const layout::UsedExtents used = used_as(disk, "ntfs");
+        for (const auto& [at, bits] : flips)
+            content[at] ^= bits;
         EXPECT_TRUE(used.whole == !used.reason.empty()) << "round " << round;
         for (block::Extent extent : wanted)
             EXPECT_TRUE(used.used.contains(extent)) << "seed " << GetParam() << ", round " << round;
