@@ -75,4 +75,8 @@ Xxh128 xxh128(std::span<const std::byte> bytes) {
     return {hash.low64, hash.high64};
 }
 
+std::uint64_t xxh64(std::span<const std::byte> bytes) {
+    return XXH64(bytes.data(), bytes.size(), 0);
+}
+
 }  // namespace dupengine::codec

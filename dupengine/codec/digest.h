@@ -43,5 +43,7 @@ struct Xxh128 {
     bool operator==(const Xxh128&) const = default;
 };
 Xxh128 xxh128(std::span<const std::byte> bytes);
+/// XXH64 with seed 0, as btrfs uses it.
+std::uint64_t xxh64(std::span<const std::byte> bytes);
 
 }  // namespace dupengine::codec

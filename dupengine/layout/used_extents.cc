@@ -13,12 +13,14 @@ UsedExtents whole_because(std::string reason) {
 }
 
 UsedExtents read_by_type(const block::Reader& part, const std::string& type) {
+    if (type == "btrfs") return btrfs_used_extents(part);
     if (type == "ext2" || type == "ext3" || type == "ext4" || type == "ext4dev")
         return ext_used_extents(part);
     if (type == "exfat") return exfat_used_extents(part);
     if (type == "f2fs") return f2fs_used_extents(part);
     if (type == "vfat" || type == "msdos") return fat_used_extents(part);
     if (type == "LVM2_member") return lvm_used_extents(part);
+    if (type == "ntfs") return ntfs_used_extents(part);
     if (type == "swap" || type == "swsuspend") return swap_used_extents(part);  // swsuspend: hibernated on it
     if (type == "xfs") return xfs_used_extents(part);
     return whole_because(fmt::format("no reader for {}; copied whole", type));

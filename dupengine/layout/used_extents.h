@@ -30,11 +30,13 @@ UsedExtents find_used_extents(const block::Reader& part, const std::optional<Sig
 
 // One per filesystem. They throw kIntegrity for what they cannot trust; find_used_extents turns that into
 // `whole`.
+UsedExtents btrfs_used_extents(const block::Reader& part);  ///< btrfs on one device (linux/btrfs_tree.h)
 UsedExtents ext_used_extents(const block::Reader& part);    ///< ext2, ext3, ext4 (libext2fs)
 UsedExtents exfat_used_extents(const block::Reader& part);  ///< exFAT, if it was unmounted cleanly
 UsedExtents f2fs_used_extents(const block::Reader& part);   ///< F2FS, if it was unmounted cleanly
 UsedExtents fat_used_extents(const block::Reader& part);    ///< FAT12, FAT16, FAT32 (Microsoft fatgen103)
-UsedExtents lvm_used_extents(const block::Reader& part);    ///< LVM2 physical volume, down to filesystems in it
+UsedExtents lvm_used_extents(const block::Reader& part);  ///< LVM2 physical volume, down to filesystems in it
+UsedExtents ntfs_used_extents(const block::Reader& part);  ///< NTFS (Linux-NTFS project's documentation)
 UsedExtents swap_used_extents(const block::Reader& part);  ///< swap: its header page (and bad-page list) only
 UsedExtents xfs_used_extents(const block::Reader& part);   ///< XFS of versions 4 and 5, if its log is clean
 

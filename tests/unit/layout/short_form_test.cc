@@ -4,12 +4,14 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cstdlib>
 
 #include "base/fd.h"
 #include "block/open.h"
 #include "tests/support/fake_devices.h"
 #include "tests/support/filesystems.h"
+#include "tests/support/ntfs_editor.h"
 #include "tests/support/sparse_reader.h"
 
 namespace dupengine::test {
@@ -96,6 +98,57 @@ TEST(ShortForm, OfAnUnplayedJournalKeepsTheJournal) {
               .extra_environment = {}});
     EXPECT_NE(look_at(image).used.note, "");
     check_and_write("ext4-unplayed-journal", "ext4", image);
+}
+
+// Only what the reader looks at: the trees of one copy out of two, and not the files.
+TEST(ShortForm, OfBtrfsKeepsWhatIsRead) {
+    const std::pair<const char*, std::vector<std::string>> makes[] = {
+        {"btrfs-mixed", {"mkfs.btrfs", "-q", "-M"}},
+        {"btrfs-two-copies", {"mkfs.btrfs", "-q"}},
+        {"btrfs-levels", {"mkfs.btrfs", "-q", "-M"}},
+    };
+    for (const auto& [name, mkfs] : makes) {
+        const ScratchFolder scratch;
+        const std::string image = scratch.sparse_file("image", 112 * kMiB);
+        std::vector<std::string> argv = mkfs;
+        // Extents enough for a second level of the extent tree.
+        if (std::string(name) == "btrfs-levels")
+            argv.insert(argv.end(), {"--rootdir", make_tree(scratch, "tree", 1)});
+        argv.push_back(image);
+        must_run(argv);
+        const MemoryDevice disk(load_file(image));
+        ASSERT_FALSE(used_as(disk, "btrfs").whole);
+        Bytes stripped(disk.geometry().size_bytes);
+        for (const Call& call : disk.calls())
+            std::copy_n(disk.bytes()->content.begin() + static_cast<std::ptrdiff_t>(call.extent.begin),
+                        call.extent.size(),
+                        stripped.begin() + static_cast<std::ptrdiff_t>(call.extent.begin));
+        write_file_atomic(scratch.file("stripped"), stripped, 0644, Code::kInternal);
+        check_and_write(name, "btrfs", scratch.file("stripped"));
+    }
+}
+
+// Only what a reader of used extents looks at: a log and tables of capital letters are large.
+TEST(ShortForm, OfAnNtfsVolumeKeepsItsStructures) {
+    const ScratchFolder scratch;
+    constexpr std::uint64_t kSize = 2 * kMiB;
+    const auto full = load_file(make_ntfs(scratch, "image", kSize, {"-c", "1024", "-T"}));
+    NtfsEditor edit(full->content);
+    for (const bool log_is_empty : {true, false}) {
+        if (!log_is_empty) edit.put_restart_page(0, {.lsn = 1, .client = 0, .flags = 2});
+        block::ExtentSet kept = {{0, 512}, {kSize - 512, kSize}};
+        for (std::uint64_t number : {0, 1, 2, 3, 5, 6, 7})
+            kept.insert({edit.record_at(number), edit.record_at(number + 1)});
+        kept.insert({edit.first_byte_of(2), edit.first_byte_of(2) + (log_is_empty ? 8 : 4) * kKiB});
+        kept.insert({edit.first_byte_of(5, 0xA0, "$I30"), edit.first_byte_of(5, 0xA0, "$I30") + 4 * kKiB});
+        kept.insert({edit.first_byte_of(6), edit.first_byte_of(6) + kKiB});
+        Bytes stripped(kSize);
+        for (block::Extent extent : kept)
+            std::copy_n(full->content.begin() + static_cast<std::ptrdiff_t>(extent.begin), extent.size(),
+                        stripped.begin() + static_cast<std::ptrdiff_t>(extent.begin));
+        write_file_atomic(scratch.file("stripped"), stripped, 0644, Code::kInternal);
+        check_and_write(log_is_empty ? "ntfs-empty-log" : "ntfs", "ntfs", scratch.file("stripped"));
+    }
 }
 
 TEST(ShortForm, AnyBytesAreADisk) {

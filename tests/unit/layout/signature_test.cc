@@ -100,7 +100,7 @@ TEST(UsedExtents, WhatHasNoReaderIsCopiedWholeAndSaysSo) {
 
 TEST(UsedExtents, ASignatureThatIsWrongAboutTheContentIsCopiedWhole) {
     const MemoryDevice disk(std::uint64_t{kMiB});
-    for (const char* type : {"exfat", "ext4", "f2fs", "vfat", "swap", "xfs"}) {
+    for (const char* type : {"btrfs", "exfat", "ext4", "f2fs", "ntfs", "swap", "vfat", "xfs"}) {
         const auto used = used_as(disk, type);
         EXPECT_TRUE(used.whole) << type;
         EXPECT_EQ(used.reason.rfind(std::string(type) + ": ", 0), 0u) << used.reason;
