@@ -62,11 +62,29 @@ void refuse_if_read_only(const std::string& path) {
         throw_error(Code::kRefused, "{}: is set read-only (blockdev --setrw {} lifts it)", path, path);
 }
 
-Fd hold_as_source(const std::string& path) {
-    Fd fd = open_path(path, O_RDONLY, Code::kRefused);
-    if (::flock(fd.get(), LOCK_SH | LOCK_NB) != 0)
+SourceHold::SourceHold(const std::string& path)
+    : path_(path), shared_(open_path(path, O_RDONLY, Code::kRefused)) {
+    if (::flock(shared_.get(), LOCK_SH | LOCK_NB) != 0)
         throw_error(Code::kRefused, "{}: another program is writing to it", path);
-    return fd;
+    state_ = look();
+}
+
+void SourceHold::take_alone() {
+    if (!identify(path_).is_block_device) return;
+    const int fd = ::open(path_.c_str(), O_RDONLY | O_EXCL | O_CLOEXEC);
+    if (fd >= 0) alone_ = Fd(fd);
+}
+
+SourceHold::State SourceHold::look() const {
+    struct stat st {};
+    if (::fstat(shared_.get(), &st) != 0)
+        throw_errno(Code::kSourceIo, errno, "{}: cannot be examined", path_);
+    if (S_ISBLK(st.st_mode)) return {};
+    return {st.st_size, st.st_mtim.tv_sec, st.st_mtim.tv_nsec};
+}
+
+bool SourceHold::has_changed() const {
+    return look() != state_;
 }
 
 bool reread_partitions(const std::string& path) {

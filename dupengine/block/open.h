@@ -28,9 +28,26 @@ PathIdentity identify(const std::string& path);
 /// read-only. Opens it for reading only.
 void refuse_if_read_only(const std::string& path);
 
-/// Keeps copies from writing to `path` as long as the result lives: it is somebody's source. Throws kRefused
-/// if one is writing to it now.
-[[nodiscard]] Fd hold_as_source(const std::string& path);
+/// Somebody's source, as long as this lives: no copy writes to it, and a change of it is noticed.
+class SourceHold {
+  public:
+    /// Throws kRefused if a copy is writing to it now.
+    explicit SourceHold(const std::string& path);
+    /// Nobody can mount a block device from here on, or use it as swap. Not where another copy reads it, too.
+    void take_alone();
+    /// Whether a file was written, or cut, since this was made. A device does not tell.
+    bool has_changed() const;
+
+  private:
+    struct State {
+        std::int64_t size = 0, seconds = 0, nanoseconds = 0;
+        bool operator==(const State&) const = default;
+    };
+    State look() const;
+    std::string path_;
+    Fd shared_, alone_;
+    State state_;
+};
 
 /// Asks the kernel to read the partition table of a block device again, so that its partitions get their
 /// devices. False if partitions of it stay in use for two seconds, so that the kernel keeps the old table.

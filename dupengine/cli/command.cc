@@ -69,7 +69,7 @@ void add_progress_option(CLI::App& verb, Globals& globals) {
                                                                  {"none", ProgressStyle::kNone}};
     verb.add_option("--progress", globals.progress,
                     "How to show progress on standard error: auto, bar, json, none")
-        ->transform(CLI::CheckedTransformer(kStyles).description(""))
+        ->transform(one_of(kStyles))
         ->option_text("STYLE");
 }
 

@@ -5,6 +5,7 @@
 
 #include <CLI/CLI.hpp>
 #include <functional>
+#include <map>
 #include <string>
 
 namespace dupengine::cli {
@@ -28,6 +29,24 @@ void add_copy(CLI::App& app, Globals& globals, Action& action);
 void add_verify(CLI::App& app, Globals& globals, Action& action);
 void add_profile(CLI::App& app, Globals& globals, Action& action);
 void add_assume(CLI::App& app, Globals& globals, Action& action);
+
+/// For options that take a word: turns it into the number of its value, and names the words where it is
+/// another.
+template <typename Value>
+CLI::Validator one_of(const std::map<std::string, Value>& words) {
+    return {[words](std::string& text) -> std::string {
+                std::string known;
+                for (const auto& [word, value] : words) {
+                    if (word == text) {
+                        text = std::to_string(static_cast<int>(value));
+                        return "";
+                    }
+                    known += (known.empty() ? "" : ", ") + word;
+                }
+                return "'" + text + "' is none of " + known;
+            },
+            "", "word"};
+}
 
 /// Options that several verbs share: --json, --progress, --dry-run, --yes, -v. Each verb adds those it obeys.
 void add_json_option(CLI::App& verb, Globals& globals);

@@ -102,7 +102,8 @@ std::vector<std::string> refuse_if_busy(const CopyArguments& arguments) {
 }
 
 engine::CopyReport execute(const engine::CopyPlan& plan, const CopyArguments& arguments,
-                           const block::Reader& source, const Globals& globals, CreatedFile& created) {
+                           const block::Reader& source, const block::SourceHold& held, const Globals& globals,
+                           CreatedFile& created) {
     const InterruptWatch interrupt;
     const auto target = block::open_target(arguments.target, plan.protected_regions(),
                                            plan.target.geometry.is_block_device
@@ -115,7 +116,13 @@ engine::CopyReport execute(const engine::CopyPlan& plan, const CopyArguments& ar
     const auto grow = [&](const engine::CopyPlan& planned, const block::Target& grown) {
         engine::grow_filesystem(planned, grown, interrupt.token());
     };
-    engine::ApplyContext context{progress, interrupt.token(), std::time(nullptr), grow};
+    const auto source_change = [&]() -> std::string {
+        if (arguments.busy_source) return "";
+        if (held.has_changed()) return "was written";
+        const std::string uses = engine::name_changing_uses(arguments.source);
+        return uses.empty() ? "" : "came into use (" + uses + ")";
+    };
+    engine::ApplyContext context{progress, interrupt.token(), std::time(nullptr), grow, source_change};
     try {
         engine::CopyReport report = engine::apply_plan(plan, source, *target, context);
         created.keep();
@@ -129,7 +136,7 @@ engine::CopyReport execute(const engine::CopyPlan& plan, const CopyArguments& ar
 
 int run_copy(const CopyArguments& arguments, const Globals& globals) {
     const auto source = block::open_source(arguments.source);
-    const Fd held = block::hold_as_source(arguments.source);
+    block::SourceHold held(arguments.source);
     CreatedFile created;
     if (arguments.create && ::access(arguments.target.c_str(), F_OK) != 0) {
         create_target_file(arguments.target, source->geometry().size_bytes);
@@ -138,6 +145,7 @@ int run_copy(const CopyArguments& arguments, const Globals& globals) {
     // Everything that can be refused is refused here, while the target is open for reading only.
     block::refuse_if_read_only(arguments.target);
     const auto notes = refuse_if_busy(arguments);
+    if (!arguments.busy_source) held.take_alone();
     engine::CopyPlan plan;
     {
         const auto target = block::open_source(arguments.target);
@@ -154,7 +162,7 @@ int run_copy(const CopyArguments& arguments, const Globals& globals) {
     std::fflush(stdout);
     if (!globals.yes) confirm_overwrite(arguments.target);
     if (arguments.nice) go_last();
-    engine::CopyReport report = execute(plan, arguments, *source, globals, created);
+    engine::CopyReport report = execute(plan, arguments, *source, held, globals, created);
     if (!block::reread_partitions(arguments.target))
         report.notes.emplace_back(
             "the kernel still uses the target's old table: partitions of it are in use; reboot");
@@ -181,15 +189,15 @@ void add_copy(CLI::App& app, Globals& globals, Action& action) {
     verb->add_option("TARGET", arguments->target, "Block device or raw image file to overwrite")->required();
     verb->add_option("--unused", arguments->options.unused,
                      "What the source doesn't use becomes: discard, zero, keep")
-        ->transform(CLI::CheckedTransformer(kUnused).description(""))
+        ->transform(one_of(kUnused))
         ->option_text("WHAT");
     verb->add_option("--verify", arguments->options.verify,
                      "Read back: used (what was copied), all (zeroed ranges too), none")
-        ->transform(CLI::CheckedTransformer(kVerify).description(""))
+        ->transform(one_of(kVerify))
         ->option_text("HOW");
     verb->add_option("--delta", arguments->options.delta,
                      "Read the target first and write only what differs: auto, always, never")
-        ->transform(CLI::CheckedTransformer(kDelta).description(""))
+        ->transform(one_of(kDelta))
         ->option_text("WHEN");
     verb->add_flag("--grow", arguments->options.grow, "Extend the last partition and its ext filesystem");
     verb->add_option(

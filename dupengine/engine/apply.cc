@@ -19,6 +19,13 @@ void refuse_if_changed(const CopyPlan& plan, const block::Reader& source, const 
             throw_error(Code::kInternal, "{}: {} is not under guard", target.name(), k.name);
 }
 
+// What is read of a source that changes may be half old and half new: never called a copy.
+void stop_if_source_changed(const block::Reader& source, const ApplyContext& context, Code code,
+                            const char* what) {
+    const std::string change = context.source_change ? context.source_change() : "";
+    if (!change.empty()) throw_error(code, "{}: {} {}", source.name(), change, what);
+}
+
 // Large regions take their time: shown, and open to an interruption.
 codec::Sha256 digest_region(block::Extent extent, const block::Reader& target, ApplyContext& context) {
     return codec::sha256_of(target, extent, [&](std::uint64_t bytes) {
@@ -150,6 +157,7 @@ CopyReport apply_plan(const CopyPlan& plan, const block::Reader& source, block::
     report.bytes_used = plan.bytes_used;
     report.notes = plan.notes;
     report.protected_regions = digest_protected(plan, target, context);
+    stop_if_source_changed(source, context, Code::kRefused, "since the plan was made; plan again");
     if (context.stop.stop_requested())
         throw_error(Code::kRefused, "stopped on request before the first write");
 
@@ -157,7 +165,7 @@ CopyReport apply_plan(const CopyPlan& plan, const block::Reader& source, block::
         choose_pipeline(source.geometry(), target.geometry(), plan.data.total_bytes(), plan.options.tuning);
     options.tolerate_bad_sectors = plan.options.tolerate_bad_sectors;
     options.differences_only = plan.delta;
-    options.sample_zeros = plan.options.verify == Verify::kUsed;
+    options.sample_zeros = options.sample_equal = plan.options.verify == Verify::kUsed;
     if (plan.options.unused == Unused::kZero) options.zeroing = block::Device::Zeroing::kAllocate;
 
     mark_unfinished(plan, target, context.now);
@@ -178,6 +186,9 @@ CopyReport apply_plan(const CopyPlan& plan, const block::Reader& source, block::
         report.bytes_verified =
             plan.data.total_bytes() + verify_zero(target, plan.zero, options, context.progress, context.stop);
     }
+    stop_if_source_changed(
+        source, context, Code::kIntegrity,
+        "while it was copied; the target is marked unfinished, run the same command again");
     // A filesystem in a partition grows while there is no table yet. One without a table has its superblock
     // among the boot structures, and grows after them: resize2fs marks it as erroneous until it is done.
     const bool bare = plan.table.kind == layout::TableKind::kNone;

@@ -40,6 +40,8 @@ struct ApplyContext {
     std::int64_t now = 0;  ///< Unix seconds, for the mark
     /// Grows the filesystem of plan.grow (grow.h); empty in tests on fakes that don't grow.
     std::function<void(const CopyPlan&, const block::Target&)> grow;
+    /// How the source changed since it was planned, or is about to ("mounted on /mnt"); empty if it did not.
+    std::function<std::string()> source_change = {};
 };
 
 /// Throws kRefused, before the first write, if the target is no longer what was planned for. Later errors

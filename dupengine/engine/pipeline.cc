@@ -177,10 +177,8 @@ Moved copy_data(const block::Reader& source, block::Target& target, const Extent
             equal += start_writes_of_differences(slot, target, e, options.zeroing);
         bytes_equal += equal;
         likely.learn(equal, size_of(slot.chunk));
-        if (equal == size_of(slot.chunk))
-            moved.chunks.was_equal[slot.chunk.number] = 1;
-        else
-            moved.chunks.digests[slot.chunk.number] = digest_of(slot);
+        moved.chunks.was_equal[slot.chunk.number] = equal == size_of(slot.chunk);
+        moved.chunks.digests[slot.chunk.number] = digest_of(slot);
     };
     work.end = [&](Slot& slot) { progress.advance(size_of(slot.chunk)); };
     for_each_chunk(data, lanes, stop, work);

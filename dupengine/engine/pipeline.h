@@ -28,6 +28,8 @@ struct PipelineOptions {
     /// Of what was made zero only samples are read back: 64 KiB in 16 MiB, at least 64 and at most 2048 of
     /// them.
     bool sample_zeros = false;
+    /// Of chunks that the target held before one in 16 is read back, not all.
+    bool sample_equal = false;
     block::Device::Zeroing zeroing = block::Device::Zeroing::kDeallocate;
 };
 
@@ -39,7 +41,7 @@ PipelineOptions choose_pipeline(const block::Geometry& source, const block::Geom
 /// What is known of the chunks of an extent set, in order: what verify compares with.
 struct ChunkDigests {
     std::vector<codec::Xxh128> digests;
-    /// 1: the target held the same bytes already, read from the medium; no digest was made.
+    /// 1: the target held the same bytes already, read from the medium.
     std::vector<std::uint8_t> was_equal;
 };
 

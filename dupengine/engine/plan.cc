@@ -140,7 +140,8 @@ void look_at_target(CopyPlan& plan, const block::Reader& target) {
 CopyPlan make_plan(const block::Reader& source, const block::Reader& target, const CopyOptions& options) {
     CopyPlan plan;
     plan.options = options;
-    plan.source = layout::describe_disk(source, layout::Depth::kUsedExtents);
+    plan.source = layout::describe_disk(
+        source, options.tolerate_bad_sectors ? layout::Depth::kSalvage : layout::Depth::kUsedExtents);
     refuse_unusable_source(plan.source);
     look_at_target(plan, target);
     plan.sector_bytes = agree_on_sectors(plan.source, plan.target);

@@ -27,17 +27,22 @@ std::vector<std::string> refuse_if_in_use(const std::string& source, const std::
     const auto target_uses = layout::find_uses(target, roots);
     if (!target_uses.empty())
         throw_error(Code::kRefused, "{}: is in use: {}", target, list_uses(target_uses));
-    std::vector<layout::Use> changing;
-    for (const layout::Use& use : layout::find_uses(source, roots))
-        if (changes_content(use)) changing.push_back(use);
+    const std::string changing = name_changing_uses(source, roots);
     if (changing.empty()) return {};
     if (busy == BusySource::kRefuse)
         throw_error(Code::kRefused,
                     "{}: is in use, and a copy of what changes meanwhile is worth nothing: {} (--busy-source "
                     "copies it "
                     "all the same)",
-                    source, list_uses(changing));
-    return {fmt::format("source in use while it is copied: {}", list_uses(changing))};
+                    source, changing);
+    return {fmt::format("source in use while it is copied: {}", changing)};
+}
+
+std::string name_changing_uses(const std::string& source, const layout::SystemRoots& roots) {
+    std::vector<layout::Use> changing;
+    for (const layout::Use& use : layout::find_uses(source, roots))
+        if (changes_content(use)) changing.push_back(use);
+    return list_uses(changing);
 }
 
 }  // namespace dupengine::engine

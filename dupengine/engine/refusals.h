@@ -17,4 +17,7 @@ enum class BusySource { kRefuse, kAccept };
 std::vector<std::string> refuse_if_in_use(const std::string& source, const std::string& target,
                                           BusySource busy, const layout::SystemRoots& roots = {});
 
+/// What changes the content of the source now (mounts, swap), as a person reads it; empty if nothing does.
+std::string name_changing_uses(const std::string& source, const layout::SystemRoots& roots = {});
+
 }  // namespace dupengine::engine

@@ -5,7 +5,7 @@
 
 namespace dupengine::engine {
 
-void Throttle::pass(std::uint64_t bytes, const std::stop_token& stop) {
+void Throttle::pass(std::uint64_t bytes, const std::function<bool()>& given_up) {
     if (rate_ == 0) return;
     using Clock = std::chrono::steady_clock;
     Clock::time_point turn;
@@ -16,7 +16,7 @@ void Throttle::pass(std::uint64_t bytes, const std::stop_token& stop) {
                            static_cast<double>(bytes) / static_cast<double>(rate_)));
     }
     constexpr auto kNap = std::chrono::milliseconds(100);
-    while (!stop.stop_requested()) {
+    while (!given_up()) {
         const auto left = turn - Clock::now();
         if (left <= Clock::duration::zero()) return;
         std::this_thread::sleep_for(std::min<Clock::duration>(left, kNap));

@@ -3,8 +3,8 @@
 
 #include <chrono>
 #include <cstdint>
+#include <functional>
 #include <mutex>
-#include <stop_token>
 
 namespace dupengine::engine {
 
@@ -12,9 +12,9 @@ class Throttle {
   public:
     /// 0: lets everything pass.
     explicit Throttle(std::uint64_t bytes_per_second) : rate_(bytes_per_second) {}
-    /// Returns when `bytes` may go, or soon after a request to stop. What was not used of the rate is not
+    /// Returns when `bytes` may go, or soon after `given_up` says true. What was not used of the rate is not
     /// saved up.
-    void pass(std::uint64_t bytes, const std::stop_token& stop);
+    void pass(std::uint64_t bytes, const std::function<bool()>& given_up);
 
   private:
     std::uint64_t rate_;

@@ -13,33 +13,41 @@ UsedExtents whole_part(std::uint64_t size_bytes, std::string reason) {
     return used;
 }
 
+void look_inside(const block::Reader& part, Depth depth, std::optional<Signature>& signature,
+                 UsedExtents& used) {
+    try {
+        signature = probe_signature(part);
+        if (depth != Depth::kTable) used = find_used_extents(part, signature);
+    } catch (const Error& e) {
+        if (depth != Depth::kSalvage || e.code() != Code::kSourceIo) throw;
+        used = whole_part(part.geometry().size_bytes,
+                          fmt::format("its structures cannot be read: {}", e.what()));
+    }
+}
+
 PartitionDescription describe_partition(const block::Reader& disk, const Partition& partition, Depth depth) {
     PartitionDescription description;
     description.partition = partition;
     // Our own format: never a filesystem, whatever its bytes look like.
     if (partition.type_guid == type_guid::kProfile) {
-        if (depth == Depth::kUsedExtents)
+        if (depth != Depth::kTable)
             description.used = whole_part(partition.extent.size(), "dupengine profile");
         return description;
     }
-    description.signature = probe_signature(disk, partition.extent);
-    if (depth == Depth::kUsedExtents) {
-        const block::Window part(disk, partition.extent,
-                                 fmt::format("{} partition {}", disk.name(), partition.number));
-        description.used = find_used_extents(part, description.signature);
-    }
+    const block::Window part(disk, partition.extent,
+                             fmt::format("{} partition {}", disk.name(), partition.number));
+    look_inside(part, depth, description.signature, description.used);
     return description;
 }
 
 // Without a table the whole disk may be one filesystem; behind a damaged table nothing may be guessed.
 void describe_whole(const block::Reader& disk, Depth depth, DiskDescription& description) {
     if (!description.damaged_table.empty()) {
-        if (depth == Depth::kUsedExtents)
+        if (depth != Depth::kTable)
             description.used = whole_part(disk.geometry().size_bytes, "its partition table is damaged");
         return;
     }
-    description.signature = probe_signature(disk);
-    if (depth == Depth::kUsedExtents) description.used = find_used_extents(disk, description.signature);
+    look_inside(disk, depth, description.signature, description.used);
 }
 
 }  // namespace

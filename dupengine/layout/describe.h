@@ -37,8 +37,9 @@ struct DiskDescription {
 };
 
 enum class Depth {
-    kTable,       ///< table and signatures only (a target)
-    kUsedExtents  ///< the used extents too (a source, or inspect)
+    kTable,        ///< table and signatures only (a target)
+    kUsedExtents,  ///< the used extents too (a source, or inspect)
+    kSalvage       ///< as kUsedExtents, but a filesystem whose structures cannot be read is taken whole
 };
 
 /// Throws what reading throws. A damaged table is described, not thrown: the caller decides.

@@ -116,6 +116,48 @@ TEST(BadDays, ASourceThatCannotBeReadIsTheSourcesFault) {
     EXPECT_EQ(table_type(target), "");
 }
 
+// Half of the one and half of the other is a copy of neither.
+TEST(BadDays, ASourceThatIsWrittenMeanwhileIsNeverCalledACopy) {
+    const ScratchFolder folder;
+    const DiskImage source = test::make_disk_image(folder, "source.img");
+    const std::string target = folder.sparse_file("target.img", kLarger);
+    const std::string touch =
+        fmt::format("(sleep 0.5; printf x | dd of={} bs=1 seek={} conv=notrunc status=none) & ", source.path,
+                    source.root.begin + 5 * kMiB);
+    const RunResult result = run_program(
+        {"sh", "-c",
+         touch + "exec " + DUPENGINE_COMMAND + " copy --yes --rate=8M " + source.path + " " + target});
+    EXPECT_EQ(result.status, 6) << result.err;
+    EXPECT_NE(result.err.find("was written while it was copied"), std::string::npos) << result.err;
+    EXPECT_EQ(table_type(target), "");
+}
+
+TEST(BadDays, ASourceDeviceCannotBeMountedWhileItIsCopied) {
+    const ScratchFolder folder;
+    const std::string image = folder.sparse_file("ext.img", 64 * kMiB);
+    must_run({"mke2fs", "-q", "-t", "ext4", "-d", "/usr/include/linux", image});
+    const test::LoopDevice source(image);
+    const std::string target = folder.sparse_file("target.img", 64 * kMiB), place = folder.file("mount");
+    std::filesystem::create_directory(place);
+    const std::string mount = fmt::format("(sleep 0.5; mount {} {} && umount {} && echo MOUNTED >&2) & ",
+                                          source.path(), place, place);
+    const RunResult result = run_program({"sh", "-c",
+                                          mount + DUPENGINE_COMMAND + " copy --yes --rate=8M " +
+                                              source.path() + " " + target + "; code=$?; wait; exit $code"});
+    EXPECT_EQ(result.status, 0) << result.err;
+    EXPECT_EQ(result.err.find("MOUNTED"), std::string::npos) << result.err;
+}
+
+TEST(BadDays, AClosedTerminalIsARequestToStop) {
+    const ScratchFolder folder;
+    const DiskImage source = test::make_disk_image(folder, "source.img");
+    const std::string target = folder.sparse_file("target.img", kLarger);
+    const RunResult result = run_program({"timeout", "-s", "HUP", "0.5", DUPENGINE_COMMAND, "copy", "--yes",
+                                          "--rate=4M", source.path, target});
+    EXPECT_NE(result.err.find("stopped on request"), std::string::npos) << result.err;
+    EXPECT_EQ(table_type(target), "");
+}
+
 TEST(BadDays, ADyingSourceIsSavedButForTheFilesThatAreNamed) {
     const ScratchFolder folder;
     const DiskImage source = test::make_disk_image(folder, "source.img");
@@ -141,6 +183,21 @@ TEST(BadDays, ADyingSourceIsSavedButForTheFilesThatAreNamed) {
     const std::string files = report["bad_sectors"][0]["files"].dump();
     EXPECT_NE(files.find(lost + '"'), std::string::npos) << files;
     EXPECT_EQ(table_type(target), "gpt\n");
+}
+
+TEST(BadDays, AFilesystemWhoseSuperblockCannotBeReadIsSavedWhole) {
+    const ScratchFolder folder;
+    const DiskImage source = test::make_disk_image(folder, "source.img");
+    const test::FaultyDisk faulty(folder, source.path,
+                                  {.sector = (source.root.begin + 1024) / 512, .on_read = true});
+    const std::string target = folder.sparse_file("target.img", kLarger);
+    EXPECT_EQ(test::run_dupengine({"copy", "--yes", faulty.path(), target}).status, 4);
+    const RunResult saved =
+        test::run_dupengine({"copy", "--yes", "--json", "--tolerate-bad-sectors", faulty.path(), target});
+    ASSERT_EQ(saved.status, 0) << saved.err;
+    const json report = json::parse(saved.out);
+    EXPECT_EQ(report["result"], "bad sectors");
+    EXPECT_GE(report["bytes_used"], source.root.size()) << "the filesystem was not copied whole";
 }
 
 TEST(BadDays, ATargetThatCannotBeWrittenIsTheTargetsFault) {

@@ -42,6 +42,15 @@ TEST(Json, EveryErrorIsOneDocumentWithItsExitStatus) {
     expect_error({"profile", "show", "--json", "--store", "elsewhere:x"}, "usage", 2);
 }
 
+// A number where a word belongs must not mean something by accident: 2 was once "none".
+TEST(Json, AnOptionTakesItsWordsAndNothingElse) {
+    for (const char* option : {"--verify=2", "--unused=1", "--delta=2", "--progress=0", "--verify=al"}) {
+        const RunResult result = test::run_dupengine({"copy", option, "a", "b"});
+        EXPECT_EQ(result.status, 2) << option;
+        EXPECT_NE(result.err.find("is none of"), std::string::npos) << result.err;
+    }
+}
+
 TEST(Json, TheReportOfACopyHoldsWhatWasPromised) {
     const ScratchFolder folder;
     const test::DiskImage source = test::make_disk_image(folder, "source.img");

@@ -1,10 +1,16 @@
 #include "base/subprocess.h"
 
 #include <gtest/gtest.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
+#include <csignal>
+#include <filesystem>
 #include <thread>
 
 #include "base/error.h"
+#include "base/fd.h"
+#include "tests/support/scratch.h"
 
 namespace dupengine {
 namespace {
@@ -55,6 +61,34 @@ TEST(RunProgram, LargeInputAndOutputDoNotBlockEachOther) {
     const std::string large(3 << 20, 'x');
     EXPECT_EQ(run_program({"cat"}, {.input = large}).out, large);
     EXPECT_EQ(run_program({"true"}, {.input = large}).status, 0);  // does not read at all
+}
+
+// A program that went on by itself would write to what the next run takes up.
+TEST(RunProgram, AProgramDiesWithWhoStartedIt) {
+    const test::ScratchFolder folder;
+    const std::string mark = folder.file("mark");
+    const pid_t starter = ::fork();
+    ASSERT_GE(starter, 0);
+    if (starter == 0) {
+        run_program({"sh", "-c", "echo $$ >" + mark + "; sleep 60"});
+        ::_exit(0);
+    }
+    std::string pid;
+    for (int i = 0; i < 100 && pid.empty(); ++i) {
+        ::usleep(50'000);
+        if (std::filesystem::exists(mark)) pid = read_file(mark, Code::kInternal);
+    }
+    ASSERT_FALSE(pid.empty());
+    ::kill(starter, SIGKILL);
+    ::waitpid(starter, nullptr, 0);
+    bool gone = false;
+    for (int i = 0; i < 100 && !gone; ++i) {
+        ::usleep(50'000);
+        const std::string stat = "/proc/" + pid.substr(0, pid.find('\n')) + "/stat";
+        gone = !std::filesystem::exists(stat) ||
+               read_file(stat, Code::kInternal).find(") Z ") != std::string::npos;
+    }
+    EXPECT_TRUE(gone);
 }
 
 }  // namespace

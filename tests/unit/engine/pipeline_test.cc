@@ -78,7 +78,7 @@ TEST(Pipeline, ZerosOfTheSourceReplaceOldBytesWithoutBeingWritten) {
 // What a second copy to the same target costs: what changed, and no more.
 TEST(Pipeline, OfDifferencesOnlyThePagesThatDifferAreWritten) {
     Copying c;
-    c.options.differences_only = true;
+    c.options.differences_only = c.options.sample_equal = true;
     c.to->content = c.from->content;
     const std::vector<ByteOffset> places{5000, kMiB - 1, kMiB, 3 * kMiB + 70000};
     for (const ByteOffset at : places)
@@ -93,8 +93,20 @@ TEST(Pipeline, OfDifferencesOnlyThePagesThatDifferAreWritten) {
     std::uint64_t read_again = 0;
     for (const auto calls = c.target_fake.calls(); const Call& call : std::span(calls).subspan(before))
         read_again += call.extent.size();
-    EXPECT_EQ(read_again, 4 * 256 * kKiB) << "only chunks with writes are read back";
+    EXPECT_EQ(read_again, 4 * 256 * kKiB)
+        << "chunks with writes (the first is a sample as well) are read back";
     c.to->content[places[3]] ^= std::byte{1};
+    EXPECT_EQ(code_of([&] { c.verify(moved); }), Code::kIntegrity);
+}
+
+// Broken address lines: a write shows up elsewhere, in what was found equal before.
+TEST(Pipeline, OfDifferencesAWriteThatLandsElsewhereIsFoundWhenAllIsReadBack) {
+    Copying c;
+    c.options.differences_only = true;
+    c.to->content = c.from->content;
+    c.to->content[3 * kMiB] ^= std::byte{1};
+    const Moved moved = c.copy();
+    c.to->content[kMiB + 5] ^= std::byte{1};
     EXPECT_EQ(code_of([&] { c.verify(moved); }), Code::kIntegrity);
 }
 
