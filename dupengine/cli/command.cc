@@ -85,7 +85,6 @@ int run_command(int argc, const char* const* argv) {
     Action action;
     app.set_version_flag("--version", std::string("dupengine ") + kVersion);
     app.require_subcommand(1);
-    app.failure_message(CLI::FailureMessage::simple);
     add_inspect(app, globals, action);
     add_copy(app, globals, action);
     add_verify(app, globals, action);
@@ -94,7 +93,9 @@ int run_command(int argc, const char* const* argv) {
     try {
         app.parse(argc, argv);
     } catch (const CLI::ParseError& e) {
-        if (app.exit(e) == 0) return 0;
+        // --help and --version end in this way, too.
+        if (e.get_exit_code() == 0) return app.exit(e);
+        fmt::print(stderr, "dupengine: {} (see dupengine --help)\n", e.what());
         if (asks_for_json(argc, argv)) print_json_error(Code::kUsage, e.what());
         return kUsageStatus;
     }

@@ -34,12 +34,14 @@ std::optional<block::Extent> parse_extent(const std::string& text) {
     const std::size_t plus = text.find('+');
     const std::size_t dots = text.find("..");
     if (!starts_with_digit(text) || (plus == std::string::npos && dots == std::string::npos)) return {};
-    if (plus != std::string::npos) {
+    try {
+        if (plus == std::string::npos)
+            return block::Extent{parse_size(text.substr(0, dots)), parse_size(text.substr(dots + 2))};
         const std::uint64_t begin = parse_size(text.substr(0, plus));
-        return block::Extent{begin,
-                             checked_add(begin, parse_size(text.substr(plus + 1)), "--protect " + text)};
+        return block::Extent{begin, checked_add(begin, parse_size(text.substr(plus + 1)), "its end")};
+    } catch (const Error& e) {
+        throw_error(Code::kUsage, "--protect {}: {}", text, e.what());
     }
-    return block::Extent{parse_size(text.substr(0, dots)), parse_size(text.substr(dots + 2))};
 }
 
 std::optional<Guid> parse_guid(const std::string& text) {
