@@ -166,6 +166,7 @@ CopyReport apply_plan(const CopyPlan& plan, const block::Reader& source, block::
     options.tolerate_bad_sectors = plan.options.tolerate_bad_sectors;
     options.differences_only = plan.delta;
     options.sample_zeros = options.sample_equal = plan.options.verify == Verify::kUsed;
+    options.read_back = plan.options.verify != Verify::kNone;
     if (plan.options.unused == Unused::kZero) options.zeroing = block::Device::Zeroing::kAllocate;
 
     mark_unfinished(plan, target, context.now);
@@ -183,8 +184,12 @@ CopyReport apply_plan(const CopyPlan& plan, const block::Reader& source, block::
     if (plan.options.verify != Verify::kNone) {
         context.progress.begin("verify", plan.data.total_bytes() + plan.zero.total_bytes());
         verify_data(target, plan.data, moved.chunks, options, context.progress, context.stop);
+        block::ExtentSet unused = plan.zero;
+        unused.erase(plan.zero_used);
         report.bytes_verified =
-            plan.data.total_bytes() + verify_zero(target, plan.zero, options, context.progress, context.stop);
+            plan.data.total_bytes() + verify_zero(target, unused, options, context.progress, context.stop);
+        options.sample_zeros = false;
+        report.bytes_verified += verify_zero(target, plan.zero_used, options, context.progress, context.stop);
     }
     stop_if_source_changed(
         source, context, Code::kIntegrity,

@@ -122,6 +122,7 @@ void hold_back_boot_structures(CopyPlan& plan, const block::Reader& source) {
     refuse_kept_at(plan, places);
     plan.data.erase(places);
     plan.zero.erase(places);
+    plan.zero_used.erase(places);
 
     std::vector<Piece> sector0 = split_off_sector0(primary, plan.sector_bytes);
     BootStage end_stage{"end of the disk", std::move(tail)};

@@ -106,13 +106,17 @@ std::vector<std::string> different_structures(const CopyPlan& plan, const block:
 Comparison compare_with_plan(const CopyPlan& plan, const block::Reader& source, const block::Reader& target,
                              Progress& progress, std::stop_token stop) {
     PipelineOptions options = choose_pipeline(source.geometry(), target.geometry(), plan.data.total_bytes());
+    const ExtentSet zero_used = zeros_to_read(target, plan.zero_used, options);
     options.sample_zeros = plan.options.verify == Verify::kUsed;
-    const ExtentSet to_read = zeros_to_read(target, plan.zero, options);
-    progress.begin("compare", plan.data.total_bytes() + to_read.total_bytes());
+    ExtentSet unused = plan.zero;
+    unused.erase(plan.zero_used);
+    unused = zeros_to_read(target, unused, options);
+    progress.begin("compare", plan.data.total_bytes() + zero_used.total_bytes() + unused.total_bytes());
     Comparison comparison;
     ExtentSet different = compare_data(plan, source, target, options, progress, stop);
-    comparison.not_zero = find_not_zero(to_read, target, options, progress, stop);
-    comparison.bytes_compared = plan.data.total_bytes() + to_read.total_bytes();
+    different.insert(find_not_zero(zero_used, target, options, progress, stop));
+    comparison.not_zero = find_not_zero(unused, target, options, progress, stop);
+    comparison.bytes_compared = plan.data.total_bytes() + zero_used.total_bytes() + unused.total_bytes();
     comparison.bytes_different = different.total_bytes() + comparison.not_zero.total_bytes();
     comparison.boot_structures = different_structures(plan, target, comparison);
     comparison.partitions = sort_by_partition(plan, source, std::move(different));

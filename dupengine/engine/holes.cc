@@ -24,6 +24,7 @@ void skip_holes(CopyPlan& plan, const block::Reader& source) {
     }
     plan.data.erase(holes);
     plan.zero.insert(holes);
+    plan.zero_used = std::move(holes);
 }
 
 }  // namespace dupengine::engine

@@ -166,8 +166,13 @@ Moved copy_data(const block::Reader& source, block::Target& target, const Extent
             salvage(slot, source, bad);
             if (!options.tolerate_bad_sectors) throw_if_bad(source, bad);
         }
+        const auto keep_digest = [&](bool equal) {
+            moved.chunks.was_equal[slot.chunk.number] = equal;
+            if (is_read_back(options, slot.chunk.number, equal))
+                moved.chunks.digests[slot.chunk.number] = digest_of(slot);
+        };
         if (!slot.compares || slot.incomplete) {
-            moved.chunks.digests[slot.chunk.number] = digest_of(slot);
+            keep_digest(false);
             for (Extent e : slot.chunk.extents)
                 start_writes(slot, target, e, options.zeroing);
             return;
@@ -177,8 +182,7 @@ Moved copy_data(const block::Reader& source, block::Target& target, const Extent
             equal += start_writes_of_differences(slot, target, e, options.zeroing);
         bytes_equal += equal;
         likely.learn(equal, size_of(slot.chunk));
-        moved.chunks.was_equal[slot.chunk.number] = equal == size_of(slot.chunk);
-        moved.chunks.digests[slot.chunk.number] = digest_of(slot);
+        keep_digest(equal == size_of(slot.chunk));
     };
     work.end = [&](Slot& slot) { progress.advance(size_of(slot.chunk)); };
     for_each_chunk(data, lanes, stop, work);

@@ -25,6 +25,8 @@ struct PipelineOptions {
     bool tolerate_bad_sectors = false;
     /// What lies between two extents is read along with them if it is at most this long.
     std::uint64_t bridge_bytes = 16 * kKiB;
+    /// Digests are made for verify_data.
+    bool read_back = true;
     /// Of what was made zero only samples are read back: 64 KiB in 16 MiB, at least 64 and at most 2048 of
     /// them.
     bool sample_zeros = false;
@@ -44,6 +46,9 @@ struct ChunkDigests {
     /// 1: the target held the same bytes already, read from the medium.
     std::vector<std::uint8_t> was_equal;
 };
+
+/// Whether verify_data reads this chunk, which the target held before or not.
+bool is_read_back(const PipelineOptions& options, std::size_t chunk, bool was_equal);
 
 struct Moved {
     std::uint64_t bytes_read = 0;   ///< from the source; holes are not read

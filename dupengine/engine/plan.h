@@ -76,6 +76,7 @@ struct CopyPlan {
     layout::PartitionTable table;  ///< what the target will have
     block::ExtentSet data;         ///< copied from the source to the same place on the target
     block::ExtentSet zero;         ///< made to read as zeros
+    block::ExtentSet zero_used;    ///< of zero: what the source uses, and holds as zeros; never only sampled
     std::vector<BootStage> boot;   ///< boot structures: written last, in this order, each flushed
     std::optional<GrowStep> grow;
     bool delta = false;              ///< only what differs is written
@@ -109,7 +110,7 @@ void fit_table(CopyPlan& plan, const block::Reader& source);
 /// spans.cc: fills plan.data and plan.zero.
 void find_spans(CopyPlan& plan);
 
-/// holes.cc: moves the source's large holes from plan.data to plan.zero.
+/// holes.cc: moves the source's large holes from plan.data to plan.zero and plan.zero_used.
 void skip_holes(CopyPlan& plan, const block::Reader& source);
 
 /// boot_structures.cc: fills plan.boot, and takes those places out of data and zero.

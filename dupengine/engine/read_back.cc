@@ -53,15 +53,19 @@ ExtentSet zeros_to_read(const block::Reader& target, const ExtentSet& zero, cons
     return options.sample_zeros ? samples_of(data, target.geometry().logical_sector_bytes) : data;
 }
 
+bool is_read_back(const PipelineOptions& options, std::size_t chunk, bool was_equal) {
+    // Of what was equal samples: a write that landed in the wrong place may show there.
+    constexpr std::size_t kSampled = 16;
+    return options.read_back && (!was_equal || !options.sample_equal || chunk % kSampled == 0);
+}
+
 void verify_data(const block::Reader& target, const ExtentSet& data, const ChunkDigests& expected,
                  const PipelineOptions& options, Progress& progress, std::stop_token stop) {
     const std::size_t count = count_chunks(data, options.lanes.chunk_bytes);
     if (expected.digests.size() != count || expected.was_equal.size() != count)
         throw_error(Code::kInternal, "{} chunks to verify, digests of {}", count, expected.digests.size());
-    // Of what was equal samples: a write that landed in the wrong place shows there.
-    constexpr std::size_t kSampled = 16;
     const auto looked_at = [&](std::size_t chunk) {
-        return !expected.was_equal[chunk] || !options.sample_equal || chunk % kSampled == 0;
+        return is_read_back(options, chunk, expected.was_equal[chunk] != 0);
     };
     ChunkWork work;
     work.read = [&](Slot& slot) {

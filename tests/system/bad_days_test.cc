@@ -116,17 +116,26 @@ TEST(BadDays, ASourceThatCannotBeReadIsTheSourcesFault) {
     EXPECT_EQ(table_type(target), "");
 }
 
+// Runs a slow copy, and `meanwhile` (shell) when the target has got its first megabyte; $copy is the copy's
+// process.
+RunResult copy_and_meanwhile(const std::string& source, const std::string& target,
+                             const std::string& meanwhile) {
+    const std::string script = fmt::format(
+        "{} copy --yes --rate=8M {} {} & copy=$!\n"
+        "while [ $(stat -c %b {}) -lt 2048 ] && kill -0 $copy; do sleep 0.02; done\n{}\nwait $copy",
+        DUPENGINE_COMMAND, source, target, target, meanwhile);
+    return run_program({"bash", "-c", script});
+}
+
 // Half of the one and half of the other is a copy of neither.
 TEST(BadDays, ASourceThatIsWrittenMeanwhileIsNeverCalledACopy) {
     const ScratchFolder folder;
     const DiskImage source = test::make_disk_image(folder, "source.img");
     const std::string target = folder.sparse_file("target.img", kLarger);
-    const std::string touch =
-        fmt::format("(sleep 0.5; printf x | dd of={} bs=1 seek={} conv=notrunc status=none) & ", source.path,
-                    source.root.begin + 5 * kMiB);
-    const RunResult result = run_program(
-        {"sh", "-c",
-         touch + "exec " + DUPENGINE_COMMAND + " copy --yes --rate=8M " + source.path + " " + target});
+    const RunResult result =
+        copy_and_meanwhile(source.path, target,
+                           fmt::format("printf x | dd of={} bs=1 seek={} conv=notrunc status=none",
+                                       source.path, source.root.begin + 5 * kMiB));
     EXPECT_EQ(result.status, 6) << result.err;
     EXPECT_NE(result.err.find("was written while it was copied"), std::string::npos) << result.err;
     EXPECT_EQ(table_type(target), "");
@@ -134,26 +143,27 @@ TEST(BadDays, ASourceThatIsWrittenMeanwhileIsNeverCalledACopy) {
 
 TEST(BadDays, ASourceDeviceCannotBeMountedWhileItIsCopied) {
     const ScratchFolder folder;
-    const std::string image = folder.sparse_file("ext.img", 64 * kMiB);
+    const std::string image = folder.sparse_file("ext.img", 64 * kMiB),
+                      target = folder.sparse_file("target.img", 64 * kMiB);
     must_run({"mke2fs", "-q", "-t", "ext4", "-d", "/usr/include/linux", image});
     const test::LoopDevice source(image);
-    const std::string target = folder.sparse_file("target.img", 64 * kMiB), place = folder.file("mount");
+    const std::string place = folder.file("mount");
     std::filesystem::create_directory(place);
-    const std::string mount = fmt::format("(sleep 0.5; mount {} {} && umount {} && echo MOUNTED >&2) & ",
-                                          source.path(), place, place);
-    const RunResult result = run_program({"sh", "-c",
-                                          mount + DUPENGINE_COMMAND + " copy --yes --rate=8M " +
-                                              source.path() + " " + target + "; code=$?; wait; exit $code"});
+    const std::string mount =
+        fmt::format("mount {} {} && umount {} && echo MOUNTED >&2", source.path(), place, place);
+    const RunResult result = copy_and_meanwhile(source.path(), target, mount);
     EXPECT_EQ(result.status, 0) << result.err;
     EXPECT_EQ(result.err.find("MOUNTED"), std::string::npos) << result.err;
+    EXPECT_EQ(run_program({"sh", "-c", mount}).status, 0)
+        << "it cannot be mounted at all: the test showed nothing";
 }
 
 TEST(BadDays, AClosedTerminalIsARequestToStop) {
     const ScratchFolder folder;
     const DiskImage source = test::make_disk_image(folder, "source.img");
     const std::string target = folder.sparse_file("target.img", kLarger);
-    const RunResult result = run_program({"timeout", "-s", "HUP", "0.5", DUPENGINE_COMMAND, "copy", "--yes",
-                                          "--rate=4M", source.path, target});
+    const RunResult result = copy_and_meanwhile(source.path, target, "kill -HUP $copy");
+    EXPECT_EQ(result.status, 10) << result.err;
     EXPECT_NE(result.err.find("stopped on request"), std::string::npos) << result.err;
     EXPECT_EQ(table_type(target), "");
 }

@@ -85,6 +85,23 @@ TEST(Verify, AChangedTableAndOldDataInUnusedSpaceAreFound) {
     EXPECT_EQ(verify(c.source.path, c.target, {"--all", "--used"}).report["not_zero"].size(), 0u);
 }
 
+// Zeros that the source uses are data: where the target holds something else, samples are not enough.
+TEST(Verify, AHoleOfTheSourceIsComparedAllOfIt) {
+    const ScratchFolder folder;
+    const std::string source = folder.sparse_file("source.img", kGiB),
+                      target = folder.sparse_file("target.img", kGiB);
+    for (const std::string& disk : {source, target})
+        must_run({"sgdisk", "--disk-guid=d0b2e641-5c1f-4f0a-9d43-7a6b8c15e972", "--new=1:1M:0",
+                  "--partition-guid=1:d0b2e641-5c1f-4f0a-9d43-7a6b8c15e973", disk});
+    const LoopDevice device(target);  // which does not tell its holes
+    EXPECT_EQ(verify(source, device.path()).report["result"], "same");
+    const Fd fd = open_path(target, O_RDWR, Code::kInternal);
+    pwrite_exact(fd.get(), 300 * kMiB + 4096 * 7, as_bytes("x"), Code::kInternal, target);
+    const Verdict verdict = verify(source, device.path(), {"--used"});
+    EXPECT_EQ(verdict.status, 6);
+    EXPECT_EQ(verdict.report["partitions"].size(), 1u) << verdict.report.dump();
+}
+
 TEST(Verify, ATargetThatCannotBeACopyIsRefused) {
     const Copied c;
     must_run({"truncate", "--size=4M", c.target});
