@@ -64,6 +64,7 @@ std::string add_volume(const block::Reader& part, const LvmLogicalVolume& volume
     const UsedExtents used = find_used_extents(reader, signature);
     if (used.whole) return add_whole(used.reason);
     reader.add_places(used.used, places);
+    reader.add_places(used.blank, places);
     return fmt::format("{} ({})", volume.name, signature->type);
 }
 
