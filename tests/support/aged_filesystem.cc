@@ -6,12 +6,18 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <cstdlib>
 #include <filesystem>
 
 #include "base/fd.h"
 #include "tests/support/fake_devices.h"
 
 namespace dupengine::test {
+
+testing::internal::ParamGenerator<std::uint64_t> aged_seeds() {
+    const char* wanted = std::getenv("DUPENGINE_SEEDS");
+    return testing::Range<std::uint64_t>(1, 1 + (wanted != nullptr ? std::stoull(wanted) : 20));
+}
 
 Mount::Mount(const std::string& device, const std::string& folder, const std::string& type,
              const std::string& options)

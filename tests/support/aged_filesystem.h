@@ -2,6 +2,9 @@
 // Filesystems that have seen some use: mounted by the real drivers on loop devices, changed at random from a
 // seed, unmounted or cut off in the middle. Needs root.
 
+#include <gtest/gtest.h>
+
+#include <cstdint>
 #include <string>
 
 #include "base/random.h"
@@ -9,6 +12,10 @@
 #include "tests/support/scratch.h"
 
 namespace dupengine::test {
+
+/// The seeds that a test of an aged filesystem goes through: 1 to 20, or to what DUPENGINE_SEEDS says
+/// (tools/campaign). A failing one is repeated with --gtest_filter, whose last number is the seed less one.
+testing::internal::ParamGenerator<std::uint64_t> aged_seeds();
 
 class Mount {
   public:

@@ -90,7 +90,7 @@ TEST_P(AgedExfat, AMountedVolumeIsCopiedWhole) {
     EXPECT_NE(look.used.reason.find("not unmounted cleanly"), std::string::npos) << look.used.reason;
 }
 
-INSTANTIATE_TEST_SUITE_P(Seed, AgedExfat, testing::Range<std::uint64_t>(1, 11));
+INSTANTIATE_TEST_SUITE_P(Seed, AgedExfat, aged_seeds());
 
 }  // namespace
 }  // namespace dupengine::test

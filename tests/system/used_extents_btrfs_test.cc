@@ -114,7 +114,7 @@ TEST_P(AgedBtrfs, ACleanlyUnmountedFilesystemIsCopiedWithoutItsFreeSpace) {
     expect_sound(scratch, copy);
 }
 
-INSTANTIATE_TEST_SUITE_P(Seed, AgedBtrfs, testing::Range<std::uint64_t>(1, 21));
+INSTANTIATE_TEST_SUITE_P(Seed, AgedBtrfs, aged_seeds());
 
 // Whether there is a log to be replayed, as btrfs itself prints it.
 bool has_log(const std::string& image) {

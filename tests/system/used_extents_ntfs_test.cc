@@ -86,7 +86,7 @@ TEST_P(AgedByNtfs3g, AVolumeIsCopiedWithoutItsFreeClusters) {
     expect_copy_is_complete(scratch_, image);
 }
 
-INSTANTIATE_TEST_SUITE_P(Seed, AgedByNtfs3g, testing::Range<std::uint64_t>(1, 21));
+INSTANTIATE_TEST_SUITE_P(Seed, AgedByNtfs3g, aged_seeds());
 
 // The table grows where deleted files left room, until its pieces are described in several records that are
 // in the table themselves.

@@ -59,7 +59,7 @@ TEST_P(AgedByTheKernel, ACleanlyUnmountedFilesystemIsCopiedWithoutItsFreeBlocks)
     expect_same_files(scratch, image, scratch.file("copy"));
 }
 
-INSTANTIATE_TEST_SUITE_P(Seed, AgedByTheKernel, testing::Range<std::uint64_t>(1, 21));
+INSTANTIATE_TEST_SUITE_P(Seed, AgedByTheKernel, aged_seeds());
 
 TEST(InodeTables, WhatNoInodeWasTakenFromIsNotReadAndIsZeroOnTheTargetAlsoWhenUnusedBytesStay) {
     const ScratchFolder scratch;

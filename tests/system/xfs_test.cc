@@ -98,7 +98,7 @@ TEST_P(AgedXfs, ACleanlyUnmountedFilesystemIsCopiedWithoutItsFreeBlocks) {
     expect_copy_is_complete(scratch, make, image);
 }
 
-INSTANTIATE_TEST_SUITE_P(Seed, AgedXfs, testing::Range<std::uint64_t>(1, 21));
+INSTANTIATE_TEST_SUITE_P(Seed, AgedXfs, aged_seeds());
 
 // Every other block of a file given back: trees of free space of two and three levels.
 TEST(FragmentedXfs, ThousandsOfFreeRunsAreAllLeftOut) {
