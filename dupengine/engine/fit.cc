@@ -4,6 +4,7 @@
 
 #include "base/units.h"
 #include "block/find_data.h"
+#include "engine/grow.h"
 #include "engine/plan.h"
 
 namespace dupengine::engine {
@@ -128,8 +129,20 @@ void refuse_too_small(const CopyPlan& plan, const block::Reader& source) {
     }
 }
 
-bool can_grow(const std::optional<layout::Signature>& signature) {
-    return signature && (signature->type == "ext2" || signature->type == "ext3" || signature->type == "ext4");
+// Why the filesystem cannot grow; empty if it can.
+std::string why_it_keeps_its_size(const std::optional<layout::Signature>& signature,
+                                  const layout::UsedExtents& used) {
+    if (!signature) return "holds nothing that is known";
+    if (!can_grow(signature->type)) return fmt::format("holds {}, which nothing here grows", signature->type);
+    // Programs would refuse it as well, but only after hours of copying.
+    if (used.whole) return fmt::format("holds {} that is copied whole ({})", signature->type, used.reason);
+    return {};
+}
+
+void note_what_growing_leaves(CopyPlan& plan) {
+    if (plan.grow && plan.grow->filesystem == "ntfs")
+        plan.notes.emplace_back(
+            "--grow: the NTFS will be marked for a check: Windows runs chkdsk when it starts next");
 }
 
 // What bounds a range that begins at `from`: the next kept region or the usable end of the disk.
@@ -163,9 +176,12 @@ bool is_blocked_by_data(CopyPlan& plan, const block::Reader& source, const std::
 }
 
 void grow_whole_device(CopyPlan& plan, const block::Reader& source) {
-    if (!can_grow(plan.source.signature)) {
-        plan.notes.push_back(
-            fmt::format("--grow: there is no ext filesystem to grow on {}", plan.source.name));
+    std::string why = why_it_keeps_its_size(plan.source.signature, plan.source.used);
+    // It grows when the disk looks complete already (apply.cc), so what is half-grown has to show by itself.
+    if (why.empty() && plan.source.signature->type == "f2fs")
+        why = "holds f2fs without a partition, of which a half-grown one could not be told";
+    if (!why.empty()) {
+        plan.notes.push_back(fmt::format("--grow: {} {}; it keeps its size", plan.source.name, why));
         return;
     }
     const block::Extent before{0, plan.source.used.filesystem_bytes};
@@ -185,10 +201,12 @@ void grow_last_partition(CopyPlan& plan, const block::Reader& source) {
     }
     if (last == nullptr) return;
     const auto* described = plan.source.by_number(last->number);
-    if (last->mbr_logical || described == nullptr || !can_grow(described->signature)) {
+    if (described == nullptr) return;
+    const std::string why = last->mbr_logical ? "is a logical partition"
+                                              : why_it_keeps_its_size(described->signature, described->used);
+    if (!why.empty()) {
         plan.notes.push_back(
-            fmt::format("--grow: partition {} is the last one and {}; it keeps its size", last->number,
-                        last->mbr_logical ? "is a logical partition" : "holds no ext filesystem"));
+            fmt::format("--grow: partition {} is the last one and {}; it keeps its size", last->number, why));
         return;
     }
     const block::Extent before = last->extent;
@@ -223,6 +241,7 @@ void fit_table(CopyPlan& plan, const block::Reader& source) {
         grow_whole_device(plan, source);
     else
         grow_last_partition(plan, source);
+    note_what_growing_leaves(plan);
 }
 
 }  // namespace dupengine::engine
