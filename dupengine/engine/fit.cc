@@ -6,6 +6,7 @@
 #include "block/find_data.h"
 #include "engine/grow.h"
 #include "engine/plan.h"
+#include "layout/fat_growth.h"
 
 namespace dupengine::engine {
 namespace {
@@ -139,6 +140,25 @@ std::string why_it_keeps_its_size(const std::optional<layout::Signature>& signat
     return {};
 }
 
+// FAT is grown by ourselves, so what a program would look at first is looked at here, on the source.
+std::string why_fat_keeps_its_size(const block::Reader& part, const layout::UsedExtents& used,
+                                   std::uint64_t bytes, std::uint32_t sector_bytes) {
+    if (!used.note.empty()) return "holds FAT that is not in order (" + used.note + ")";
+    if (used.block_bytes < sector_bytes)
+        return fmt::format("holds FAT of {} byte sectors on a disk of {}", used.block_bytes, sector_bytes);
+    try {
+        const layout::FatGrowth growth(part, bytes);
+        growth.each_folder(part, [](ByteOffset, const Bytes&) {});
+        return {};
+    } catch (const Error& e) {
+        return e.what();
+    }
+}
+
+void note_kept_size(CopyPlan& plan, const std::string& who, const std::string& why) {
+    plan.notes.push_back(fmt::format("--grow: {} {}; it keeps its size", who, why));
+}
+
 void note_what_growing_leaves(CopyPlan& plan) {
     if (plan.grow && plan.grow->filesystem == "ntfs")
         plan.notes.emplace_back(
@@ -178,12 +198,10 @@ bool is_blocked_by_data(CopyPlan& plan, const block::Reader& source, const std::
 void grow_whole_device(CopyPlan& plan, const block::Reader& source) {
     std::string why = why_it_keeps_its_size(plan.source.signature, plan.source.used);
     // It grows when the disk looks complete already (apply.cc), so what is half-grown has to show by itself.
-    if (why.empty() && plan.source.signature->type == "f2fs")
-        why = "holds f2fs without a partition, of which a half-grown one could not be told";
-    if (!why.empty()) {
-        plan.notes.push_back(fmt::format("--grow: {} {}; it keeps its size", plan.source.name, why));
-        return;
-    }
+    if (why.empty() && (plan.source.signature->type == "f2fs" || plan.source.signature->type == "vfat"))
+        why = fmt::format("holds {} without a partition, of which a half-grown one could not be told",
+                          plan.source.signature->type);
+    if (!why.empty()) return note_kept_size(plan, plan.source.name, why);
     const block::Extent before{0, plan.source.used.filesystem_bytes};
     const block::Extent after{0, align_down(room_end(plan, before.end), 4096)};
     if (after.end <= before.end) return;
@@ -202,19 +220,13 @@ void grow_last_partition(CopyPlan& plan, const block::Reader& source) {
     if (last == nullptr) return;
     const auto* described = plan.source.by_number(last->number);
     if (described == nullptr) return;
-    const std::string why = last->mbr_logical ? "is a logical partition"
-                                              : why_it_keeps_its_size(described->signature, described->used);
-    if (!why.empty()) {
-        plan.notes.push_back(
-            fmt::format("--grow: partition {} is the last one and {}; it keeps its size", last->number, why));
-        return;
-    }
+    const std::string who = fmt::format("partition {}, the last one,", last->number);
+    std::string why = last->mbr_logical ? "is a logical partition"
+                                        : why_it_keeps_its_size(described->signature, described->used);
     const block::Extent before = last->extent;
-    if (before.begin < late_extents(plan.target.geometry, plan.sector_bytes).begin()->end) {
-        plan.notes.push_back(
-            fmt::format("--grow: partition {} begins in the first sectors; it keeps its size", last->number));
-        return;
-    }
+    if (why.empty() && before.begin < late_extents(plan.target.geometry, plan.sector_bytes).begin()->end)
+        why = "begins in the first sectors";
+    if (!why.empty()) return note_kept_size(plan, who, why);
     const block::Extent after{before.begin,
                               std::max(before.end, align_down(room_end(plan, before.end), kMiB))};
     if (after == before) return;
@@ -222,6 +234,11 @@ void grow_last_partition(CopyPlan& plan, const block::Reader& source) {
     if (described->used.filesystem_bytes != 0 &&
         is_blocked_by_data(plan, source, fmt::format("partition {}", last->number), behind))
         return;
+    if (described->signature->type == "vfat") {
+        const block::Window part(source, before, source.name());
+        why = why_fat_keeps_its_size(part, described->used, after.size(), plan.sector_bytes);
+        if (!why.empty()) return note_kept_size(plan, who, why);
+    }
     last->extent = after;
     plan.grow = GrowStep{last->number, before, after, described->signature->type};
 }

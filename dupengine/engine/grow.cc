@@ -25,6 +25,7 @@ const std::vector<Grower>& growers() {
         {"btrfs", grow_btrfs, {"btrfs"}, "btrfs-progs"},
         {"f2fs", grow_f2fs, {"resize.f2fs", "fsck.f2fs", "blockdev"}, "f2fs-tools, util-linux"},
         {"ntfs", grow_ntfs, {"ntfsresize", "blockdev"}, "ntfs-3g, util-linux"},
+        {"vfat", grow_fat, {"fsck.fat"}, "dosfstools"},
         {"xfs",
          grow_xfs,
          {"xfs_growfs", "xfs_repair", "unshare", "mount", "blockdev"},

@@ -38,6 +38,7 @@ class GrowJob {
 void grow_btrfs(const GrowJob& job);
 void grow_ext(const GrowJob& job);
 void grow_f2fs(const GrowJob& job);
+void grow_fat(const GrowJob& job);
 void grow_ntfs(const GrowJob& job);
 void grow_xfs(const GrowJob& job);
 
