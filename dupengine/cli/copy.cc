@@ -199,7 +199,7 @@ void add_copy(CLI::App& app, Globals& globals, Action& action) {
                      "Read the target first and write only what differs: auto, always, never")
         ->transform(one_of(kDelta))
         ->option_text("WHEN");
-    verb->add_flag("--grow", arguments->options.grow, "Extend the last partition and its filesystem");
+    verb->add_flag("--grow", arguments->options.grow, "Extend the last filesystem to fill a larger target");
     verb->add_option(
             "--protect", arguments->options.protect,
             "Keep what the target has there: BEGIN+SIZE, BEGIN..END, PARTLABEL or PARTUUID; may be repeated")

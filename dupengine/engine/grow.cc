@@ -40,6 +40,12 @@ const Grower& grower_of(const GrowStep& step) {
     throw_error(Code::kInternal, "{} was planned to grow, and nothing here can do it", step.filesystem);
 }
 
+void refuse_without(const char* program, const std::string& what, const char* packages) {
+    if (!program_exists(program))
+        throw_error(Code::kUnsupported, "--grow of {} needs the program {} (Debian packages {})", what,
+                    program, packages);
+}
+
 // The disk that is open, whatever its path may lead to by now.
 std::string path_of(const block::Reader& disk) {
     return fmt::format("/proc/self/fd/{}", disk.native_fd());
@@ -47,8 +53,8 @@ std::string path_of(const block::Reader& disk) {
 
 }  // namespace
 
-block::LentRange GrowJob::lend(block::LentRange::Access access) const {
-    return {path_of(target_), step().after, plan_.protected_regions(), access, plan_.sector_bytes};
+block::LentRange GrowJob::lend(block::Extent range, block::LentRange::Access access) const {
+    return {path_of(target_), range, plan_.protected_regions(), access, plan_.sector_bytes};
 }
 
 void GrowJob::run(const std::vector<std::string>& argv, int allowed_bits) const {
@@ -72,9 +78,10 @@ void refuse_if_growing_is_impossible(const CopyPlan& plan, const block::Reader& 
     if (!plan.grow) return;
     const Grower& grower = grower_of(*plan.grow);
     for (const char* name : grower.programs)
-        if (!program_exists(name))
-            throw_error(Code::kUnsupported, "--grow of {} needs the program {} (Debian packages {})",
-                        plan.grow->filesystem, name, grower.packages);
+        refuse_without(name, plan.grow->filesystem, grower.packages);
+    if (plan.grow->swap)
+        for (const char* name : {"mkswap", "blockdev"})
+            refuse_without(name, "what is in front of swap", "util-linux");
     // Lending needs loop devices and the right to use them: better known now than after the copy.
     block::LentRange(path_of(target), plan.grow->after, plan.protected_regions(),
                      block::LentRange::Access::kRead, plan.sector_bytes);
@@ -83,7 +90,9 @@ void refuse_if_growing_is_impossible(const CopyPlan& plan, const block::Reader& 
 
 void grow_filesystem(const CopyPlan& plan, block::Target& target, const std::stop_token& stop) {
     try {
-        grower_of(*plan.grow).grow(GrowJob(plan, target, stop));
+        const GrowJob job(plan, target, stop);
+        if (plan.grow->swap) make_moved_swap(job);
+        grower_of(*plan.grow).grow(job);
     } catch (Error& e) {
         if (e.code() != Code::kInterrupted) throw;
         throw_error(Code::kInterrupted,

@@ -23,8 +23,10 @@ class GrowJob {
     const GrowStep& step() const { return *plan_.grow; }
     block::Target& target() const { return target_; }
     const std::stop_token& stop() const { return stop_; }
-    /// The place of the filesystem, as a device that ends where it ends.
-    block::LentRange lend(block::LentRange::Access access) const;
+    /// A range of the target, as a device that ends where it ends.
+    block::LentRange lend(block::Extent range, block::LentRange::Access access) const;
+    /// The place of the filesystem.
+    block::LentRange lend(block::LentRange::Access access) const { return lend(step().after, access); }
     /// Runs a program to its end, however long that takes. Throws kTargetIo with its complaint for an exit
     /// status with other bits than those allowed, kInterrupted if it was stopped on request.
     void run(const std::vector<std::string>& argv, int allowed_bits = 0) const;
@@ -41,6 +43,10 @@ void grow_f2fs(const GrowJob& job);
 void grow_fat(const GrowJob& job);
 void grow_ntfs(const GrowJob& job);
 void grow_xfs(const GrowJob& job);
+
+/// Makes the swap of the step anew at its new place. Throws as the growers do, and kIntegrity if it is not
+/// there afterwards.
+void make_moved_swap(const GrowJob& job);
 
 /// Whether this machine's kernel mounts the source's XFS at all: an older one may not know all its features.
 /// Throws kUnsupported. Nothing is written: the source is lent for reading, and its log is left alone.
