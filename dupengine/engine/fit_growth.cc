@@ -128,6 +128,11 @@ void grow_partition(CopyPlan& plan, const block::Reader& source, Partition& part
     plan.grow = GrowStep{partition.number, before, after, described->signature->type, {}};
 }
 
+// Where what goes with the swap begins: itself, or the extended partition around a logical one.
+ByteOffset edge_of(const CopyPlan& plan, const Partition& swap) {
+    return swap.mbr_logical ? plan.table.mbr_extended->begin : swap.extent.begin;
+}
+
 // Why the swap has to stay where it is; empty if it can be made anew elsewhere. Its content means nothing
 // once the machine is off, unless that hibernated.
 std::string why_swap_stays(const CopyPlan& plan, const block::Reader& source,
@@ -135,11 +140,14 @@ std::string why_swap_stays(const CopyPlan& plan, const block::Reader& source,
     constexpr std::uint64_t kVersionAt = 1024, kBadPagesAt = 1032;  // include/linux/swap.h, union swap_header
     const block::Extent place = swap.partition.extent;
     if (front == nullptr) return "nothing is in front of it";
-    if (swap.partition.mbr_logical) return "it is a logical partition";
+    const auto is_logical = [](const Partition& p) { return p.mbr_logical; };
+    if (swap.partition.mbr_logical &&
+        std::count_if(plan.table.partitions.begin(), plan.table.partitions.end(), is_logical) != 1)
+        return "other logical partitions are beside it";
     const block::Extent between{front->extent.end, place.begin};
     for (const Kept& kept : plan.kept)
         if (kept.extent.touches(between)) return kept.name + " is in front of it";
-    if (plan.table.mbr_extended && plan.table.mbr_extended->touches(between))
+    if (!swap.partition.mbr_logical && plan.table.mbr_extended && plan.table.mbr_extended->touches(between))
         return "an extended partition is in front of it";
     if (swap.used.whole) return swap.used.reason;
     const Bytes header = block::read_extent(source, {place.begin, place.begin + 4 * kKiB});
@@ -150,26 +158,39 @@ std::string why_swap_stays(const CopyPlan& plan, const block::Reader& source,
     return {};
 }
 
+// The extended partition around a logical one goes with it, boot record and all.
+void move_partition(CopyPlan& plan, Partition& partition, block::Extent to) {
+    const std::uint64_t distance = to.begin - partition.extent.begin;
+    if (partition.mbr_logical) {
+        plan.table.mbr_extended = block::Extent{plan.table.mbr_extended->begin + distance, to.end};
+        for (layout::BootRecord& record : plan.table.mbr_chain)
+            record.offset += distance;
+    }
+    partition.extent = to;
+}
+
 // The swap goes to the end, and what was in front of it grows up to there.
 void grow_in_front_of_swap(CopyPlan& plan, const block::Reader& source, Partition& swap,
                            const layout::PartitionDescription& described, ByteOffset end) {
-    Partition* const front = last_before(plan, swap.extent.begin);
+    const ByteOffset edge = edge_of(plan, swap);
+    Partition* const front = last_before(plan, edge);
     const std::string why = why_swap_stays(plan, source, described, front);
     if (!why.empty())
         return note_kept_size(plan, fmt::format("partition {}", swap.number),
                               fmt::format("is the last one, and swap that stays where it is ({})", why));
-    const ByteOffset begin = align_down(end - swap.extent.size(), kMiB);
-    const SwapMove move{swap.number,
-                        swap.extent,
-                        {begin, begin + swap.extent.size()},
-                        described.used.block_bytes,
-                        described.signature->uuid,
-                        described.signature->label};
-    if (begin <= swap.extent.begin) return;
-    grow_partition(plan, source, *front, begin);
+    const block::Extent before = swap.extent;
+    const ByteOffset begin = align_down(end - std::min(end, before.size()), kMiB);
+    if (begin <= before.begin) return;
+    grow_partition(plan, source, *front, align_down(edge + (begin - before.begin), kMiB));
     if (!plan.grow) return;
-    plan.grow->swap = move;
-    swap.extent = move.after;
+    const block::Extent after{begin, begin + before.size()};
+    plan.grow->swap = SwapMove{swap.number,
+                               before,
+                               after,
+                               described.used.block_bytes,
+                               described.signature->uuid,
+                               described.signature->label};
+    move_partition(plan, swap, after);
     plan.notes.push_back(
         fmt::format("--grow: swap partition {} moves to the end and is made anew there, with the "
                     "same identifiers",
