@@ -113,7 +113,7 @@ engine::CopyReport execute(const engine::CopyPlan& plan, const CopyArguments& ar
     if (!plan.target.geometry.is_block_device) refuse_if_busy(arguments);
     Progress progress;
     const ProgressView view(progress, globals.progress);
-    const auto grow = [&](const engine::CopyPlan& planned, const block::Target& grown) {
+    const auto grow = [&](const engine::CopyPlan& planned, block::Target& grown) {
         engine::grow_filesystem(planned, grown, interrupt.token());
     };
     const auto source_change = [&]() -> std::string {
@@ -150,7 +150,7 @@ int run_copy(const CopyArguments& arguments, const Globals& globals) {
     {
         const auto target = block::open_source(arguments.target);
         plan = engine::make_plan(*source, *target, arguments.options);
-        engine::refuse_if_growing_is_impossible(plan, *target);
+        engine::refuse_if_growing_is_impossible(plan, *source, *target);
     }
     plan.notes.insert(plan.notes.end(), notes.begin(), notes.end());
 
@@ -199,7 +199,7 @@ void add_copy(CLI::App& app, Globals& globals, Action& action) {
                      "Read the target first and write only what differs: auto, always, never")
         ->transform(one_of(kDelta))
         ->option_text("WHEN");
-    verb->add_flag("--grow", arguments->options.grow, "Extend the last partition and its ext filesystem");
+    verb->add_flag("--grow", arguments->options.grow, "Extend the last filesystem to fill a larger target");
     verb->add_option(
             "--protect", arguments->options.protect,
             "Keep what the target has there: BEGIN+SIZE, BEGIN..END, PARTLABEL or PARTUUID; may be repeated")

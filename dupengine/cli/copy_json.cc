@@ -80,6 +80,10 @@ Json plan_json(const engine::CopyPlan& plan) {
                         {"from_bytes", plan.grow->before.size()},
                         {"to_bytes", plan.grow->after.size()},
                         {"filesystem", plan.grow->filesystem}};
+    if (plan.grow && plan.grow->swap)
+        json["grow"]["swap"] = {{"partition", plan.grow->swap->partition},
+                                {"from", extent_json(plan.grow->swap->before)},
+                                {"to", extent_json(plan.grow->swap->after)}};
     json["notes"] = plan.notes;
     return json;
 }

@@ -118,6 +118,9 @@ std::string partition_rows(const engine::CopyPlan& plan, const DrawingStyle& sty
         if (grows)
             row.remarks.push_back(fmt::format("grows from {} with its {}",
                                               format_size(plan.grow->before.size()), plan.grow->filesystem));
+        if (plan.grow && plan.grow->swap && plan.grow->swap->partition == p.number)
+            row.remarks.push_back(
+                fmt::format("made anew here; was at {}", format_size(plan.grow->swap->before.begin)));
         rows.push_back(std::move(row));
     }
     return rows.empty() ? "" : draw_table(columns, rows, style);

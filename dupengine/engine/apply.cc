@@ -120,7 +120,7 @@ void marked_if_it_fails(const CopyPlan& plan, block::Target& target, std::int64_
     }
 }
 
-void grow(const CopyPlan& plan, const block::Target& target, ApplyContext& context) {
+void grow(const CopyPlan& plan, block::Target& target, ApplyContext& context) {
     if (!plan.grow || !context.grow) return;
     context.progress.begin("grow", 0);
     context.grow(plan, target);

@@ -39,7 +39,7 @@ struct ApplyContext {
     std::stop_token stop;
     std::int64_t now = 0;  ///< Unix seconds, for the mark
     /// Grows the filesystem of plan.grow (grow.h); empty in tests on fakes that don't grow.
-    std::function<void(const CopyPlan&, const block::Target&)> grow;
+    std::function<void(const CopyPlan&, block::Target&)> grow;
     /// How the source changed since it was planned, or is about to ("mounted on /mnt"); empty if it did not.
     std::function<std::string()> source_change = {};
 };

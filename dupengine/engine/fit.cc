@@ -128,86 +128,6 @@ void refuse_too_small(const CopyPlan& plan, const block::Reader& source) {
     }
 }
 
-bool can_grow(const std::optional<layout::Signature>& signature) {
-    return signature && (signature->type == "ext2" || signature->type == "ext3" || signature->type == "ext4");
-}
-
-// What bounds a range that begins at `from`: the next kept region or the usable end of the disk.
-ByteOffset room_end(const CopyPlan& plan, ByteOffset from) {
-    const std::uint64_t size = plan.target.geometry.size_bytes;
-    block::Geometry geometry = plan.target.geometry;
-    geometry.logical_sector_bytes = plan.sector_bytes;
-    // Never over the end of the disk that is held back to the last: the filesystem would be checked without
-    // it.
-    ByteOffset end = layout::mark_extent_tail(geometry).begin;
-    if (plan.table.mbr_extended && plan.table.mbr_extended->begin >= from)
-        end = std::min(end, plan.table.mbr_extended->begin);
-    if (plan.table.kind == TableKind::kGpt)
-        end = std::min(end, std::prev(layout::table_extents(plan.table, size).end())->begin);
-    if (plan.table.kind == TableKind::kMbr)  // 32 bits of sectors
-        end = std::min<std::uint64_t>(end, std::uint64_t{0xFFFFFFFF} * plan.sector_bytes);
-    for (const Kept& k : plan.kept)
-        if (k.extent.begin >= from) end = std::min(end, k.extent.begin);
-    return end;
-}
-
-// A filesystem that grows over data behind its end would destroy what was copied there.
-bool is_blocked_by_data(CopyPlan& plan, const block::Reader& source, const std::string& who,
-                        block::Extent behind) {
-    const auto data = block::find_data(source, behind);
-    if (data)
-        plan.notes.push_back(fmt::format(
-            "--grow: {} holds data behind its filesystem, at byte {} of the disk; it keeps its size", who,
-            *data));
-    return data.has_value();
-}
-
-void grow_whole_device(CopyPlan& plan, const block::Reader& source) {
-    if (!can_grow(plan.source.signature)) {
-        plan.notes.push_back(
-            fmt::format("--grow: there is no ext filesystem to grow on {}", plan.source.name));
-        return;
-    }
-    const block::Extent before{0, plan.source.used.filesystem_bytes};
-    const block::Extent after{0, align_down(room_end(plan, before.end), 4096)};
-    if (after.end <= before.end) return;
-    const block::Extent behind{before.end, std::min(after.end, plan.source.geometry.size_bytes)};
-    if (is_blocked_by_data(plan, source, plan.source.name, behind)) return;
-    plan.grow = GrowStep{0, before, after, plan.source.signature->type};
-}
-
-void grow_last_partition(CopyPlan& plan, const block::Reader& source) {
-    Partition* last = nullptr;
-    for (Partition& p : plan.table.partitions) {
-        const bool stays = std::any_of(plan.kept.begin(), plan.kept.end(),
-                                       [&](const Kept& k) { return k.extent == p.extent; });
-        if (!stays && (last == nullptr || p.extent.end > last->extent.end)) last = &p;
-    }
-    if (last == nullptr) return;
-    const auto* described = plan.source.by_number(last->number);
-    if (last->mbr_logical || described == nullptr || !can_grow(described->signature)) {
-        plan.notes.push_back(
-            fmt::format("--grow: partition {} is the last one and {}; it keeps its size", last->number,
-                        last->mbr_logical ? "is a logical partition" : "holds no ext filesystem"));
-        return;
-    }
-    const block::Extent before = last->extent;
-    if (before.begin < late_extents(plan.target.geometry, plan.sector_bytes).begin()->end) {
-        plan.notes.push_back(
-            fmt::format("--grow: partition {} begins in the first sectors; it keeps its size", last->number));
-        return;
-    }
-    const block::Extent after{before.begin,
-                              std::max(before.end, align_down(room_end(plan, before.end), kMiB))};
-    if (after == before) return;
-    const block::Extent behind{before.begin + described->used.filesystem_bytes, before.end};
-    if (described->used.filesystem_bytes != 0 &&
-        is_blocked_by_data(plan, source, fmt::format("partition {}", last->number), behind))
-        return;
-    last->extent = after;
-    plan.grow = GrowStep{last->number, before, after, described->signature->type};
-}
-
 }  // namespace
 
 void fit_table(CopyPlan& plan, const block::Reader& source) {
@@ -218,11 +138,7 @@ void fit_table(CopyPlan& plan, const block::Reader& source) {
     refuse_overlap_with_kept(plan);
     make_room_for_kept_numbers(plan);
     put_kept_entries_in(plan);
-    if (!plan.options.grow) return;
-    if (plan.table.kind == TableKind::kNone)
-        grow_whole_device(plan, source);
-    else
-        grow_last_partition(plan, source);
+    if (plan.options.grow) find_growth(plan, source);
 }
 
 }  // namespace dupengine::engine

@@ -51,11 +51,21 @@ struct CopyOptions {
     std::vector<std::string> protect;  ///< as given: see find_kept_regions
 };
 
-/// The last partition (or the whole device, number 0) and its filesystem after growing.
+/// A swap partition that is made anew at the end of a larger target; its content means nothing.
+struct SwapMove {
+    unsigned partition = 0;
+    block::Extent before, after;
+    std::uint64_t page_bytes = 0;
+    std::string uuid, label;  ///< stay; empty if there is none
+};
+
+/// The last partition, or the one in front of a last swap partition (or the whole device, number 0), and its
+/// filesystem after growing.
 struct GrowStep {
     unsigned partition = 0;
     block::Extent before, after;
     std::string filesystem;  ///< "ext4", ...
+    std::optional<SwapMove> swap;
 };
 
 using Kept = layout::IncompleteMark::Kept;
@@ -101,11 +111,14 @@ codec::Sha256 fingerprint_of(const block::Reader& disk);
 /// key. Throws kRefused for a name that is not there, kUsage for one that cannot be understood.
 std::vector<Kept> find_kept_regions(const layout::DiskDescription& target, const CopyOptions& options);
 
-/// fit.cc: the source's table with the kept entries in it, for the target's size; grows the last partition if
-/// asked. Fills plan.table and plan.grow. Throws kRefused if it cannot be laid around what is kept, or does
-/// not fit. Reads of the source only what lies behind a filesystem that grows, or behind a smaller target's
-/// end.
+/// fit.cc: the source's table with the kept entries in it, for the target's size; grown if asked. Fills
+/// plan.table and plan.grow. Throws kRefused if it cannot be laid around what is kept, or does not fit. Reads
+/// of the source only what lies behind a filesystem that grows, or behind a smaller target's end.
 void fit_table(CopyPlan& plan, const block::Reader& source);
+
+/// fit_growth.cc: called by fit_table for --grow. Fills plan.grow, moves the ends of partitions in
+/// plan.table, and notes what keeps its size, and why.
+void find_growth(CopyPlan& plan, const block::Reader& source);
 
 /// spans.cc: fills plan.data and plan.zero.
 void find_spans(CopyPlan& plan);

@@ -27,9 +27,12 @@ ExtentSet boot_gap(const CopyPlan& plan) {
 // one that goes in front of others moves all of them.
 std::vector<const layout::PartitionDescription*> copied_partitions(const CopyPlan& plan) {
     std::vector<const layout::PartitionDescription*> copied;
+    const auto is_copied = [&](unsigned number) {
+        const bool moves = plan.grow && plan.grow->swap && plan.grow->swap->partition == number;
+        return !moves && plan.table.by_number(number) != nullptr;  // not there: the source's profile
+    };
     for (const auto& p : plan.source.partitions)
-        if (plan.table.by_number(p.partition.number) != nullptr)  // not there: the source's profile
-            copied.push_back(&p);
+        if (is_copied(p.partition.number)) copied.push_back(&p);
     std::sort(copied.begin(), copied.end(), [](const auto* a, const auto* b) {
         return a->partition.extent.begin < b->partition.extent.begin;
     });

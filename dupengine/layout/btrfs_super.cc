@@ -99,24 +99,34 @@ void check_sizes(const BtrfsSuper& super, std::uint64_t part_bytes) {
 
 }  // namespace
 
-bool btrfs_checksum_matches(BtrfsChecksum type, std::span<const std::byte> block) {
+Bytes btrfs_checksum_of(BtrfsChecksum type, std::span<const std::byte> block) {
     const auto covered = block.subspan(kChecksumBytes);
     switch (type) {
         case BtrfsChecksum::kCrc32c: {
             const std::uint32_t raw =
                 ext2fs_crc32c_le(~0u, reinterpret_cast<const unsigned char*>(covered.data()), covered.size());
-            return load_le<std::uint32_t>(block, 0) == ~raw;
+            Bytes checksum(sizeof raw);
+            store_le<std::uint32_t>(checksum, 0, ~raw);
+            return checksum;
         }
-        case BtrfsChecksum::kXxhash64:
-            return load_le<std::uint64_t>(block, 0) == codec::xxh64(covered);
+        case BtrfsChecksum::kXxhash64: {
+            Bytes checksum(sizeof(std::uint64_t));
+            store_le<std::uint64_t>(checksum, 0, codec::xxh64(covered));
+            return checksum;
+        }
         case BtrfsChecksum::kSha256: {
             const codec::Sha256 digest = codec::sha256(covered);
-            return std::equal(digest.begin(), digest.end(), block.begin());
+            return {digest.begin(), digest.end()};
         }
         case BtrfsChecksum::kBlake2b:
             break;
     }
     throw_error(Code::kIntegrity, "checksums of type {} cannot be verified", static_cast<unsigned>(type));
+}
+
+bool btrfs_checksum_matches(BtrfsChecksum type, std::span<const std::byte> block) {
+    const Bytes checksum = btrfs_checksum_of(type, block);
+    return std::equal(checksum.begin(), checksum.end(), block.begin());
 }
 
 BtrfsSuper read_btrfs_super(const block::Reader& part) {

@@ -44,6 +44,9 @@ struct BtrfsSuper {
 /// Throws kIntegrity for what is damaged, on several devices, or not understood.
 BtrfsSuper read_btrfs_super(const block::Reader& part);
 
+/// The checksum of a superblock or a block of a tree, which stands at its beginning; as long as its type is.
+/// Throws kIntegrity for a type that cannot be computed.
+Bytes btrfs_checksum_of(BtrfsChecksum type, std::span<const std::byte> block);
 /// Whether a superblock or a block of a tree matches the checksum at its beginning.
 bool btrfs_checksum_matches(BtrfsChecksum type, std::span<const std::byte> block);
 

@@ -94,6 +94,14 @@ void extract_ext(const std::string& image, const std::string& folder) {
     std::filesystem::remove_all(folder + "/lost+found");
 }
 
+void extract_f2fs(const std::string& image, const std::string& folder) {
+    std::filesystem::create_directories(folder);
+    must_run({"sh", "-c",
+              "cd \"$1\" && for i in 4 5 6 7 8 9 a b c d e f $(seq 10 32); do "
+              "echo y | dump.f2fs -i $i \"$2\" >>said 2>&1 || true; done; test -d lost_found; rm said",
+              "sh", folder, image});
+}
+
 std::uint64_t dumpe2fs_number(const std::string& image, const std::string& field) {
     const std::string text = must_run({"dumpe2fs", "-h", image});
     const std::size_t at = text.find("\n" + field + ":");

@@ -37,6 +37,9 @@ void rebuild(const std::string& image, const layout::UsedExtents& used, std::byt
 /// The files of an ext image in a folder, without mounting it.
 void extract_ext(const std::string& image, const std::string& folder);
 
+/// Every file and folder that the first inodes of an F2FS image name, in one folder, `folder`/lost_found.
+void extract_f2fs(const std::string& image, const std::string& folder);
+
 /// A number that `dumpe2fs -h` prints: "Block count", "Free blocks", "Block size".
 std::uint64_t dumpe2fs_number(const std::string& image, const std::string& field);
 

@@ -56,15 +56,6 @@ std::uint64_t checked_number(const std::string& report, const std::string& words
     return std::stoull(report.substr(report.find("[0x", at) + 1), nullptr, 16);
 }
 
-// Every file and folder that the inodes of the image name, in one folder.
-void extract_f2fs(const std::string& image, const std::string& folder) {
-    std::filesystem::create_directories(folder);
-    must_run({"sh", "-c",
-              "cd \"$1\" && for i in 4 5 6 7 8 9 a b c d e f $(seq 10 32); do "
-              "echo y | dump.f2fs -i $i \"$2\" >>said 2>&1 || true; done; test -d lost_found; rm said",
-              "sh", folder, image});
-}
-
 class F2fsVariant : public testing::TestWithParam<Variant> {};
 
 TEST_P(F2fsVariant, UsedIsWhatTheSegmentsCallValidAndACopyOfItIsSound) {
