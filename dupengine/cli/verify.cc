@@ -65,8 +65,7 @@ std::string comparison_json(const engine::CopyPlan& plan, const Comparison& comp
 std::string difference_text(const PartitionPlaces& difference, Charset charset) {
     constexpr std::size_t kFilesShown = 20;
     const auto& files = difference.owners.files;
-    std::string where = difference.partition == 0 ? "outside the partitions"
-                                                  : fmt::format("partition {}", difference.partition);
+    std::string where = engine::place_text(difference);
     if (!difference.filesystem.empty())
         where += fmt::format(" ({})", printable(difference.filesystem, charset));
     std::string text = fmt::format("{}: {} differ\n", where, format_size(difference.extents.total_bytes()));

@@ -24,8 +24,7 @@ PartitionPlaces look_up(const block::Reader& source, unsigned number, Extent par
 }
 
 std::string name_one(const PartitionPlaces& places) {
-    std::string text =
-        places.partition == 0 ? "outside the partitions" : fmt::format("partition {}", places.partition);
+    std::string text = place_text(places);
     const auto& files = places.owners.files;
     if (files.empty()) return text + (places.owners.reason.empty() ? ", in no file" : "");
     constexpr std::size_t kNamed = 3;
@@ -55,6 +54,11 @@ std::vector<PartitionPlaces> sort_by_partition(const CopyPlan& plan, const block
     rest.extents = std::move(places);
     keep(std::move(rest));
     return sorted;
+}
+
+std::string place_text(const PartitionPlaces& places) {
+    if (places.partition != 0) return fmt::format("partition {}", places.partition);
+    return places.filesystem.empty() ? "outside the partitions" : "the whole disk";
 }
 
 std::string name_places(const std::vector<PartitionPlaces>& places) {

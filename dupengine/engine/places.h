@@ -20,6 +20,9 @@ struct PartitionPlaces {
 std::vector<PartitionPlaces> sort_by_partition(const CopyPlan& plan, const block::Reader& source,
                                                block::ExtentSet places);
 
+/// "partition 2", "outside the partitions", or "the whole disk" for a filesystem without a table.
+std::string place_text(const PartitionPlaces& places);
+
 /// "partition 2: /etc/fstab, /var/log/syslog", one line; empty for no places.
 std::string name_places(const std::vector<PartitionPlaces>& places);
 

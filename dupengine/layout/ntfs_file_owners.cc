@@ -19,7 +19,6 @@ class Search {
         : volume_(read_ntfs_boot_sector(part)), files_(part, volume_), tally_(places) {}
 
     FileOwners run() {
-        tally_.add_structure("(boot sector)", {0, volume_.sector_bytes});
         if (volume_.has_copy)
             tally_.add_structure("(copy of the boot sector)",
                                  {volume_.copy_at(), volume_.copy_at() + volume_.sector_bytes});
