@@ -9,16 +9,18 @@ namespace {
 constexpr std::size_t kPathLimit = 32 * kKiB;  // bytes of one path
 constexpr std::size_t kTextLimit = 16 * kMiB;  // bytes of all paths
 constexpr std::size_t kNameLimit = 4 * OwnerTally::kFileLimit;
-constexpr int kDeepest = 1000;  // damaged folders can contain each other
+constexpr int kDeepest = 1000;  // folders above a file
 
 std::string path_of(std::uint64_t file, std::uint64_t root, const std::string& kind,
                     const OwnerTally::NameOf& name_of) {
     if (file == root) return "/";
     std::vector<std::string> names;
+    std::set<std::uint64_t> passed;
     std::size_t bytes = 0;
     for (; file != root;) {
         const std::optional<NameInFolder> found = name_of(file);
-        if (!found || names.size() == kDeepest || bytes > kPathLimit) {
+        // Damaged folders can contain each other.
+        if (!found || names.size() == kDeepest || bytes > kPathLimit || !passed.insert(file).second) {
             names.push_back(fmt::format("({} {})", kind, file));
             break;
         }
