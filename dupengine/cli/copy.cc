@@ -27,12 +27,13 @@
 #include "engine/apply.h"
 #include "engine/grow.h"
 #include "engine/refusals.h"
+#include "engine/report.h"
 
 namespace dupengine::cli {
 namespace {
 
 struct CopyArguments {
-    std::string source, target;
+    std::string source, target, report;
     engine::CopyOptions options;
     bool busy_source = false;
     bool create = false;
@@ -123,8 +124,17 @@ engine::CopyReport execute(const engine::CopyPlan& plan, const CopyArguments& ar
         return uses.empty() ? "" : "came into use (" + uses + ")";
     };
     engine::ApplyContext context{progress, interrupt.token(), std::time(nullptr), grow, source_change};
+    std::optional<engine::ReportFile> report_file;
+    engine::ReportDigests digests;
+    if (!arguments.report.empty()) {
+        report_file.emplace(arguments.report);
+        context.on_chunk = [&](const engine::Slot& slot) { digests.take(slot); };
+    }
     try {
         engine::CopyReport report = engine::apply_plan(plan, source, *target, context);
+        if (report_file)
+            report_file->write(engine::make_report(
+                plan, report, digests.finish(plan.data, report.chunk_bytes, *target), std::time(nullptr)));
         created.keep();
         return report;
     } catch (...) {
@@ -135,6 +145,8 @@ engine::CopyReport execute(const engine::CopyPlan& plan, const CopyArguments& ar
 }
 
 int run_copy(const CopyArguments& arguments, const Globals& globals) {
+    if (!arguments.report.empty() && arguments.options.grow)
+        throw_error(Code::kUsage, "--report tells what was copied, and --grow changes it; choose one");
     const auto source = block::open_source(arguments.source);
     block::SourceHold held(arguments.source);
     CreatedFile created;
@@ -230,6 +242,9 @@ void add_copy(CLI::App& app, Globals& globals, Action& action) {
             },
             "", "chunk size"))
         ->option_text("SIZE");
+    verb->add_option("--report", arguments->report,
+                     "Write digests of what was copied to this new file, for verify --report")
+        ->option_text("FILE");
     verb->add_flag("--create", arguments->create, "Make TARGET, a raw image file, if it does not exist");
     verb->add_flag("--busy-source", arguments->busy_source, "Copy a source that is mounted or used as swap");
     verb->add_flag("--ignore-target-table", arguments->options.ignore_target_table,

@@ -36,17 +36,17 @@ std::string name_one(const PartitionPlaces& places) {
 
 }  // namespace
 
-std::vector<PartitionPlaces> sort_by_partition(const CopyPlan& plan, const block::Reader& source,
-                                               ExtentSet places) {
+std::vector<PartitionPlaces> sort_by_partition(const layout::DiskDescription& disk,
+                                               const block::Reader& source, ExtentSet places) {
     std::vector<PartitionPlaces> sorted;
     const auto keep = [&](PartitionPlaces found) {
         if (!found.extents.empty()) sorted.push_back(std::move(found));
     };
-    if (plan.source.table.kind == layout::TableKind::kNone) {
-        keep(look_up(source, 0, {0, source.geometry().size_bytes}, plan.source.signature, places));
+    if (disk.table.kind == layout::TableKind::kNone) {
+        keep(look_up(source, 0, {0, source.geometry().size_bytes}, disk.signature, places));
         return sorted;
     }
-    for (const auto& p : plan.source.partitions) {
+    for (const auto& p : disk.partitions) {
         keep(look_up(source, p.partition.number, p.partition.extent, p.signature, places));
         places.erase(p.partition.extent);
     }
