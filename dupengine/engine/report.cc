@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <bit>
 #include <cerrno>
 #include <nlohmann/json.hpp>
 
@@ -51,11 +52,23 @@ Extent extent_of(const nlohmann::json& json) {
 }
 
 codec::Sha256 sha256_in(const nlohmann::json& json) {
-    const Bytes bytes = from_hex(json.at("sha256").get<std::string>());
+    const auto text = json.at("sha256").get<std::string>();
     codec::Sha256 digest{};
-    if (bytes.size() != digest.size()) throw_error(Code::kIntegrity, "a digest of {} bytes", bytes.size());
+    if (text.size() != 2 * digest.size() || text.find_first_not_of("0123456789abcdef") != std::string::npos)
+        throw_error(Code::kIntegrity, "a digest of {} characters", text.size());
+    const Bytes bytes = from_hex(text);
     std::copy(bytes.begin(), bytes.end(), digest.begin());
     return digest;
+}
+
+// Ranges ascend, so that a set of them is built in no time.
+void append(const nlohmann::json& ranges, ExtentSet& set) {
+    for (const auto& range : ranges) {
+        const Extent e = extent_of(range);
+        if (!set.empty() && e.begin < std::prev(set.end())->end)
+            throw_error(Code::kIntegrity, "ranges that do not ascend");
+        set.insert(e);
+    }
 }
 
 void take_header(const nlohmann::json& line, Report& report) {
@@ -78,22 +91,16 @@ void take_chunk(const nlohmann::json& line, Report& report) {
     const ByteOffset base = align_down(extent_of(line.at("chunk").at(0)).begin, report.chunk_bytes);
     if (!report.data.empty() && std::prev(report.data.end())->end > base)
         throw_error(Code::kIntegrity, "chunks that do not ascend");
-    for (const auto& range : line.at("chunk")) {
-        const Extent e = extent_of(range);
-        if (e.begin < base || e.end > base + report.chunk_bytes ||
-            (!report.data.empty() && e.begin < std::prev(report.data.end())->end))
-            throw_error(Code::kIntegrity, "a chunk with the range {}", e.text());
-        report.data.insert(e);
-    }
+    append(line.at("chunk"), report.data);
+    if (std::prev(report.data.end())->end > base + report.chunk_bytes)
+        throw_error(Code::kIntegrity, "a chunk that ends at {}", std::prev(report.data.end())->end);
     report.digests.push_back(sha256_in(line));
 }
 
 void take_line(const nlohmann::json& line, Report& report) {
     if (line.contains("chunk")) return take_chunk(line, report);
     for (const auto& [name, set] : {std::pair{"zero", &report.zero}, std::pair{"bad", &report.bad}})
-        if (line.contains(name))
-            for (const auto& range : line.at(name))
-                set->insert(extent_of(range));
+        if (line.contains(name)) append(line.at(name), *set);
     if (line.contains("boot"))
         report.boot.push_back(
             {line.at("boot").get<std::string>(), extent_of(line.at("extent")), sha256_in(line)});

@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <utility>
 
 namespace dupengine::engine {
 namespace {
@@ -39,20 +40,21 @@ ReportLines::ReportLines(const std::string& path) : fd_(open_path(path, O_RDONLY
 
 bool ReportLines::next(std::string& line) {
     for (;;) {
-        const std::size_t end = rest_.find('\n');
+        const std::size_t end = buffer_.find('\n', used_);
         if (end != std::string::npos) {
-            line = rest_.substr(0, end + 1);
-            rest_.erase(0, end + 1);
+            line = buffer_.substr(used_, end + 1 - used_);
+            used_ = end + 1;
             return true;
         }
-        if (rest_.size() > kLineLimit)
+        buffer_.erase(0, std::exchange(used_, 0));
+        if (buffer_.size() > kLineLimit)
             throw_error(Code::kIntegrity, "a line of more than {} bytes", kLineLimit);
         Bytes piece(kPiece);
         const ssize_t n = ::pread(fd_.get(), piece.data(), piece.size(), static_cast<off_t>(at_));
         if (n < 0 && errno == EINTR) continue;
         if (n < 0) throw_errno(Code::kSourceIo, errno, "it cannot be read");
         if (n == 0) return false;
-        rest_ += as_text(std::span(piece).first(static_cast<std::size_t>(n)));
+        buffer_ += as_text(std::span(piece).first(static_cast<std::size_t>(n)));
         at_ += static_cast<std::uint64_t>(n);
     }
 }

@@ -40,7 +40,8 @@ class ReportLines {
   private:
     bool next(std::string& line);
     Fd fd_;
-    std::string rest_;
+    std::string buffer_;
+    std::size_t used_ = 0;  // of the buffer
     ByteOffset at_ = 0;
 };
 
