@@ -102,6 +102,17 @@ std::vector<std::string> refuse_if_busy(const CopyArguments& arguments) {
         arguments.busy_source ? engine::BusySource::kAccept : engine::BusySource::kRefuse);
 }
 
+void write_report(engine::ReportFile& file, const engine::CopyPlan& plan, const engine::CopyReport& report,
+                  engine::ReportDigests& digests, const block::Reader& target) {
+    try {
+        file.write(engine::make_report(plan, report, digests.finish(plan.data, report.chunk_bytes, target),
+                                       std::time(nullptr)));
+    } catch (Error& e) {
+        e.add_context("the copy is complete, but its report could not be written");
+        throw;
+    }
+}
+
 engine::CopyReport execute(const engine::CopyPlan& plan, const CopyArguments& arguments,
                            const block::Reader& source, const block::SourceHold& held, const Globals& globals,
                            CreatedFile& created) {
@@ -132,10 +143,8 @@ engine::CopyReport execute(const engine::CopyPlan& plan, const CopyArguments& ar
     }
     try {
         engine::CopyReport report = engine::apply_plan(plan, source, *target, context);
-        if (report_file)
-            report_file->write(engine::make_report(
-                plan, report, digests.finish(plan.data, report.chunk_bytes, *target), std::time(nullptr)));
         created.keep();
+        if (report_file) write_report(*report_file, plan, report, digests, *target);
         return report;
     } catch (...) {
         // From the first write on it is an unfinished copy, and says so.

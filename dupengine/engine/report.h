@@ -64,7 +64,7 @@ class ReportFile {
     ~ReportFile();
     ReportFile(const ReportFile&) = delete;
     ReportFile& operator=(const ReportFile&) = delete;
-    /// Written and flushed when it returns. Throws kTargetIo.
+    /// Written and flushed when it returns. Throws kTargetIo; then no report is left.
     void write(const Report& report);
 
   private:
