@@ -27,12 +27,13 @@
 #include "engine/apply.h"
 #include "engine/grow.h"
 #include "engine/refusals.h"
+#include "engine/report.h"
 
 namespace dupengine::cli {
 namespace {
 
 struct CopyArguments {
-    std::string source, target;
+    std::string source, target, report;
     engine::CopyOptions options;
     bool busy_source = false;
     bool create = false;
@@ -101,6 +102,17 @@ std::vector<std::string> refuse_if_busy(const CopyArguments& arguments) {
         arguments.busy_source ? engine::BusySource::kAccept : engine::BusySource::kRefuse);
 }
 
+void write_report(engine::ReportFile& file, const engine::CopyPlan& plan, const engine::CopyReport& report,
+                  engine::ReportDigests& digests, const block::Reader& target) {
+    try {
+        file.write(engine::make_report(plan, report, digests.finish(plan.data, report.chunk_bytes, target),
+                                       std::time(nullptr)));
+    } catch (Error& e) {
+        e.add_context("the copy is complete, but its report could not be written");
+        throw;
+    }
+}
+
 engine::CopyReport execute(const engine::CopyPlan& plan, const CopyArguments& arguments,
                            const block::Reader& source, const block::SourceHold& held, const Globals& globals,
                            CreatedFile& created) {
@@ -123,9 +135,16 @@ engine::CopyReport execute(const engine::CopyPlan& plan, const CopyArguments& ar
         return uses.empty() ? "" : "came into use (" + uses + ")";
     };
     engine::ApplyContext context{progress, interrupt.token(), std::time(nullptr), grow, source_change};
+    std::optional<engine::ReportFile> report_file;
+    engine::ReportDigests digests;
+    if (!arguments.report.empty()) {
+        report_file.emplace(arguments.report);
+        context.on_chunk = [&](const engine::Slot& slot) { digests.take(slot); };
+    }
     try {
         engine::CopyReport report = engine::apply_plan(plan, source, *target, context);
         created.keep();
+        if (report_file) write_report(*report_file, plan, report, digests, *target);
         return report;
     } catch (...) {
         // From the first write on it is an unfinished copy, and says so.
@@ -135,6 +154,8 @@ engine::CopyReport execute(const engine::CopyPlan& plan, const CopyArguments& ar
 }
 
 int run_copy(const CopyArguments& arguments, const Globals& globals) {
+    if (!arguments.report.empty() && arguments.options.grow)
+        throw_error(Code::kUsage, "--report tells what was copied, and --grow changes it; choose one");
     const auto source = block::open_source(arguments.source);
     block::SourceHold held(arguments.source);
     CreatedFile created;
@@ -230,6 +251,9 @@ void add_copy(CLI::App& app, Globals& globals, Action& action) {
             },
             "", "chunk size"))
         ->option_text("SIZE");
+    verb->add_option("--report", arguments->report,
+                     "Write digests of what was copied to this new file, for verify --report")
+        ->option_text("FILE");
     verb->add_flag("--create", arguments->create, "Make TARGET, a raw image file, if it does not exist");
     verb->add_flag("--busy-source", arguments->busy_source, "Copy a source that is mounted or used as swap");
     verb->add_flag("--ignore-target-table", arguments->options.ignore_target_table,

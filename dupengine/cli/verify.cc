@@ -1,5 +1,5 @@
-// dupengine verify SOURCE TARGET: is one disk a copy of the other, and if not, what differs. Writes nothing.
-// See dupengine-verify(8).
+// dupengine verify SOURCE TARGET: is one disk a copy of the other, and if not, what differs. With one
+// argument that disk is checked alone (verify_alone.h). Writes nothing. See dupengine-verify(8).
 
 #include <algorithm>
 #include <map>
@@ -10,8 +10,11 @@
 #include "block/open.h"
 #include "cli/command.h"
 #include "cli/interrupt.h"
+#include "cli/places_view.h"
 #include "cli/progress_view.h"
 #include "cli/terminal.h"
+#include "cli/text.h"
+#include "cli/verify_alone.h"
 #include "engine/compare.h"
 
 namespace dupengine::cli {
@@ -22,30 +25,9 @@ using engine::PartitionPlaces;
 using Json = nlohmann::ordered_json;
 
 struct VerifyArguments {
-    std::string source, target;
+    std::string source, target, report;
     engine::CopyOptions options;
 };
-
-Json extents_json(const block::ExtentSet& extents) {
-    Json json = Json::array();
-    for (block::Extent e : extents)
-        json.push_back({{"begin", e.begin}, {"end", e.end}});
-    return json;
-}
-
-Json partition_json(const PartitionPlaces& difference) {
-    Json files = Json::array();
-    for (const layout::FileOwner& file : difference.owners.files)
-        files.push_back({{"path", file.path}, {"bytes", file.bytes}});
-    Json json = {{"partition", difference.partition},
-                 {"filesystem", difference.filesystem},
-                 {"bytes_different", difference.extents.total_bytes()},
-                 {"files", files},
-                 {"bytes_in_no_file", difference.owners.other_bytes},
-                 {"extents", extents_json(difference.extents)}};
-    if (!difference.owners.reason.empty()) json["no_names_because"] = difference.owners.reason;
-    return json;
-}
 
 std::string comparison_json(const engine::CopyPlan& plan, const Comparison& comparison) {
     Json json = {{"result", comparison.same() ? "same" : "different"},
@@ -58,28 +40,8 @@ std::string comparison_json(const engine::CopyPlan& plan, const Comparison& comp
                  {"not_zero", extents_json(comparison.not_zero)},
                  {"notes", plan.notes}};
     for (const PartitionPlaces& difference : comparison.partitions)
-        json["partitions"].push_back(partition_json(difference));
+        json["partitions"].push_back(places_json(difference, "bytes_different"));
     return json.dump(2, ' ', false, Json::error_handler_t::replace);
-}
-
-std::string difference_text(const PartitionPlaces& difference, Charset charset) {
-    constexpr std::size_t kFilesShown = 20;
-    const auto& files = difference.owners.files;
-    std::string where = difference.partition == 0 ? "outside the partitions"
-                                                  : fmt::format("partition {}", difference.partition);
-    if (!difference.filesystem.empty())
-        where += fmt::format(" ({})", printable(difference.filesystem, charset));
-    std::string text = fmt::format("{}: {} differ\n", where, format_size(difference.extents.total_bytes()));
-    for (std::size_t i = 0; i < std::min(files.size(), kFilesShown); ++i)
-        text += fmt::format("    {}  {}\n", format_size(files[i].bytes), printable(files[i].path, charset));
-    if (files.size() > kFilesShown)
-        text += fmt::format("    and {} more files (--json names all)\n", files.size() - kFilesShown);
-    if (!difference.owners.reason.empty())
-        text += fmt::format("    {}\n", printable(difference.owners.reason, charset));
-    else if (difference.owners.other_bytes != 0)
-        text += fmt::format("    {} in no file: the filesystem's own structures\n",
-                            format_size(difference.owners.other_bytes));
-    return text;
 }
 
 std::string comparison_text(const engine::CopyPlan& plan, const Comparison& comparison, Charset charset) {
@@ -89,7 +51,7 @@ std::string comparison_text(const engine::CopyPlan& plan, const Comparison& comp
     for (const std::string& structure : comparison.boot_structures)
         text += structure + ": differs (partition table or boot sector)\n";
     for (const PartitionPlaces& difference : comparison.partitions)
-        text += difference_text(difference, charset);
+        text += places_lines(difference, "differ", charset);
     if (!comparison.not_zero.empty())
         text +=
             fmt::format("{} that the source does not use are not zero, the first at {}\n",
@@ -103,6 +65,14 @@ std::string comparison_text(const engine::CopyPlan& plan, const Comparison& comp
 }
 
 int run_verify(const VerifyArguments& arguments, const Globals& globals) {
+    if (arguments.target.empty()) {
+        if (arguments.options.verify == engine::Verify::kAll ||
+            arguments.options.unused == engine::Unused::kKeep || !arguments.options.protect.empty())
+            throw_error(Code::kUsage, "--all, --used and --protect need a TARGET to compare with");
+        return verify_alone(arguments.source, arguments.report, globals);
+    }
+    if (!arguments.report.empty())
+        throw_error(Code::kUsage, "--report tells what one disk should hold; give it with SOURCE alone");
     const auto source = block::open_source(arguments.source);
     auto target = block::open_source(arguments.target);
     engine::CopyPlan plan = engine::make_plan(*source, *target, arguments.options);
@@ -126,12 +96,16 @@ int run_verify(const VerifyArguments& arguments, const Globals& globals) {
 }  // namespace
 
 void add_verify(CLI::App& app, Globals& globals, Action& action) {
-    CLI::App* verb = app.add_subcommand("verify", "Tell whether one disk or image is a copy of another");
+    CLI::App* verb = app.add_subcommand("verify", "Tell whether a disk is a copy of another, or whole");
     const auto arguments = std::make_shared<VerifyArguments>();
     arguments->options.delta = engine::Delta::kNever;
-    verb->add_option("SOURCE", arguments->source, "What was copied: a block device or raw image file")
+    verb->add_option("SOURCE", arguments->source,
+                     "A block device or raw image file: what was copied, or what to check")
         ->required();
-    verb->add_option("TARGET", arguments->target, "What should be a copy of it")->required();
+    verb->add_option("TARGET", arguments->target,
+                     "What should be a copy of it; without it SOURCE is checked alone");
+    verb->add_option("--report", arguments->report, "Without TARGET: what copy --report wrote down")
+        ->option_text("FILE");
     verb->add_flag_callback(
         "--all", [arguments] { arguments->options.verify = engine::Verify::kAll; },
         "Read all that the source does not use, not only samples of it");

@@ -136,7 +136,7 @@ Moved copy_and_name_bad_sectors(const CopyPlan& plan, const block::Reader& sourc
         if (e.code() != Code::kSourceIo || extents.empty()) throw;
         std::string where;
         try {
-            where = name_places(sort_by_partition(plan, source, extents));
+            where = name_places(sort_by_partition(plan.source, source, extents));
         } catch (const Error&) {
             // The sectors that hold the names cannot be read either.
         }
@@ -167,6 +167,8 @@ CopyReport apply_plan(const CopyPlan& plan, const block::Reader& source, block::
     options.differences_only = plan.delta;
     options.sample_zeros = options.sample_equal = plan.options.verify == Verify::kUsed;
     options.read_back = plan.options.verify != Verify::kNone;
+    options.on_chunk = context.on_chunk;
+    report.chunk_bytes = options.lanes.chunk_bytes;
     if (plan.options.unused == Unused::kZero) options.zeroing = block::Device::Zeroing::kAllocate;
 
     mark_unfinished(plan, target, context.now);
@@ -176,7 +178,7 @@ CopyReport apply_plan(const CopyPlan& plan, const block::Reader& source, block::
     context.progress.begin("copy", plan.data.total_bytes());
     BadSectors bad;
     const Moved moved = copy_and_name_bad_sectors(plan, source, target, options, context, bad);
-    report.bad_sectors = sort_by_partition(plan, source, bad.extents());
+    report.bad_sectors = sort_by_partition(plan.source, source, bad.extents());
     report.bytes_read = moved.bytes_read;
     report.bytes_equal = moved.bytes_equal;
     context.progress.begin("flush", 0);

@@ -10,7 +10,9 @@
 
 #include "base/progress.h"
 #include "block/guard.h"
+#include "engine/chunks.h"
 #include "engine/places.h"
+#include "engine/plan.h"
 
 namespace dupengine::engine {
 
@@ -29,6 +31,7 @@ struct CopyReport {
     std::uint64_t bytes_zeroed = 0;
     std::uint64_t bytes_verified = 0;  ///< read back and compared, or seen to be a hole
     double seconds = 0;
+    std::uint64_t chunk_bytes = 0;  ///< of the chunks that on_chunk was shown
     std::vector<ProtectedDigest> protected_regions;
     std::vector<PartitionPlaces> bad_sectors;  ///< of the source: zeros on the target
     std::vector<std::string> notes;
@@ -42,6 +45,8 @@ struct ApplyContext {
     std::function<void(const CopyPlan&, block::Target&)> grow;
     /// How the source changed since it was planned, or is about to ("mounted on /mnt"); empty if it did not.
     std::function<std::string()> source_change = {};
+    /// Shown each chunk as it is copied (report.h); from any worker.
+    std::function<void(const Slot&)> on_chunk = {};
 };
 
 /// Throws kRefused, before the first write, if the target is no longer what was planned for. Later errors

@@ -119,7 +119,7 @@ Comparison compare_with_plan(const CopyPlan& plan, const block::Reader& source, 
     comparison.bytes_compared = plan.data.total_bytes() + zero_used.total_bytes() + unused.total_bytes();
     comparison.bytes_different = different.total_bytes() + comparison.not_zero.total_bytes();
     comparison.boot_structures = different_structures(plan, target, comparison);
-    comparison.partitions = sort_by_partition(plan, source, std::move(different));
+    comparison.partitions = sort_by_partition(plan.source, source, std::move(different));
     return comparison;
 }
 

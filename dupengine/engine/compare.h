@@ -8,6 +8,7 @@
 
 #include "base/progress.h"
 #include "engine/places.h"
+#include "engine/plan.h"
 
 namespace dupengine::engine {
 

@@ -166,6 +166,7 @@ Moved copy_data(const block::Reader& source, block::Target& target, const Extent
             salvage(slot, source, bad);
             if (!options.tolerate_bad_sectors) throw_if_bad(source, bad);
         }
+        if (options.on_chunk) options.on_chunk(slot);
         const auto keep_digest = [&](bool equal) {
             moved.chunks.was_equal[slot.chunk.number] = equal;
             if (is_read_back(options, slot.chunk.number, equal))

@@ -32,6 +32,8 @@ struct PipelineOptions {
     bool sample_zeros = false;
     /// Of chunks that the target held before one in 16 is read back, not all.
     bool sample_equal = false;
+    /// Shown each chunk as it was read; from any worker.
+    std::function<void(const Slot&)> on_chunk = {};
     block::Device::Zeroing zeroing = block::Device::Zeroing::kDeallocate;
 };
 

@@ -24,8 +24,7 @@ PartitionPlaces look_up(const block::Reader& source, unsigned number, Extent par
 }
 
 std::string name_one(const PartitionPlaces& places) {
-    std::string text =
-        places.partition == 0 ? "outside the partitions" : fmt::format("partition {}", places.partition);
+    std::string text = place_text(places);
     const auto& files = places.owners.files;
     if (files.empty()) return text + (places.owners.reason.empty() ? ", in no file" : "");
     constexpr std::size_t kNamed = 3;
@@ -37,17 +36,17 @@ std::string name_one(const PartitionPlaces& places) {
 
 }  // namespace
 
-std::vector<PartitionPlaces> sort_by_partition(const CopyPlan& plan, const block::Reader& source,
-                                               ExtentSet places) {
+std::vector<PartitionPlaces> sort_by_partition(const layout::DiskDescription& disk,
+                                               const block::Reader& source, ExtentSet places) {
     std::vector<PartitionPlaces> sorted;
     const auto keep = [&](PartitionPlaces found) {
         if (!found.extents.empty()) sorted.push_back(std::move(found));
     };
-    if (plan.source.table.kind == layout::TableKind::kNone) {
-        keep(look_up(source, 0, {0, source.geometry().size_bytes}, plan.source.signature, places));
+    if (disk.table.kind == layout::TableKind::kNone) {
+        keep(look_up(source, 0, {0, source.geometry().size_bytes}, disk.signature, places));
         return sorted;
     }
-    for (const auto& p : plan.source.partitions) {
+    for (const auto& p : disk.partitions) {
         keep(look_up(source, p.partition.number, p.partition.extent, p.signature, places));
         places.erase(p.partition.extent);
     }
@@ -55,6 +54,11 @@ std::vector<PartitionPlaces> sort_by_partition(const CopyPlan& plan, const block
     rest.extents = std::move(places);
     keep(std::move(rest));
     return sorted;
+}
+
+std::string place_text(const PartitionPlaces& places) {
+    if (places.partition != 0) return fmt::format("partition {}", places.partition);
+    return places.filesystem.empty() ? "outside the partitions" : "the whole disk";
 }
 
 std::string name_places(const std::vector<PartitionPlaces>& places) {

@@ -4,7 +4,7 @@
 #include <string>
 #include <vector>
 
-#include "engine/plan.h"
+#include "layout/describe.h"
 #include "layout/file_owners.h"
 
 namespace dupengine::engine {
@@ -16,9 +16,12 @@ struct PartitionPlaces {
     layout::FileOwners owners;
 };
 
-/// By partition of the plan's source. Throws what reading throws.
-std::vector<PartitionPlaces> sort_by_partition(const CopyPlan& plan, const block::Reader& source,
-                                               block::ExtentSet places);
+/// By partition of `disk`, which describes `source`. Throws what reading throws.
+std::vector<PartitionPlaces> sort_by_partition(const layout::DiskDescription& disk,
+                                               const block::Reader& source, block::ExtentSet places);
+
+/// "partition 2", "outside the partitions", or "the whole disk" for a filesystem without a table.
+std::string place_text(const PartitionPlaces& places);
 
 /// "partition 2: /etc/fstab, /var/log/syslog", one line; empty for no places.
 std::string name_places(const std::vector<PartitionPlaces>& places);

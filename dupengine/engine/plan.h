@@ -120,6 +120,10 @@ void fit_table(CopyPlan& plan, const block::Reader& source);
 /// plan.table, and notes what keeps its size, and why.
 void find_growth(CopyPlan& plan, const block::Reader& source);
 
+/// Boot loaders live between the table and the first partition (GRUB's core image, U-Boot): bytes no table
+/// names. As much of them is taken for used.
+inline constexpr std::uint64_t kBootGap = 16 * kMiB;
+
 /// spans.cc: fills plan.data and plan.zero.
 void find_spans(CopyPlan& plan);
 

@@ -11,10 +11,6 @@ using block::Extent;
 using block::ExtentSet;
 using layout::TableKind;
 
-// Boot loaders live between the table and the first partition (GRUB's core image, U-Boot): bytes no table
-// names.
-constexpr std::uint64_t kBootGap = 16 * kMiB;
-
 ExtentSet boot_gap(const CopyPlan& plan) {
     ByteOffset first = plan.source.geometry.size_bytes;
     for (const auto& p : plan.source.table.partitions)

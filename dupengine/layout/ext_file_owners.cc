@@ -1,45 +1,60 @@
 // From blocks to files of ext2, ext3 and ext4: one pass over the inodes finds whose blocks they are, one over
 // the directories finds the names.
 
-#include <algorithm>
-#include <map>
-#include <unordered_map>
-
 #include "layout/ext_filesystem.h"
 #include "layout/ext_super.h"
-#include "layout/file_owners.h"
+#include "layout/owner_tally.h"
 
 namespace dupengine::layout {
 namespace {
 
 using block::Extent;
-using block::ExtentSet;
 
-struct Name {
-    ext2_ino_t folder = 0;
-    std::string name;
+class ExtFolders final : public Folders {
+  public:
+    explicit ExtFolders(const ExtFilesystem& filesystem) : filesystem_(filesystem) {}
+
+    void add(ext2_ino_t folder) { folders_.push_back(folder); }
+
+    void for_each(const std::function<void(std::uint64_t)>& on_folder) override {
+        for (const ext2_ino_t folder : folders_)
+            on_folder(folder);
+    }
+
+    void read(std::uint64_t folder, const OnEntry& on_entry) override {
+        // What cannot be read has no names.
+        OnEntry callback = on_entry;
+        ext2fs_dir_iterate2(filesystem_.get(), static_cast<ext2_ino_t>(folder), 0, nullptr, &on_raw_entry,
+                            &callback);
+    }
+
+  private:
+    static int on_raw_entry(ext2_ino_t, int, ext2_dir_entry* raw, int, int, char*, void* callback) {
+        const std::string_view name(raw->name, static_cast<std::size_t>(ext2fs_dirent_name_len(raw)));
+        if (raw->inode == 0 || name == ".") return 0;
+        return (*static_cast<const OnEntry*>(callback))(raw->inode, name) ? 0 : DIRENT_ABORT;
+    }
+
+    const ExtFilesystem& filesystem_;
+    std::vector<ext2_ino_t> folders_;
 };
 
 class Search {
   public:
-    Search(const ExtFilesystem& filesystem, const ExtSuper& super, const ExtentSet& places)
-        : filesystem_(filesystem), block_bytes_(super.geometry.block_bytes), places_(places) {}
+    Search(const ExtFilesystem& filesystem, const ExtSuper& super, const block::ExtentSet& places)
+        : filesystem_(filesystem),
+          block_bytes_(super.geometry.block_bytes),
+          folders_(filesystem),
+          tally_(places) {}
 
     FileOwners run() {
         scan_inodes();
-        for (const ext2_ino_t folder : folders_)
-            read_folder(folder);
-        FileOwners owners;
-        std::uint64_t in_files = 0;
-        for (const auto& [inode, bytes] : bytes_of_) {
-            owners.files.push_back({path_of(inode), bytes});
-            in_files += bytes;
-        }
-        std::sort(owners.files.begin(), owners.files.end(),
-                  [](const FileOwner& a, const FileOwner& b) { return a.path < b.path; });
-        // A block that several files share, or count twice, is no more than itself.
-        owners.other_bytes = places_.total_bytes() - std::min(in_files, places_.total_bytes());
-        return owners;
+        const auto names = find_names(folders_, EXT2_ROOT_INO, tally_);
+        return tally_.name(EXT2_ROOT_INO, "inode", [&](std::uint64_t file) -> std::optional<NameInFolder> {
+            const auto found = names.find(file);
+            if (found == names.end()) return {};
+            return found->second;
+        });
     }
 
   private:
@@ -55,7 +70,7 @@ class Search {
             filesystem_.check(failed, "its inodes cannot be read");
             if (current_ == 0) return;
             if (inode.i_links_count == 0 && current_ >= EXT2_FIRST_INO(filesystem_.get()->super)) continue;
-            if (LINUX_S_ISDIR(inode.i_mode)) folders_.push_back(current_);
+            if (LINUX_S_ISDIR(inode.i_mode)) folders_.add(current_);
             if (!ext2fs_inode_has_valid_blocks2(filesystem_.get(), &inode)) continue;
             // Damage in one inode hides its blocks and no others.
             ext2fs_block_iterate3(filesystem_.get(), current_, BLOCK_FLAG_READ_ONLY, nullptr,
@@ -70,51 +85,22 @@ class Search {
 
     void look_at(std::uint64_t block) {
         const Extent extent{block * block_bytes_, (block + 1) * block_bytes_};
-        if (!places_.touches(extent)) return;
-        bytes_of_[current_] += places_.clipped_to(extent).total_bytes();
-    }
-
-    void read_folder(ext2_ino_t folder) {
-        current_ = folder;
-        // As above: what cannot be read has no names.
-        ext2fs_dir_iterate2(filesystem_.get(), folder, 0, nullptr, &Search::on_entry, this);
-    }
-
-    static int on_entry(ext2_ino_t, int entry, ext2_dir_entry* raw, int, int, char*, void* self) {
-        const std::string name(raw->name, static_cast<std::size_t>(ext2fs_dirent_name_len(raw)));
-        if (entry == DIRENT_OTHER_FILE && raw->inode != 0 && name != "." && name != "..")
-            static_cast<Search*>(self)->names_.try_emplace(raw->inode,
-                                                           Name{static_cast<Search*>(self)->current_, name});
-        return 0;
-    }
-
-    std::string path_of(ext2_ino_t inode) const {
-        if (inode == EXT2_JOURNAL_INO) return "(journal)";
-        if (inode == EXT2_ROOT_INO) return "/";
-        if (inode < EXT2_FIRST_INO(filesystem_.get()->super)) return fmt::format("(inode {})", inode);
-        std::string path;
-        constexpr int kDeepest = 1000;  // damaged folders can contain each other
-        for (int depth = 0; inode != EXT2_ROOT_INO; ++depth) {
-            const auto found = names_.find(inode);
-            if (found == names_.end() || depth == kDeepest) return fmt::format("(inode {}){}", inode, path);
-            path.insert(0, "/" + found->second.name);
-            inode = found->second.folder;
-        }
-        return path;
+        if (current_ == EXT2_JOURNAL_INO)
+            tally_.add_structure("(journal)", extent);
+        else
+            tally_.add(current_, extent);
     }
 
     const ExtFilesystem& filesystem_;
     std::uint64_t block_bytes_;
-    const ExtentSet& places_;
+    ExtFolders folders_;
+    OwnerTally tally_;
     ext2_ino_t current_ = 0;
-    std::vector<ext2_ino_t> folders_;
-    std::map<ext2_ino_t, std::uint64_t> bytes_of_;
-    std::unordered_map<ext2_ino_t, Name> names_;
 };
 
 }  // namespace
 
-FileOwners ext_file_owners(const block::Reader& part, const ExtentSet& places) {
+FileOwners ext_file_owners(const block::Reader& part, const block::ExtentSet& places) {
     const ExtSuper super = read_ext_super(part);
     const ExtFilesystem filesystem(part);
     return Search(filesystem, super, places).run();

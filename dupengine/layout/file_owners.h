@@ -12,21 +12,25 @@
 namespace dupengine::layout {
 
 struct FileOwner {
-    std::string path;         ///< from the root of the filesystem: "/etc/fstab"; any bytes but NUL
+    /// From the root of the filesystem: "/etc/fstab"; any bytes. What has no name stands in parentheses:
+    /// "(journal)", "(inode 17)".
+    std::string path;
     std::uint64_t bytes = 0;  ///< of the places that belong to it
 };
 
 struct FileOwners {
     std::vector<FileOwner> files;   ///< by path
     std::uint64_t other_bytes = 0;  ///< in no file: the filesystem's own structures, or free
-    std::string reason;             ///< why there are no names: "no names of xfs files are known here"
+    std::string reason;             ///< why names are missing, some or all: "files of zfs are not looked up"
 };
 
-/// `places` are bytes within `part`. Throws only what reading throws, and not kIntegrity.
+/// `places` are bytes within `part`. What cannot be read or believed has no names, and `reason` says so.
 FileOwners find_file_owners(const block::Reader& part, const std::optional<Signature>& signature,
                             const block::ExtentSet& places);
 
-/// ext_file_owners.cc: ext2, ext3, ext4. Throws kIntegrity for what it cannot trust.
-FileOwners ext_file_owners(const block::Reader& part, const block::ExtentSet& places);
+// One per filesystem. They throw kIntegrity or what reading throws if they cannot say anything at all.
+FileOwners ext_file_owners(const block::Reader& part, const block::ExtentSet& places);   ///< ext2, ext3, ext4
+FileOwners ntfs_file_owners(const block::Reader& part, const block::ExtentSet& places);  ///< NTFS
+FileOwners xfs_file_owners(const block::Reader& part, const block::ExtentSet& places);   ///< XFS, 4 and 5
 
 }  // namespace dupengine::layout

@@ -8,10 +8,6 @@ namespace {
 constexpr std::uint64_t kListLimit = 256 * kKiB;  // what Windows allows
 constexpr unsigned kPassLimit = 16;               // a piece of $MFT found through one found through one ...
 
-std::uint64_t record_of(std::uint64_t reference) {
-    return reference & 0xFFFFFFFFFFFF;
-}
-
 const NtfsAttribute* find(const NtfsRecord& record, NtfsType type, const std::string& name,
                           std::uint64_t first) {
     for (const NtfsAttribute& attribute : record.attributes)
@@ -131,12 +127,12 @@ void NtfsFiles::assemble(const NtfsRecord& base, std::uint64_t number, NtfsType 
     if (!list_stream.plain || list_stream.data_bytes > kListLimit)
         throw_error(Code::kIntegrity, "an attribute list of {} bytes", list_stream.data_bytes);
     for (const Entry& entry : entries_of(read(list_stream, {0, list_stream.data_bytes}), type, name)) {
-        const std::uint64_t holder = record_of(entry.reference);
+        const std::uint64_t holder = ntfs_record_of(entry.reference);
         if (number == NtfsFile::kMft && holder >= count()) return;  // not yet known; see the constructor
         NtfsRecord other;
         if (holder != number) {
             other = record(holder);
-            if (!other.in_use || record_of(other.base) != number || other.base >> 48 != base.sequence ||
+            if (!other.in_use || ntfs_record_of(other.base) != number || other.base >> 48 != base.sequence ||
                 entry.reference >> 48 != other.sequence)
                 throw_error(Code::kIntegrity, "file record {} does not continue record {}", holder, number);
         }
@@ -174,22 +170,30 @@ Bytes NtfsFiles::read(const NtfsStream& stream, block::Extent range) const {
                 stream.value.begin() + static_cast<std::ptrdiff_t>(range.end)};
     }
     Bytes result(range.size());
+    std::uint64_t filled = 0;
+    for (block::Extent place : places(stream, range)) {
+        part_.read(place.begin, std::span(result).subspan(filled, place.size()));
+        filled += place.size();
+    }
+    if (filled != result.size())
+        throw_error(Code::kIntegrity, "{} of a stream is not on the disk", range.text());
+    return result;
+}
+
+std::vector<block::Extent> NtfsFiles::places(const NtfsStream& stream, block::Extent range) const {
     const auto behind = [&](ByteOffset at, const NtfsRun& run) {
         return at < (run.first + run.count) * volume_.cluster_bytes;
     };
-    auto run = std::upper_bound(stream.runs.begin(), stream.runs.end(), range.begin, behind);
-    ByteOffset at = range.begin;
-    for (; at < range.end; ++run) {
-        if (run == stream.runs.end() || run->first * volume_.cluster_bytes > at)
-            throw_error(Code::kIntegrity, "{} of a stream is not on the disk", range.text());
+    std::vector<block::Extent> found;
+    for (auto run = std::upper_bound(stream.runs.begin(), stream.runs.end(), range.begin, behind);
+         run != stream.runs.end(); ++run) {
         const ByteOffset begin = run->first * volume_.cluster_bytes;
-        const std::uint64_t within = at - begin;
-        const std::uint64_t n = std::min(range.end - at, run->count * volume_.cluster_bytes - within);
-        part_.read(run->cluster * volume_.cluster_bytes + within,
-                   std::span(result).subspan(at - range.begin, n));
-        at += n;
+        const block::Extent common = range.clipped_to({begin, begin + run->count * volume_.cluster_bytes});
+        if (common.empty()) break;
+        const ByteOffset at = run->cluster * volume_.cluster_bytes + (common.begin - begin);
+        found.push_back({at, at + common.size()});
     }
-    return result;
+    return found;
 }
 
 }  // namespace dupengine::layout

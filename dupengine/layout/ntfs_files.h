@@ -25,6 +25,11 @@ struct NtfsFile {
                                    kBoot = 7, kBadClusters = 8;
 };
 
+/// A file's reference is the number of its record and, above that, how often the record was given away.
+inline std::uint64_t ntfs_record_of(std::uint64_t reference) {
+    return reference & 0xFFFFFFFFFFFF;
+}
+
 class NtfsFiles {
   public:
     /// Reads the record of $MFT, and with it where all others are. `part` outlives this.
@@ -40,6 +45,9 @@ class NtfsFiles {
     NtfsStream plain_stream(std::uint64_t number, NtfsType type, const std::string& name = {}) const;
     /// Bytes of a stream. Throws for what lies in a hole or behind its clusters.
     Bytes read(const NtfsStream& stream, block::Extent range) const;
+
+    /// Where on the part they lie. Nothing for what has no clusters.
+    std::vector<block::Extent> places(const NtfsStream& stream, block::Extent range) const;
 
     const NtfsStream& mft() const { return mft_; }
     const NtfsVolume& volume() const { return volume_; }

@@ -14,6 +14,7 @@ namespace dupengine::layout {
 
 enum class NtfsType : std::uint32_t {
     kAttributeList = 0x20,
+    kFileName = 0x30,
     kVolumeInformation = 0x70,
     kData = 0x80,
     kIndexRoot = 0x90,

@@ -10,13 +10,10 @@
 
 #include "layout/extent_collector.h"
 #include "layout/used_extents.h"
-#include "layout/xfs_super.h"
+#include "layout/xfs_tree.h"
 
 namespace dupengine::layout {
 namespace {
-
-constexpr std::uint32_t kNoBlock = 0xFFFFFFFF;
-constexpr unsigned kLevelLimit = 9;  // as in the kernel (XFS_BTREE_MAXLEVELS)
 
 struct GroupHeader {
     std::uint32_t root = 0, levels = 0;
@@ -48,27 +45,25 @@ GroupHeader read_header(const block::Reader& part, const XfsSuper& super, std::u
     return {field(16), field(28), field(48), field(52), field(56), field(60)};
 }
 
-// One group's tree of free runs, from left to right. Every record lies behind the one before it and no block
-// is empty, so a tree that bites its own tail is noticed at once.
-class FreeTree {
+// One group's runs of free blocks, in blocks of the group. Every one lies behind the one before it.
+class FreeRuns {
   public:
-    FreeTree(const block::Reader& part, const XfsSuper& super, std::uint64_t group)
-        : part_(part),
-          super_(super),
-          group_(group),
-          blocks_(super.blocks_in(group)),
-          header_bytes_(super.checksums ? 56 : 16) {}
+    explicit FreeRuns(const XfsSuper& super, std::uint64_t group)
+        : first_block_(super.header_blocks()), blocks_(super.blocks_in(group)) {}
 
-    /// Calls `on_free(begin, end)` in blocks of the group, ascending.
-    template <typename OnFree>
-    void walk(const GroupHeader& header, OnFree&& on_free) {
-        if (header.levels == 0 || header.levels > kLevelLimit)
-            throw_error(Code::kIntegrity, "its tree of free space has {} levels", header.levels);
-        visit(header.root, header.levels - 1, header.levels == 1, on_free);
-        for (const Place& place : places_)
-            if (place.right != kNoBlock)
-                throw_error(Code::kIntegrity, "the last block of a tree level says that {} follows",
-                            place.right);
+    block::Extent take(std::span<const std::byte> record) {
+        const std::uint64_t begin = load_be<std::uint32_t>(record, 0),
+                            count = load_be<std::uint32_t>(record, 4);
+        if (begin < first_block_ || count == 0 || begin + count > blocks_ || (free_ != 0 && begin < end_))
+            throw_error(Code::kIntegrity, "{} free blocks from block {} of {}, after a run that ends at {}",
+                        count, begin, blocks_, end_);
+        end_ = begin + count;
+        free_ += count;
+        longest_ = std::max(longest_, count);
+        return {begin, end_};
+    }
+
+    void check_count(const GroupHeader& header) const {
         if (free_ != header.free_blocks || longest_ != header.longest)
             throw_error(Code::kIntegrity,
                         "its tree has {} free blocks, {} of them in one run; its AGF says {} and {}", free_,
@@ -76,75 +71,7 @@ class FreeTree {
     }
 
   private:
-    struct Place {  // the last block seen of a level, and what it says comes next
-        std::uint32_t block = kNoBlock, right = kNoBlock;
-        bool first = true;
-    };
-
-    Bytes read_block(std::uint32_t number) const {
-        if (number < super_.header_blocks() || number >= blocks_)
-            throw_error(Code::kIntegrity, "its tree of free space points to block {} of {}", number, blocks_);
-        const ByteOffset at = (group_ * super_.group_blocks + number) * super_.block_bytes;
-        Bytes block = block::read_extent(part_, {at, at + super_.block_bytes});
-        const std::uint32_t magic = super_.checksums ? 0x41423342 : 0x41425442;  // "AB3B", "ABTB"
-        if (load_be<std::uint32_t>(block, 0) != magic)
-            throw_error(Code::kIntegrity, "block {} is no tree block of free space", number);
-        if (!super_.checksums) return block;
-        check_xfs_checksum(block, 52, "a tree block");
-        if (load_be<std::uint64_t>(block, 16) != at / 512 || load_be<std::uint32_t>(block, 48) != group_ ||
-            !std::equal(super_.uuid.begin(), super_.uuid.end(), block.begin() + 32))
-            throw_error(Code::kIntegrity, "tree block {} belongs somewhere else", number);
-        return block;
-    }
-
-    void check_place(std::uint32_t number, unsigned level, std::span<const std::byte> block) {
-        Place& place = places_[level];
-        const auto left = load_be<std::uint32_t>(block, 8), right = load_be<std::uint32_t>(block, 12);
-        if (left != place.block || (!place.first && place.right != number))
-            throw_error(Code::kIntegrity, "tree block {} and its neighbours contradict each other", number);
-        place = {number, right, false};
-    }
-
-    template <typename OnFree>
-    void visit(std::uint32_t number, unsigned level, bool is_lonely_leaf, OnFree&& on_free) {
-        const Bytes block = read_block(number);
-        const std::size_t count = load_be<std::uint16_t>(block, 6);
-        if (load_be<std::uint16_t>(block, 4) != level)
-            throw_error(Code::kIntegrity, "tree block {} is of level {}, not {}", number,
-                        load_be<std::uint16_t>(block, 4), level);
-        // A record is a first block and a count; a node has such keys and then, for each, a pointer.
-        const std::size_t room = (super_.block_bytes - header_bytes_) / (level == 0 ? 8 : 12);
-        if (count > room || (count == 0 && !is_lonely_leaf))
-            throw_error(Code::kIntegrity, "tree block {} has {} entries, {} fit", number, count, room);
-        check_place(number, level, block);
-        for (std::size_t i = 0; i < count; ++i) {
-            if (level != 0) {
-                const auto child = load_be<std::uint32_t>(block, header_bytes_ + room * 8 + i * 4);
-                visit(child, level - 1, false, on_free);
-                continue;
-            }
-            take(load_be<std::uint32_t>(block, header_bytes_ + i * 8),
-                 load_be<std::uint32_t>(block, header_bytes_ + i * 8 + 4), on_free);
-        }
-    }
-
-    template <typename OnFree>
-    void take(std::uint64_t begin, std::uint64_t count, OnFree&& on_free) {
-        if (begin < super_.header_blocks() || count == 0 || begin + count > blocks_ ||
-            (free_ != 0 && begin < end_))
-            throw_error(Code::kIntegrity, "{} free blocks from block {} of {}, after a run that ends at {}",
-                        count, begin, blocks_, end_);
-        end_ = begin + count;
-        free_ += count;
-        longest_ = std::max(longest_, count);
-        on_free(begin, end_);
-    }
-
-    const block::Reader& part_;
-    const XfsSuper& super_;
-    std::uint64_t group_, blocks_;
-    std::size_t header_bytes_;
-    std::array<Place, kLevelLimit> places_;
+    std::uint64_t first_block_, blocks_;
     std::uint64_t end_ = 0, free_ = 0, longest_ = 0;
 };
 
@@ -172,11 +99,16 @@ class Scan {
     void take_group(std::uint64_t group) {
         const GroupHeader header = read_header(part_, super_, group);
         const std::uint64_t base = group * super_.group_blocks;
-        FreeTree(part_, super_, group).walk(header, [&](std::uint64_t begin, std::uint64_t end) {
-            const block::Extent free{(base + begin) * super_.block_bytes, (base + end) * super_.block_bytes};
-            if (free.touches(super_.log)) throw_error(Code::kIntegrity, "its log would be free");
-            add_until(base + begin, base + end);
-        });
+        FreeRuns runs(super_, group);
+        XfsGroupTree(part_, super_, group, kXfsFreeTree)
+            .walk(header.root, header.levels, [&](std::span<const std::byte> record) {
+                const auto [begin, end] = runs.take(record);
+                const block::Extent free{(base + begin) * super_.block_bytes,
+                                         (base + end) * super_.block_bytes};
+                if (free.touches(super_.log)) throw_error(Code::kIntegrity, "its log would be free");
+                add_until(base + begin, base + end);
+            });
+        runs.check_count(header);
         counted_ += std::uint64_t{header.free_blocks} + header.free_list_blocks + header.tree_blocks;
     }
 
