@@ -19,8 +19,8 @@ using test::DiskBytes;
 using test::MemoryDevice;
 using test::Operation;
 
-constexpr std::uint64_t kSize = 2 * kMiB;
-const Extent kPart{512 * kKiB, kMiB};
+constexpr std::uint64_t kSize = kMiB;
+const Extent kPart{384 * kKiB, 512 * kKiB};
 constexpr unsigned kOld = 1, kNew = 2;  // numbers of the one partition, before and after
 
 // Called with the number of the disk, and that of the operation over all disks.
@@ -47,8 +47,8 @@ struct Machine {
         return apply(sources, plans, interceptor, change);
     }
 
-    std::vector<CopyReport> apply(const std::deque<MemoryDevice>& sources,
-                                  const std::vector<CopyPlan>& plans, const Interceptor& interceptor,
+    std::vector<CopyReport> apply(const std::deque<MemoryDevice>& sources, const std::vector<CopyPlan>& plans,
+                                  const Interceptor& interceptor,
                                   const std::function<std::string(std::size_t)>& change = {}) const {
         std::atomic<std::size_t> operations = 0;
         std::vector<std::unique_ptr<block::Target>> targets;
@@ -103,11 +103,12 @@ TEST(ApplySet, EveryDiskIsACopyOfItsSource) {
 // The promise of a set: whatever stands after a cut, no disk passes for new while another one lacks its data,
 // and none passes for old when data of any was overwritten.
 TEST(ApplySet, ACutAtAnyOperationOfAnyDiskLeavesNoHalfMachineAndTheNextRunCompletes) {
+    const Machine original;
     std::atomic<std::size_t> operations = 0;
     Machine().copy([&](std::size_t, std::size_t, const Call&) { ++operations; });
     ASSERT_GT(operations, 30u);
     for (std::size_t cut = 0; cut < operations; ++cut) {
-        const Machine machine, original;
+        const Machine machine;
         EXPECT_THROW(machine.copy([&](std::size_t, std::size_t number, const Call&) {
             if (number >= cut) power_cut();
         }),
