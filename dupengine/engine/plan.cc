@@ -1,5 +1,7 @@
 #include "engine/plan.h"
 
+#include <algorithm>
+
 #include "base/units.h"
 
 namespace dupengine::engine {
@@ -173,13 +175,18 @@ std::vector<CopyOptions> options_for(std::span<const DiskPair> pairs, const Copy
 
 std::vector<CopyPlan> make_plans(std::span<const DiskPair> pairs, const CopyOptions& options) {
     const std::vector<CopyOptions> shares = options_for(pairs, options);
+    std::vector<const block::Reader*> sources;  // each once, though it may be copied to several targets
+    std::vector<std::size_t> source_of;
+    for (const DiskPair& pair : pairs) {
+        const auto known = std::find(sources.begin(), sources.end(), &pair.source);
+        source_of.push_back(static_cast<std::size_t>(known - sources.begin()));
+        if (known == sources.end()) sources.push_back(&pair.source);
+    }
+    const auto described = layout::describe_disks(
+        sources, options.tolerate_bad_sectors ? layout::Depth::kSalvage : layout::Depth::kUsedExtents);
     std::vector<CopyPlan> plans;
     for (std::size_t i = 0; i < pairs.size(); ++i)
-        plans.push_back(plan_one(pairs[i],
-                                 layout::describe_disk(pairs[i].source, options.tolerate_bad_sectors
-                                                                            ? layout::Depth::kSalvage
-                                                                            : layout::Depth::kUsedExtents),
-                                 shares[i]));
+        plans.push_back(plan_one(pairs[i], described[source_of[i]], shares[i]));
     return plans;
 }
 
