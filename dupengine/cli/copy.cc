@@ -78,15 +78,14 @@ void go_last() {
 
 std::vector<Disk> open_sources(const std::vector<engine::PathPair>& pairs, bool create) {
     std::vector<Disk> disks;
-    std::vector<std::pair<block::PathIdentity, std::shared_ptr<Source>>> known;
-    for (const engine::PathPair& paths : pairs) {
-        const block::PathIdentity identity = block::identify(paths.source);
-        auto at =
-            std::find_if(known.begin(), known.end(), [&](const auto& k) { return k.first == identity; });
-        if (at == known.end()) at = known.insert(at, {identity, std::make_shared<Source>(paths.source)});
-        Disk& disk = disks.emplace_back(Disk{paths, at->second, {}});
-        if (create && ::access(paths.target.c_str(), F_OK) != 0)
-            disk.created = CreatedFile(paths.target, disk.source->reader->geometry().size_bytes);
+    const std::vector<std::size_t> numbers = number_sources(pairs);
+    for (std::size_t i = 0; i < pairs.size(); ++i) {
+        const std::string& target = pairs[i].target;
+        const auto source =
+            numbers[i] < i ? disks[numbers[i]].source : std::make_shared<Source>(pairs[i].source);
+        Disk& disk = disks.emplace_back(Disk{pairs[i], source, {}});
+        if (create && ::access(target.c_str(), F_OK) != 0)
+            disk.created = CreatedFile(target, source->reader->geometry().size_bytes);
     }
     return disks;
 }

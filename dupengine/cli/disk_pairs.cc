@@ -1,5 +1,9 @@
 #include "cli/disk_pairs.h"
 
+#include <algorithm>
+
+#include "block/open.h"
+
 namespace dupengine::cli {
 
 engine::PathPair parse_map(const std::string& text) {
@@ -31,6 +35,17 @@ std::vector<engine::PathPair> find_pairs(const std::string& source, const std::s
     for (const std::string& map : maps)
         pairs.push_back(parse_map(map));
     return pairs;
+}
+
+std::vector<std::size_t> number_sources(const std::vector<engine::PathPair>& pairs) {
+    std::vector<block::PathIdentity> known;
+    std::vector<std::size_t> numbers;
+    for (const engine::PathPair& pair : pairs) {
+        known.push_back(block::identify(pair.source));
+        const auto first = std::find(known.begin(), known.end(), known.back());
+        numbers.push_back(static_cast<std::size_t>(first - known.begin()));
+    }
+    return numbers;
 }
 
 std::string name_targets(const std::vector<engine::PathPair>& pairs) {

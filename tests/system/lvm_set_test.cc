@@ -45,6 +45,10 @@ struct LvmOnTwoDisks : testing::Test {
     LvmSet set = make_lvm_set(folder, striped, linear);
 
     std::string copy_name(std::size_t disk) const { return folder.file(fmt::format("copy-{}.img", disk)); }
+    RunResult verify() const {
+        return run_dupengine({"verify", "--json", "--map", set.paths[0] + "=" + copy_name(0), "--map",
+                              set.paths[1] + "=" + copy_name(1)});
+    }
     // In bytes of the volume that its filesystem does not use: the first chunk of a row of stripes.
     void hide_deleted_text(const std::string& image, const LvmSet::Run& run) const {
         const auto used = look_at(image).used;
@@ -94,10 +98,17 @@ TEST_F(LvmOnTwoDisks, OnlyWhatItsFilesystemsUseIsCopiedThoughTheyLieOnBoth) {
         EXPECT_FALSE(file_contains(copy_name(i), kDeletedText)) << i;
         EXPECT_FALSE(file_contains(copy_name(i), kOldText)) << i;
     }
+    EXPECT_EQ(verify().status, 0) << verify().out;
     expect_volume(set.striped, striped);
     expect_volume(set.linear, linear);
+    EXPECT_EQ(json::parse(verify().out)["disks"].size(), 2u);
     const LoopDevice a(copy_name(0)), b(copy_name(1));
     EXPECT_EQ(run_lvm({a.path(), b.path()}, {"vgck", "vg0"}).status, 0);
+    write_at(copy_name(1), set.linear.back().stripes[0].place.begin, "damage");
+    const json damaged = json::parse(verify().out);
+    EXPECT_EQ(damaged["result"], "different");
+    EXPECT_EQ(damaged["disks"][0]["result"], "same");
+    EXPECT_EQ(damaged["disks"][1]["result"], "different");
 }
 
 TEST_F(LvmOnTwoDisks, WhatIsNotAllAmongTheSourcesIsCopiedWholeAndSaid) {
