@@ -44,6 +44,15 @@ ExtentSet used_of_source(const CopyPlan& plan) {
     return used;
 }
 
+// What the source's filesystems count on to read as zeros, whatever is to become of unused ranges.
+ExtentSet blank_of_source(const CopyPlan& plan) {
+    if (plan.source.table.kind == TableKind::kNone) return plan.source.used.blank;
+    ExtentSet blank;
+    for (const auto* p : copied_partitions(plan))
+        blank.insert(p->used.blank.shifted(p->partition.extent.begin).clipped_to(p->partition.extent));
+    return blank;
+}
+
 }  // namespace
 
 void find_spans(CopyPlan& plan) {
@@ -59,11 +68,9 @@ void find_spans(CopyPlan& plan) {
         for (const auto& p : plan.source.table.partitions)
             if (p.type_guid == layout::type_guid::kProfile) plan.data.erase(p.extent);
 
-    plan.zero.clear();
-    if (plan.options.unused != Unused::kKeep) {
-        plan.zero = plan.data.gaps_in(target);
-        plan.zero.erase(kept);
-    }
+    plan.zero = plan.options.unused != Unused::kKeep ? plan.data.gaps_in(target) : blank_of_source(plan);
+    plan.zero.erase(plan.data);
+    plan.zero.erase(kept);
 }
 
 }  // namespace dupengine::engine

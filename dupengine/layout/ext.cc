@@ -8,6 +8,7 @@
 // finds all that it would have found on the source.
 
 #include <algorithm>
+#include <tuple>
 #include <vector>
 
 #include "layout/ext_bitmaps.h"
@@ -39,6 +40,10 @@ std::vector<std::uint64_t> bitmap_blocks(const ExtFilesystem& filesystem, const 
     return blocks;
 }
 
+bool begins_before(const block::Extent& a, const block::Extent& b) {
+    return a.begin < b.begin;
+}
+
 class Scan {
   public:
     enum class Counts { kMustAgree, kMayLag };
@@ -56,7 +61,8 @@ class Scan {
                          [](const JournalCopy& a, const JournalCopy& b) { return a.block < b.block; });
     }
 
-    block::ExtentSet run(Counts counts) {
+    /// What is in use, and what is blank (UsedExtents).
+    std::pair<block::ExtentSet, block::ExtentSet> run(Counts counts) {
         const std::vector<std::uint64_t> blocks = bitmap_blocks(filesystem_, geometry_);
         BitmapReader bitmaps(part_, geometry_, blocks);
         std::uint64_t free_clusters = 0;
@@ -74,7 +80,11 @@ class Scan {
         if (counts == Counts::kMustAgree && free_clusters * geometry_.cluster_blocks != super_.free_blocks)
             throw_error(Code::kIntegrity, "the superblock counts {} free blocks, the groups {}",
                         super_.free_blocks, free_clusters * geometry_.cluster_blocks);
-        return merged();
+        const bool doubtful = metadata_overlaps();
+        block::ExtentSet used = merged(), blank;
+        if (!doubtful) blank = merged_blank();
+        used.erase(blank);
+        return {std::move(used), std::move(blank)};
     }
 
   private:
@@ -117,6 +127,25 @@ class Scan {
         add_piece(group, ext2fs_block_bitmap_loc(fs, number), 1, "block bitmap");
         add_piece(group, ext2fs_inode_bitmap_loc(fs, number), 1, "inode bitmap");
         add_piece(group, ext2fs_inode_table_loc(fs, number), geometry_.inode_table_blocks, "inode table");
+        add_blank_inodes(group);
+    }
+
+    // The end of an inode table that no inode was ever taken from: the kernel zeroes it in its own time.
+    void add_blank_inodes(std::uint64_t group) {
+        ext2_filsys fs = filesystem_.get();
+        const auto number = static_cast<dgrp_t>(group);
+        if (before_ != nullptr || ext2fs_has_group_desc_csum(fs) == 0) return;
+        const bool none_used = ext2fs_bg_flags_test(fs, number, EXT2_BG_INODE_UNINIT) != 0;
+        const std::uint64_t unused =
+            none_used ? geometry_.inodes_per_group : ext2fs_bg_itable_unused(fs, number);
+        if (unused > geometry_.inodes_per_group)
+            throw_error(Code::kIntegrity, "group {}: {} of its {} inodes would be unused", group, unused,
+                        geometry_.inodes_per_group);
+        const std::uint64_t used_bytes = (geometry_.inodes_per_group - unused) * EXT2_INODE_SIZE(fs->super);
+        const std::uint64_t used_blocks = (used_bytes + geometry_.block_bytes - 1) / geometry_.block_bytes;
+        if (used_blocks < geometry_.inode_table_blocks)
+            blank_.push_back(bytes_of(ext2fs_inode_table_loc(fs, number) + used_blocks,
+                                      geometry_.inode_table_blocks - used_blocks));
     }
 
     void check_bitmap(std::uint64_t group, std::span<std::byte> bitmap, Counts counts) const {
@@ -164,8 +193,7 @@ class Scan {
         // The first 2 KiB: boot code, and the superblock wherever the first block ends.
         metadata_.push_back({0, std::max<std::uint64_t>(geometry_.block_bytes, 2 * kKiB)});
         if (super_.mmp_block != 0) add_piece(0, super_.mmp_block, 1, "multi-mount protection block");
-        const auto before = [](const block::Extent& a, const block::Extent& b) { return a.begin < b.begin; };
-        std::sort(metadata_.begin(), metadata_.end(), before);
+        std::sort(metadata_.begin(), metadata_.end(), begins_before);
         const block::ExtentSet runs = runs_.take();
         ExtentCollector all;
         auto piece = metadata_.begin();
@@ -179,6 +207,21 @@ class Scan {
         return all.take();
     }
 
+    // Then what one structure calls blank may be another one's content.
+    bool metadata_overlaps() {
+        std::sort(metadata_.begin(), metadata_.end(), begins_before);
+        const auto overlap = [](const block::Extent& a, const block::Extent& b) { return b.begin < a.end; };
+        return std::adjacent_find(metadata_.begin(), metadata_.end(), overlap) != metadata_.end();
+    }
+
+    block::ExtentSet merged_blank() {
+        std::sort(blank_.begin(), blank_.end(), begins_before);
+        block::ExtentSet blank;
+        for (const block::Extent& piece : blank_)
+            blank.insert(piece);
+        return blank;
+    }
+
     const block::Reader& part_;
     const ExtSuper& super_;
     const ExtGeometry& geometry_;
@@ -187,7 +230,7 @@ class Scan {
     std::vector<std::uint64_t> blocks_before_;
     std::vector<JournalCopy> copies_;
     ExtentCollector runs_;
-    std::vector<block::Extent> metadata_;
+    std::vector<block::Extent> metadata_, blank_;
 };
 
 // The blocks whose journaled versions decide what is used: superblock, descriptors, bitmaps.
@@ -214,7 +257,7 @@ block::ExtentSet used_after_recovery(const block::Reader& part, const ExtSuper& 
     const ExtFilesystem after(replayed);
     Scan scan(replayed, super, after);
     scan.also(part, bitmap_blocks(before, super.geometry), copies);
-    return scan.run(Scan::Counts::kMayLag);
+    return scan.run(Scan::Counts::kMayLag).first;
 }
 
 }  // namespace
@@ -233,7 +276,7 @@ UsedExtents ext_used_extents(const block::Reader& part) {
         result.note = "needs journal recovery; copied as it is";
     } else {
         const ExtFilesystem filesystem(part);
-        result.used = Scan(part, super, filesystem).run(Scan::Counts::kMustAgree);
+        std::tie(result.used, result.blank) = Scan(part, super, filesystem).run(Scan::Counts::kMustAgree);
         if (super.external_journal)
             result.note = "its journal is on another device, which is not copied with it";
     }

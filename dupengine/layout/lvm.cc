@@ -92,6 +92,7 @@ class GroupReader {
             const UsedExtents used = find_used_extents(reader, signature);
             if (used.whole) return add_whole(volume, used.reason);
             reader.add_places(used.used, places_);
+            reader.add_places(used.blank, places_);
             return fmt::format("{} ({})", volume.name, signature->type);
         } catch (const Error& e) {
             if (unreadable_ == Unreadable::kThrow || e.code() != Code::kSourceIo) throw;

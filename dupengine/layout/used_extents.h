@@ -18,6 +18,9 @@ struct UsedExtents {
     /// Within [0, size of the part), in bytes: the filesystem's, aligned to its blocks, and all that lies
     /// behind its end, of which nobody knows that it is free.
     block::ExtentSet used;
+    /// Allocated and not in use yet, so not worth reading, but the filesystem counts on zeros there: the
+    /// inodes that no file of ext ever had. Apart from `used`.
+    block::ExtentSet blank;
     bool whole = false;  ///< the whole part has to be copied
     std::string reason;  ///< why whole: "unknown feature 0x80000 (...)", "no known filesystem", ...
     std::string note;    ///< anything else a person should hear: "needs journal recovery; copied as it is"

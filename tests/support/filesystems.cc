@@ -78,6 +78,9 @@ void rebuild(const std::string& image, const layout::UsedExtents& used, std::byt
         for (ByteOffset at = 0; at < size; at += kStep)
             pwrite_exact(fd.get(), at, std::span(filler).first(std::min(kStep, size - at)), Code::kInternal,
                          path);
+    for (block::Extent extent : used.blank)
+        for (ByteOffset at = extent.begin; at < extent.end; at += kStep)
+            pwrite_exact(fd.get(), at, Bytes(std::min(kStep, extent.end - at)), Code::kInternal, path);
     for (block::Extent extent : used.used)
         for (ByteOffset at = extent.begin; at < extent.end; at += kStep) {
             const Bytes bytes = block::read_extent(*reader, {at, std::min(at + kStep, extent.end)});

@@ -68,7 +68,7 @@ std::string must_run(const std::vector<std::string>& argv, const RunOptions& opt
 }
 
 RunResult run_dupengine(const std::vector<std::string>& arguments, const RunOptions& options) {
-    std::vector<std::string> argv = {DUPENGINE_COMMAND};
+    std::vector<std::string> argv = {test::command()};
     argv.insert(argv.end(), arguments.begin(), arguments.end());
     return run_program(argv, options);
 }

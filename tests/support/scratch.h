@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "base/subprocess.h"
+#include "tests/support/paths.h"
 
 namespace dupengine::test {
 

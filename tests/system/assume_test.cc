@@ -18,6 +18,7 @@
 #include "tests/support/disk_image.h"
 #include "tests/support/fake_system.h"
 #include "tests/support/golden_disk.h"
+#include "tests/support/paths.h"
 
 namespace dupengine {
 namespace {
@@ -385,7 +386,7 @@ TEST_F(AssumeDisk, ADamagedFileSystemStopsItWithOneLine) {
 // Starts the command, kills it and every program it started after a while, and says whether it had ended by
 // itself.
 bool run_and_kill(const std::vector<std::string>& arguments, std::chrono::microseconds after) {
-    std::vector<std::string> words = {"setsid", DUPENGINE_COMMAND};
+    std::vector<std::string> words = {"setsid", test::command()};
     words.insert(words.end(), arguments.begin(), arguments.end());
     std::vector<char*> argv;
     for (std::string& word : words)
@@ -464,7 +465,7 @@ TEST_F(AssumeDisk, AUuidChangeThatIsKilledHalfWayLosesNothing) {
                                                delay * 5, real, real)),
                           0755, Code::kInternal);
         const RunResult cut = run_program({"env", "PATH=" + folder.path() + ":/usr/sbin:/usr/bin:/sbin:/bin",
-                                           DUPENGINE_COMMAND, "assume", "--yes", "--disk", golden.path});
+                                           test::command(), "assume", "--yes", "--disk", golden.path});
         const std::string mark =
             as_text(block::read_extent(*block::open_source(golden.path),
                                        {golden.root.begin + 1024 + 0x88, golden.root.begin + 1024 + 0xc8}))

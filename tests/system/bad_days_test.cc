@@ -11,6 +11,7 @@
 #include "tests/support/disk_image.h"
 #include "tests/support/faulty_disk.h"
 #include "tests/support/filesystems.h"
+#include "tests/support/paths.h"
 
 namespace dupengine {
 namespace {
@@ -46,7 +47,7 @@ TEST(BadDays, AKilledCopyIsNoDiskAndTheNextRunCompletesIt) {
         const std::string profile = folder.file("profile");
         test::extract_range(target, {120 * kMiB, 124 * kMiB}, profile);
         const std::string profile_before = test::file_sha256(profile);
-        run_program({"timeout", "-s", "KILL", fmt::format("0.{:03}", delay_ms), DUPENGINE_COMMAND, "copy",
+        run_program({"timeout", "-s", "KILL", fmt::format("0.{:03}", delay_ms), test::command(), "copy",
                      "--yes", "--progress=none", source.path, target});
         const std::string type = table_type(target);
         const bool old_disk =
@@ -78,7 +79,7 @@ TEST(BadDays, AnInterruptIsAnswered10AndTheTargetIsMarked) {
         test::fill_with_old_data(target, kLarger);
         const RunResult result =
             run_program({"timeout", "--preserve-status", "-s", "INT",
-                         fmt::format("{}.{:03}", delay_ms / 1000, delay_ms % 1000), DUPENGINE_COMMAND, "copy",
+                         fmt::format("{}.{:03}", delay_ms / 1000, delay_ms % 1000), test::command(), "copy",
                          "--yes", "--progress=none", source.path, target});
         if (result.status != 10) continue;
         seen = true;
@@ -123,7 +124,7 @@ RunResult copy_and_meanwhile(const std::string& source, const std::string& targe
     const std::string script = fmt::format(
         "{} copy --yes --rate=8M {} {} & copy=$!\n"
         "while [ $(stat -c %b {}) -lt 2048 ] && kill -0 $copy; do sleep 0.02; done\n{}\nwait $copy",
-        DUPENGINE_COMMAND, source, target, target, meanwhile);
+        test::command(), source, target, target, meanwhile);
     return run_program({"bash", "-c", script});
 }
 

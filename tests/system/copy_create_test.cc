@@ -6,6 +6,7 @@
 #include <nlohmann/json.hpp>
 
 #include "tests/support/disk_image.h"
+#include "tests/support/paths.h"
 
 namespace dupengine {
 namespace {
@@ -24,8 +25,8 @@ struct CopyCreate : testing::Test {
         const std::string script =
             "(for i in $(seq 100); do [ -e \"$T\" ] && break; sleep 0.05; done; sleep 0.3; " + meanwhile +
             "; echo yes; sleep 4) | script -qec \"$D copy --progress=none --create $S $T\" /dev/null";
-        return run_program({"env", "T=" + target, "S=" + source, fmt::format("D={}", DUPENGINE_COMMAND), "sh",
-                            "-c", script});
+        return run_program(
+            {"env", "T=" + target, "S=" + source, fmt::format("D={}", test::command()), "sh", "-c", script});
     }
 };
 

@@ -8,6 +8,7 @@
 #include <nlohmann/json.hpp>
 
 #include "tests/support/disk_image.h"
+#include "tests/support/paths.h"
 
 namespace dupengine {
 namespace {
@@ -31,7 +32,7 @@ void interrupt_while_growing(const ScratchFolder& folder, const std::string& sou
                              const std::string& target) {
     const std::string bin = folder_of_endless_resize2fs(folder), started = folder.file("started");
     const RunResult result = run_program(
-        {"env", "N=" + started, "S=" + source, "T=" + target, fmt::format("D={}", DUPENGINE_COMMAND),
+        {"env", "N=" + started, "S=" + source, "T=" + target, fmt::format("D={}", test::command()),
          "B=" + bin, "sh", "-c",
          "env PATH=\"$B:$PATH\" \"$D\" copy --yes --json --progress=none --grow \"$S\" \"$T\" & copy=$!; "
          "for i in $(seq 600); do [ -s \"$N\" ] && break; sleep 0.05; done; kill -TERM $copy; wait $copy"});

@@ -116,7 +116,7 @@ TEST_F(Map, AKillBetweenTheDisksLeavesNoneAndTheNextRunGoesOn) {
         "{} copy --yes --progress=none --rate=16M --map {} --map {} & copy=$!\n"
         "while [ $(stat -c %b {}) -lt 2048 ] && kill -0 $copy; do sleep 0.02; done\n"
         "kill -KILL $copy; wait $copy",
-        DUPENGINE_COMMAND, both()[0], both()[1], data_copy);
+        test::command(), both()[0], both()[1], data_copy);
     EXPECT_EQ(run_program({"bash", "-c", script}).status, 128 + SIGKILL)
         << "it was over: the test shows nothing";
     for (const std::string& copy : {system_copy, data_copy}) {

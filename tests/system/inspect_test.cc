@@ -45,7 +45,7 @@ class InspectSystem : public ::testing::Test {
         return options;
     }
     Json inspect_json(const std::string& path) const {
-        return Json::parse(must_run({DUPENGINE_COMMAND, "inspect", "--json", path}));
+        return Json::parse(must_run({test::command(), "inspect", "--json", path}));
     }
     void damage(std::uint64_t sector) const {
         must_run({"dd", "if=/dev/zero", "of=" + image_, "bs=512", "count=1", "conv=notrunc",
@@ -95,7 +95,7 @@ TEST_F(InspectSystem, APersonSeesThePartitionsAndWhatIsProtected) {
 
 TEST_F(InspectSystem, BoxesAreDrawnWhereTheLocaleIsUtf8) {
     // The runner sets LC_ALL=C for its children; env(1) sets it anew.
-    const std::string text = must_run({"env", "LC_ALL=C.UTF-8", DUPENGINE_COMMAND, "inspect", image_});
+    const std::string text = must_run({"env", "LC_ALL=C.UTF-8", test::command(), "inspect", image_});
     EXPECT_THAT(text, HasSubstr("┌──"));
     EXPECT_THAT(text, Not(HasSubstr("\033"))) << "a pipe is no terminal: no colours";
 }
@@ -130,7 +130,7 @@ TEST_F(InspectSystem, ADiskWithoutATableShowsItsFilesystem) {
     const Json document = inspect_json(file);
     EXPECT_EQ(document["table"]["kind"], "none");
     EXPECT_EQ(document["filesystem"]["type"], "ext4");
-    EXPECT_THAT(must_run({DUPENGINE_COMMAND, "inspect", file}), HasSubstr("bare"));
+    EXPECT_THAT(must_run({test::command(), "inspect", file}), HasSubstr("bare"));
 }
 
 TEST_F(InspectSystem, ABlankDiskIsNoError) {
@@ -175,8 +175,8 @@ TEST_F(InspectSystem, WhatIsNoDiskIsRefused) {
 }
 
 TEST_F(InspectSystem, OutputThatCannotBeWrittenIsNotSilentlyLost) {
-    const RunResult result = run_program(
-        {"sh", "-c", "\"$1\" inspect --json \"$2\" > /dev/full", "sh", DUPENGINE_COMMAND, image_});
+    const RunResult result =
+        run_program({"sh", "-c", "\"$1\" inspect --json \"$2\" > /dev/full", "sh", test::command(), image_});
     EXPECT_EQ(result.status, 1);
     EXPECT_THAT(result.err, HasSubstr("standard output"));
 }

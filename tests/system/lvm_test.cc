@@ -14,6 +14,7 @@
 #include "tests/support/fake_devices.h"
 #include "tests/support/filesystems.h"
 #include "tests/support/lvm_disk.h"
+#include "tests/support/paths.h"
 
 namespace dupengine::test {
 namespace {
@@ -40,8 +41,7 @@ TEST(Lvm, OnlyWhatItsFilesystemsUseIsCopiedAndTheGroupIsTheSame) {
     lvm.write(lvm.disk.raw.begin + 777, "bytes of no known filesystem");
     const std::string target = lvm.folder.sparse_file("target.img", 96 * kMiB);
     fill_with_old_data(target, 96 * kMiB);
-    const RunResult copied =
-        run_program({DUPENGINE_COMMAND, "copy", "--yes", "--json", lvm.disk.path, target});
+    const RunResult copied = run_program({test::command(), "copy", "--yes", "--json", lvm.disk.path, target});
     ASSERT_EQ(copied.status, 0) << copied.err;
     const json report = json::parse(copied.out);
     EXPECT_LT(report["bytes_used"], 40u << 20) << "more than the files and the unknown volume";

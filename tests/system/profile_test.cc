@@ -306,7 +306,7 @@ TEST_F(ProfileVerb, KeepsAProfileInAFile) {
 TEST_F(ProfileVerb, ExplainsWhichFileAndLineDecided) {
     write("other.toml", std::string(kOther) + "[identity]\nmachine_id = { mode = \"regenerate\" }\n");
     const std::string store = "file:" + scratch_.file("store"),
-                      roles = DUPENGINE_SOURCE_DIR "/profiles/roles";
+                      roles = test::source_folder() + "/profiles/roles";
     must({"init", "--store", store, "--from", toml("other.toml")});
     const RunResult text = profile({"show", "--store", store, "--explain", "--roles", roles});
     EXPECT_THAT(text.out, ::testing::ContainsRegex("identity.machine_id +regenerate +" + store + ":6\n"));

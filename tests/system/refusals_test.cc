@@ -10,6 +10,7 @@
 
 #include "base/random.h"
 #include "tests/support/disk_image.h"
+#include "tests/support/paths.h"
 
 namespace dupengine {
 namespace {
@@ -175,7 +176,7 @@ TEST_F(Refusals, NoRightToOpenIt) {
     std::filesystem::permissions(target, std::filesystem::perms(0600));
     const std::string before = test::file_sha256(target);
     const RunResult result = run_program({"setpriv", "--reuid=65534", "--regid=65534", "--clear-groups",
-                                          DUPENGINE_COMMAND, "copy", "--yes", source, target});
+                                          test::command(), "copy", "--yes", source, target});
     EXPECT_EQ(result.status, 3) << result.err;
     EXPECT_NE(result.err.find("Permission denied"), std::string::npos) << result.err;
     EXPECT_EQ(test::file_sha256(target), before);

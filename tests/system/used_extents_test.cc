@@ -6,6 +6,7 @@
 #include <filesystem>
 #include <sstream>
 
+#include "block/open.h"
 #include "tests/support/aged_filesystem.h"
 #include "tests/support/filesystems.h"
 
@@ -50,7 +51,7 @@ TEST_P(AgedByTheKernel, ACleanlyUnmountedFilesystemIsCopiedWithoutItsFreeBlocks)
     ASSERT_FALSE(look.used.whole) << look.used.reason;
     EXPECT_EQ(look.used.note, "");
     const std::uint64_t block_bytes = dumpe2fs_number(image, "Block size");
-    EXPECT_EQ(look.used.used.total_bytes() / block_bytes,
+    EXPECT_EQ((look.used.used.total_bytes() + look.used.blank.total_bytes()) / block_bytes,
               dumpe2fs_number(image, "Block count") - dumpe2fs_number(image, "Free blocks"));
     rebuild(image, look.used, std::byte{0xAA}, scratch.file("copy"));
     const RunResult check = run_program({"e2fsck", "-fn", scratch.file("copy")});
@@ -59,6 +60,21 @@ TEST_P(AgedByTheKernel, ACleanlyUnmountedFilesystemIsCopiedWithoutItsFreeBlocks)
 }
 
 INSTANTIATE_TEST_SUITE_P(Seed, AgedByTheKernel, testing::Range<std::uint64_t>(1, 21));
+
+TEST(InodeTables, WhatNoInodeWasTakenFromIsNotReadAndIsZeroOnTheTargetAlsoWhenUnusedBytesStay) {
+    const ScratchFolder scratch;
+    const std::string image = make_ext(scratch, "image", 96 * kMiB, {"-t", "ext4"}, "");
+    const std::string target = scratch.file("target");
+    must_run({"sh", "-c", "head -c 96M /dev/zero | tr '\\0' 'x' > \"$1\"", "sh", target});
+    const Look look = look_at(image);
+    ASSERT_GT(look.used.blank.total_bytes(), kMiB);
+    const RunResult copied = run_dupengine({"copy", "--yes", "--unused=keep", image, target});
+    ASSERT_EQ(copied.status, 0) << copied.complaint();
+    const auto reader = block::open_source(target);
+    for (block::Extent extent : look.used.blank)
+        EXPECT_TRUE(is_zero(block::read_extent(*reader, extent))) << extent.text();
+    must_run({"e2fsck", "-fn", target});
+}
 
 // The ranges that the bitmaps in place call free, whatever the journal holds: "Free blocks: 12-34, 56" of
 // dumpe2fs.

@@ -24,7 +24,7 @@ struct Verdict {
 };
 
 Verdict verify(const std::string& source, const std::string& target, std::vector<std::string> more = {}) {
-    std::vector<std::string> arguments{DUPENGINE_COMMAND, "verify", "--json",
+    std::vector<std::string> arguments{test::command(),   "verify", "--json",
                                        "--progress=none", source,   target};
     arguments.insert(arguments.end(), more.begin(), more.end());
     const RunResult result = run_program(arguments);
@@ -35,7 +35,7 @@ struct Copied {
     ScratchFolder folder;
     DiskImage source = make_disk_image(folder, "source.img");
     std::string target = folder.sparse_file("target.img", kSize);
-    Copied() { must_run({DUPENGINE_COMMAND, "copy", "--yes", "--progress=none", source.path, target}); }
+    Copied() { must_run({test::command(), "copy", "--yes", "--progress=none", source.path, target}); }
     void change(ByteOffset at) {
         const Fd fd = open_path(target, O_RDWR, Code::kInternal);
         std::byte byte{};

@@ -7,11 +7,12 @@
 #include "base/fd.h"
 #include "base/subprocess.h"
 #include "profiles/merge.h"
+#include "tests/support/paths.h"
 
 namespace dupengine::profiles {
 namespace {
 
-const std::string kSource = DUPENGINE_SOURCE_DIR;
+const std::string kSource = test::source_folder();
 
 Merged node_with(const std::string& roles) {
     const Layer node =

@@ -23,8 +23,8 @@ std::vector<std::string> offered(const std::vector<std::string>& words) {
         "source \"$1\"; shift; COMP_WORDS=(\"$@\"); COMP_CWORD=$(($# - 1)); _dupengine;"
         "printf '%s\\n' \"${COMPREPLY[@]}\"",
         "bash",
-        DUPENGINE_SOURCE_DIR "/completion/dupengine.bash",
-        DUPENGINE_COMMAND};
+        test::source_folder() + "/completion/dupengine.bash",
+        test::command()};
     argv.insert(argv.end(), words.begin(), words.end());
     std::istringstream lines(test::must_run(argv));
     std::vector<std::string> found;

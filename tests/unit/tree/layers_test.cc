@@ -11,6 +11,7 @@
 
 #include "base/error.h"
 #include "base/fd.h"
+#include "tests/support/paths.h"
 
 namespace dupengine {
 namespace {
@@ -19,7 +20,7 @@ namespace fs = std::filesystem;
 using ::testing::ElementsAre;
 using ::testing::IsEmpty;
 
-const fs::path kSource = DUPENGINE_SOURCE_DIR;
+const fs::path kSource = test::source_folder();
 
 // From the bottom up: a folder includes itself and what stands before it.
 const std::vector<std::string> kLayers = {

@@ -22,7 +22,7 @@ using ::testing::Contains;
 using ::testing::IsEmpty;
 using ::testing::Not;
 
-const std::string kManFolder = DUPENGINE_SOURCE_DIR "/man";
+const std::string kManFolder = test::source_folder() + "/man";
 
 std::string page(const std::string& name) {
     return read_file(kManFolder + "/" + name, Code::kInternal);

@@ -1,0 +1,13 @@
+#pragma once
+// Where the tree and the command under test are. Only paths.cc is compiled for one tree; everything else
+// comes out the same wherever it is built, so that a compiler cache serves all checkouts.
+
+#include <string>
+
+namespace dupengine::test {
+
+const std::string& source_folder();
+/// The dupengine command.
+const std::string& command();
+
+}  // namespace dupengine::test
