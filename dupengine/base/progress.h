@@ -19,8 +19,11 @@ class Progress {
         std::uint64_t total_bytes = 0;  ///< 0: unknown
         double seconds = 0;             ///< since the phase began
         unsigned phase_number = 0;      ///< 1 for the first
+        unsigned part = 0, parts = 0;   ///< of the whole work: disk 1 of 2; 0 of 0 if it is one piece
     };
 
+    /// The phases that begin from here on are of this part of the work. From one thread.
+    void set_part(unsigned part, unsigned parts);
     /// Starts a phase; the one before it is over. From one thread.
     void begin(std::string phase, std::uint64_t total_bytes);
     /// Adds work done. From any thread.
@@ -37,6 +40,7 @@ class Progress {
     std::string phase_;
     std::uint64_t total_ = 0;
     unsigned number_ = 0;
+    unsigned part_ = 0, parts_ = 0, next_part_ = 0, next_parts_ = 0;
     std::chrono::steady_clock::time_point start_{};
     std::atomic<std::uint64_t> done_{0};
 };

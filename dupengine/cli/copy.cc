@@ -1,26 +1,23 @@
-// dupengine copy SOURCE TARGET: duplicates a disk or image onto another and verifies it. See
-// dupengine-copy(8).
+// dupengine copy SOURCE TARGET, or --map SOURCE=TARGET for each of several disks: duplicates disks or images
+// onto others and verifies them. See dupengine-copy(8).
 
-#include <fcntl.h>
-#include <linux/magic.h>
 #include <sys/resource.h>
-#include <sys/stat.h>
 #include <sys/syscall.h>
-#include <sys/vfs.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <bit>
-#include <cerrno>
-#include <filesystem>
+#include <deque>
 #include <map>
 #include <memory>
 
-#include "base/fd.h"
 #include "base/units.h"
 #include "block/open.h"
 #include "cli/command.h"
 #include "cli/confirm.h"
 #include "cli/copy_view.h"
+#include "cli/created_file.h"
+#include "cli/disk_pairs.h"
 #include "cli/interrupt.h"
 #include "cli/progress_view.h"
 #include "cli/terminal.h"
@@ -34,10 +31,28 @@ namespace {
 
 struct CopyArguments {
     std::string source, target, report;
+    std::vector<std::string> maps;
     engine::CopyOptions options;
     bool busy_source = false;
     bool create = false;
     bool nice = false;
+
+    engine::BusySource busy() const {
+        return busy_source ? engine::BusySource::kAccept : engine::BusySource::kRefuse;
+    }
+};
+
+struct Source {
+    explicit Source(const std::string& path) : reader(block::open_source(path)), held(path) {}
+    std::unique_ptr<block::Reader> reader;
+    block::SourceHold held;
+};
+
+// One SOURCE and its TARGET; the target is opened when all that can be refused was.
+struct Disk {
+    engine::PathPair paths;
+    std::shared_ptr<Source> source;  // of several targets, perhaps
+    CreatedFile created;
 };
 
 // "50M" as a number for the option behind it.
@@ -62,48 +77,63 @@ void go_last() {
     static_cast<void>(::syscall(SYS_ioprio_set, kOfThisThread, 0, kIdle));
 }
 
-// A sparse file as large as the source. Never below /dev: a mistyped device name must not become a file.
-void create_target_file(const std::string& path, std::uint64_t size_bytes) {
-    const std::filesystem::path parent = std::filesystem::absolute(path).parent_path();
-    struct statfs fs {};
-    if (::statfs(parent.c_str(), &fs) != 0) throw_errno(Code::kRefused, errno, "{}: cannot be created", path);
-    const bool in_dev = std::filesystem::weakly_canonical(parent).string().starts_with("/dev/") &&
-                        !std::filesystem::weakly_canonical(parent).string().starts_with("/dev/shm");
-    if (in_dev || std::filesystem::weakly_canonical(parent) == "/dev")
-        throw_error(Code::kRefused, "{}: does not exist, and no file is ever made below /dev", path);
-    const Fd fd = open_path(path, O_RDWR | O_CREAT | O_EXCL, Code::kRefused);
-    if (::ftruncate(fd.get(), static_cast<off_t>(size_bytes)) != 0) {
-        const int failed = errno;
-        ::unlink(path.c_str());
-        throw_errno(Code::kRefused, failed, "{}: cannot be made {} bytes long", path, size_bytes);
+std::vector<Disk> open_sources(const std::vector<engine::PathPair>& pairs, bool create) {
+    std::vector<Disk> disks;
+    const std::vector<std::size_t> numbers = number_sources(pairs);
+    for (std::size_t i = 0; i < pairs.size(); ++i) {
+        const std::string& target = pairs[i].target;
+        const auto source =
+            numbers[i] < i ? disks[numbers[i]].source : std::make_shared<Source>(pairs[i].source);
+        Disk& disk = disks.emplace_back(Disk{pairs[i], source, {}});
+        if (create && ::access(target.c_str(), F_OK) != 0)
+            disk.created = CreatedFile(target, source->reader->geometry().size_bytes);
     }
+    return disks;
 }
 
-// The file that --create made goes away again unless something was written to it, by us or by anybody.
-class CreatedFile {
-  public:
-    CreatedFile() = default;
-    CreatedFile(const CreatedFile&) = delete;
-    CreatedFile& operator=(const CreatedFile&) = delete;
-    ~CreatedFile() {
-        struct stat st {};
-        if (!path_.empty() && ::stat(path_.c_str(), &st) == 0 && st.st_blocks == 0) ::unlink(path_.c_str());
+// Everything that can be refused is refused here, for all disks, while the targets are open for reading only.
+std::vector<engine::CopyPlan> plan_disks(const std::vector<engine::PathPair>& paths, std::vector<Disk>& disks,
+                                         const CopyArguments& arguments) {
+    for (const Disk& disk : disks)
+        block::refuse_if_read_only(disk.paths.target);
+    const auto notes = engine::refuse_if_in_use(paths, arguments.busy());
+    if (!arguments.busy_source)
+        for (Disk& disk : disks)
+            disk.source->held.take_alone();
+    std::vector<std::unique_ptr<block::Reader>> targets;
+    std::vector<engine::DiskPair> pairs;
+    for (const Disk& disk : disks) {
+        targets.push_back(block::open_source(disk.paths.target));
+        pairs.push_back({*disk.source->reader, *targets.back()});
     }
-    void made(std::string path) { path_ = std::move(path); }
-    void keep() { path_.clear(); }
+    std::vector<engine::CopyPlan> plans = engine::make_plans(pairs, arguments.options);
+    for (std::size_t i = 0; i < plans.size(); ++i) {
+        engine::refuse_if_growing_is_impossible(plans[i], pairs[i].source, *targets[i]);
+        plans[i].notes.insert(plans[i].notes.end(), notes[i].begin(), notes[i].end());
+    }
+    return plans;
+}
 
-  private:
-    std::string path_;
-};
+std::string source_change(const Disk& disk, const CopyArguments& arguments) {
+    if (arguments.busy_source) return "";
+    if (disk.source->held.has_changed()) return "was written";
+    const std::string uses = engine::name_changing_uses(disk.paths.source);
+    return uses.empty() ? "" : "came into use (" + uses + ")";
+}
 
-std::vector<std::string> refuse_if_busy(const CopyArguments& arguments) {
-    return engine::refuse_if_in_use(
-        arguments.source, arguments.target,
-        arguments.busy_source ? engine::BusySource::kAccept : engine::BusySource::kRefuse);
+std::unique_ptr<block::Target> open_target(const Disk& disk, const engine::CopyPlan& plan,
+                                           const CopyArguments& arguments) {
+    const bool is_device = plan.target.geometry.is_block_device;
+    auto target =
+        block::open_target(disk.paths.target, plan.protected_regions(),
+                           is_device ? std::nullopt : std::optional<std::uint32_t>(plan.sector_bytes));
+    // While the question stood, somebody may have mounted a file; a device is held alone from here on.
+    if (!is_device) engine::refuse_if_in_use(disk.paths.source, disk.paths.target, arguments.busy());
+    return target;
 }
 
 void write_report(engine::ReportFile& file, const engine::CopyPlan& plan, const engine::CopyReport& report,
-                  engine::ReportDigests& digests, const block::Reader& target) {
+                  engine::ReportDigests& digests, const block::Target& target) {
     try {
         file.write(engine::make_report(plan, report, digests.finish(plan.data, report.chunk_bytes, target),
                                        std::time(nullptr)));
@@ -113,42 +143,43 @@ void write_report(engine::ReportFile& file, const engine::CopyPlan& plan, const 
     }
 }
 
-engine::CopyReport execute(const engine::CopyPlan& plan, const CopyArguments& arguments,
-                           const block::Reader& source, const block::SourceHold& held, const Globals& globals,
-                           CreatedFile& created) {
+std::vector<engine::CopyReport> execute(const std::vector<engine::CopyPlan>& plans, std::vector<Disk>& disks,
+                                        const CopyArguments& arguments, const Globals& globals) {
     const InterruptWatch interrupt;
-    const auto target = block::open_target(arguments.target, plan.protected_regions(),
-                                           plan.target.geometry.is_block_device
-                                               ? std::nullopt
-                                               : std::optional<std::uint32_t>(plan.sector_bytes));
-    // While the question stood, somebody may have mounted a file; a device is held alone from here on.
-    if (!plan.target.geometry.is_block_device) refuse_if_busy(arguments);
+    std::vector<std::unique_ptr<block::Target>> targets;
+    for (std::size_t i = 0; i < disks.size(); ++i)
+        targets.push_back(open_target(disks[i], plans[i], arguments));
     Progress progress;
     const ProgressView view(progress, globals.progress);
     const auto grow = [&](const engine::CopyPlan& planned, block::Target& grown) {
         engine::grow_filesystem(planned, grown, interrupt.token());
     };
-    const auto source_change = [&]() -> std::string {
-        if (arguments.busy_source) return "";
-        if (held.has_changed()) return "was written";
-        const std::string uses = engine::name_changing_uses(arguments.source);
-        return uses.empty() ? "" : "came into use (" + uses + ")";
-    };
-    engine::ApplyContext context{progress, interrupt.token(), std::time(nullptr), grow, source_change};
-    std::optional<engine::ReportFile> report_file;
+    std::deque<engine::ApplyContext> contexts;  // jobs refer to them
+    std::vector<engine::CopyJob> jobs;
+    for (std::size_t i = 0; i < disks.size(); ++i) {
+        contexts.push_back({progress, interrupt.token(), std::time(nullptr), grow,
+                            [&, i] { return source_change(disks[i], arguments); }});
+        jobs.push_back({plans[i], *disks[i].source->reader, *targets[i], contexts.back()});
+    }
+    std::optional<engine::ReportFile> report_file;  // of a single disk
     engine::ReportDigests digests;
     if (!arguments.report.empty()) {
         report_file.emplace(arguments.report);
-        context.on_chunk = [&](const engine::Slot& slot) { digests.take(slot); };
+        contexts.front().on_chunk = [&](const engine::Slot& slot) { digests.take(slot); };
     }
+    const auto keep_what_was_written = [&] {
+        for (std::size_t i = 0; i < disks.size(); ++i)
+            if (targets[i]->bytes_written() != 0 || targets[i]->bytes_zeroed() != 0) disks[i].created.keep();
+    };
     try {
-        engine::CopyReport report = engine::apply_plan(plan, source, *target, context);
-        created.keep();
-        if (report_file) write_report(*report_file, plan, report, digests, *target);
-        return report;
+        auto reports = engine::apply_plans(jobs);
+        keep_what_was_written();
+        if (report_file)
+            write_report(*report_file, plans.front(), reports.front(), digests, *targets.front());
+        return reports;
     } catch (...) {
         // From the first write on it is an unfinished copy, and says so.
-        if (target->bytes_written() != 0 || target->bytes_zeroed() != 0) created.keep();
+        keep_what_was_written();
         throw;
     }
 }
@@ -156,41 +187,30 @@ engine::CopyReport execute(const engine::CopyPlan& plan, const CopyArguments& ar
 int run_copy(const CopyArguments& arguments, const Globals& globals) {
     if (!arguments.report.empty() && arguments.options.grow)
         throw_error(Code::kUsage, "--report tells what was copied, and --grow changes it; choose one");
-    const auto source = block::open_source(arguments.source);
-    block::SourceHold held(arguments.source);
-    CreatedFile created;
-    if (arguments.create && ::access(arguments.target.c_str(), F_OK) != 0) {
-        create_target_file(arguments.target, source->geometry().size_bytes);
-        created.made(arguments.target);
-    }
-    // Everything that can be refused is refused here, while the target is open for reading only.
-    block::refuse_if_read_only(arguments.target);
-    const auto notes = refuse_if_busy(arguments);
-    if (!arguments.busy_source) held.take_alone();
-    engine::CopyPlan plan;
-    {
-        const auto target = block::open_source(arguments.target);
-        plan = engine::make_plan(*source, *target, arguments.options);
-        engine::refuse_if_growing_is_impossible(plan, *source, *target);
-    }
-    plan.notes.insert(plan.notes.end(), notes.begin(), notes.end());
-
-    if (!globals.json) fmt::print("{}", draw_plan(plan, look_at_terminal(STDOUT_FILENO).style));
+    if (!arguments.report.empty() && !arguments.maps.empty())
+        throw_error(Code::kUsage, "--report is of one disk; copy the disks of a set without it");
+    const auto pairs = find_pairs(arguments.source, arguments.target, arguments.maps);
+    // How it was asked decides the form of the answer, not how many disks there happen to be.
+    const ReportForm form = arguments.maps.empty() ? ReportForm::kOneDisk : ReportForm::kSet;
+    std::vector<Disk> disks = open_sources(pairs, arguments.create);
+    const std::vector<engine::CopyPlan> plans = plan_disks(pairs, disks, arguments);
+    if (!globals.json) fmt::print("{}", draw_plans(plans, look_at_terminal(STDOUT_FILENO).style));
     if (globals.dry_run) {
-        if (globals.json) fmt::print("{}\n", copy_json(plan, nullptr));
+        if (globals.json) fmt::print("{}\n", copy_json(plans, {}, form));
         return 0;
     }
     std::fflush(stdout);
-    if (!globals.yes) confirm_overwrite(arguments.target);
+    if (!globals.yes) confirm_overwrite(name_targets(pairs));
     if (arguments.nice) go_last();
-    engine::CopyReport report = execute(plan, arguments, *source, held, globals, created);
-    if (!block::reread_partitions(arguments.target))
-        report.notes.emplace_back(
-            "the kernel still uses the target's old table: partitions of it are in use; reboot");
+    std::vector<engine::CopyReport> reports = execute(plans, disks, arguments, globals);
+    for (std::size_t i = 0; i < disks.size(); ++i)
+        if (!block::reread_partitions(pairs[i].target))
+            reports[i].notes.emplace_back(
+                "the kernel still uses the target's old table: partitions of it are in use; reboot");
     if (globals.json)
-        fmt::print("{}\n", copy_json(plan, &report));
+        fmt::print("{}\n", copy_json(plans, reports, form));
     else
-        fmt::print("{}", draw_report(report, plan, look_at_terminal(STDOUT_FILENO).style));
+        fmt::print("{}", draw_reports(reports, plans, look_at_terminal(STDOUT_FILENO).style));
     return 0;
 }
 
@@ -206,8 +226,12 @@ void add_copy(CLI::App& app, Globals& globals, Action& action) {
         {"auto", engine::Delta::kAuto}, {"always", engine::Delta::kAlways}, {"never", engine::Delta::kNever}};
     CLI::App* verb = app.add_subcommand("copy", "Duplicate a disk or image onto another and verify it");
     const auto arguments = std::make_shared<CopyArguments>();
-    verb->add_option("SOURCE", arguments->source, "Block device or raw image file to read")->required();
-    verb->add_option("TARGET", arguments->target, "Block device or raw image file to overwrite")->required();
+    verb->add_option("SOURCE", arguments->source, "Block device or raw image file to read");
+    verb->add_option("TARGET", arguments->target, "Block device or raw image file to overwrite");
+    verb->add_option("--map", arguments->maps,
+                     "In place of both: SOURCE=TARGET for each of several disks that belong together")
+        ->option_text("SOURCE=TARGET")
+        ->allow_extra_args(false);
     verb->add_option("--unused", arguments->options.unused,
                      "What the source doesn't use becomes: discard, zero, keep")
         ->transform(one_of(kUnused))

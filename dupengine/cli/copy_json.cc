@@ -128,13 +128,40 @@ void add_report(Json& json, const engine::CopyReport& report) {
                                      {"sha256_after", to_hex(p.after)}});
 }
 
-}  // namespace
-
-std::string copy_json(const engine::CopyPlan& plan, const engine::CopyReport* report) {
+Json disk_json(const engine::CopyPlan& plan, const engine::CopyReport* report) {
     Json json = {
         {"result", result_name(plan, report)}, {"source", plan.source.name}, {"target", plan.target.name}};
     if (report != nullptr) add_report(json, *report);
     json["plan"] = plan_json(plan);
+    return json;
+}
+
+// The least that is true of all disks.
+std::string result_of_all(const Json& disks) {
+    std::string result = disks.front()["result"];
+    for (const Json& disk : disks)
+        if (disk["result"] == "bad sectors") result = disk["result"];
+    return result;
+}
+
+Json set_json(const Json& disks) {
+    double seconds = 0;
+    for (const Json& disk : disks)
+        seconds += disk.value("seconds", 0.0);
+    Json json = {{"result", result_of_all(disks)}};
+    if (disks.front().contains("seconds")) json["seconds"] = seconds;
+    json["disks"] = disks;
+    return json;
+}
+
+}  // namespace
+
+std::string copy_json(std::span<const engine::CopyPlan> plans, std::span<const engine::CopyReport> reports,
+                      ReportForm form) {
+    Json disks = Json::array();
+    for (std::size_t i = 0; i < plans.size(); ++i)
+        disks.push_back(disk_json(plans[i], reports.empty() ? nullptr : &reports[i]));
+    const Json json = form == ReportForm::kSet ? set_json(disks) : disks.front();
     // Labels come from disks and may be any bytes: what is not UTF-8 is replaced, not refused.
     return json.dump(2, ' ', false, Json::error_handler_t::replace);
 }

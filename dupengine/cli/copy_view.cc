@@ -126,8 +126,6 @@ std::string partition_rows(const engine::CopyPlan& plan, const DrawingStyle& sty
     return rows.empty() ? "" : draw_table(columns, rows, style);
 }
 
-}  // namespace
-
 std::string draw_plan(const engine::CopyPlan& plan, const DrawingStyle& style) {
     const block::Extent whole{0, plan.target.geometry.size_bytes};
     const auto bar = [&](std::vector<Segment> segments) {
@@ -172,6 +170,29 @@ std::string draw_report(const engine::CopyReport& report, const engine::CopyPlan
                             printable(engine::name_places({places}), style.charset));
     for (const auto& p : report.protected_regions)
         text += fmt::format("untouched: {}, sha256 {}\n", printable(p.name, style.charset), to_hex(p.after));
+    return text;
+}
+
+}  // namespace
+
+std::string draw_plans(std::span<const engine::CopyPlan> plans, const DrawingStyle& style) {
+    if (plans.size() == 1) return draw_plan(plans.front(), style);
+    std::string text;
+    std::uint64_t bytes = 0;
+    for (std::size_t i = 0; i < plans.size(); ++i) {
+        text += fmt::format("disk {} of {}\n", i + 1, plans.size()) + draw_plan(plans[i], style);
+        bytes += plans[i].bytes_used;
+    }
+    return text +
+           fmt::format("together {} copied; no target becomes a disk before all of them are verified\n\n",
+                       format_size(bytes));
+}
+
+std::string draw_reports(std::span<const engine::CopyReport> reports, std::span<const engine::CopyPlan> plans,
+                         const DrawingStyle& style) {
+    std::string text;
+    for (std::size_t i = 0; i < reports.size(); ++i)
+        text += draw_report(reports[i], plans[i], style);
     return text;
 }
 

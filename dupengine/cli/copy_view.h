@@ -1,6 +1,7 @@
 #pragma once
 // The plan and the report of a copy, for people and as JSON. Pure functions from values to text.
 
+#include <span>
 #include <string>
 
 #include "cli/drawing.h"
@@ -9,13 +10,18 @@
 
 namespace dupengine::cli {
 
-/// The target as it is and as it will be, what is copied, cleared and kept, and the notes.
-std::string draw_plan(const engine::CopyPlan& plan, const DrawingStyle& style);
-std::string draw_report(const engine::CopyReport& report, const engine::CopyPlan& plan,
-                        const DrawingStyle& style);
+/// Of each disk: the target as it is and as it will be, what is copied, cleared and kept, and the notes.
+std::string draw_plans(std::span<const engine::CopyPlan> plans, const DrawingStyle& style);
+std::string draw_reports(std::span<const engine::CopyReport> reports, std::span<const engine::CopyPlan> plans,
+                         const DrawingStyle& style);
 
-/// One JSON document: the report's fields, and "plan". Without a report "result" is "planned"; with one it is
+enum class ReportForm {
+    kOneDisk,  ///< the disk's fields, at the top
+    kSet       ///< "result" and "seconds" of all, and "disks" with the same fields for each
+};
+/// One JSON document: the report's fields, and "plan". Without reports "result" is "planned"; with them it is
 /// "verified", or "unverified" where verification was switched off. dupengine-copy(8) documents it.
-std::string copy_json(const engine::CopyPlan& plan, const engine::CopyReport* report);
+std::string copy_json(std::span<const engine::CopyPlan> plans, std::span<const engine::CopyReport> reports,
+                      ReportForm form);
 
 }  // namespace dupengine::cli

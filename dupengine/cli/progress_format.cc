@@ -22,6 +22,12 @@ double share_done(const Progress::State& state) {
     return static_cast<double>(state.done_bytes) / static_cast<double>(state.total_bytes);
 }
 
+// "copy", or "copy 1/2" where the work has parts.
+std::string name_of(const Progress::State& state, Charset charset) {
+    const std::string phase = printable(state.phase, charset);
+    return state.parts == 0 ? phase : fmt::format("{} {}/{}", phase, state.part, state.parts);
+}
+
 }  // namespace
 
 void RateWindow::add(const Progress::State& state) {
@@ -49,7 +55,7 @@ std::optional<double> seconds_left(const Progress::State& state, double bytes_pe
 
 std::string progress_bar(const Progress::State& state, double bytes_per_second, const DrawingStyle& style) {
     const std::size_t room = std::max(2u, style.columns) - 1;
-    const std::string head = fmt::format("{:<8}", printable(state.phase, style.charset));
+    const std::string head = fmt::format("{:<8}", name_of(state, style.charset));
     std::string tail;
     const auto add = [&](const std::string& text) {
         if (columns_of(head) + columns_of(tail) + 2 + columns_of(text) <= room) tail += "  " + text;
@@ -74,7 +80,7 @@ std::string progress_bar(const Progress::State& state, double bytes_per_second, 
 }
 
 std::string progress_summary(const Progress::State& state) {
-    const std::string phase = printable(state.phase, Charset::kUtf8);
+    const std::string phase = name_of(state, Charset::kUtf8);
     if (state.done_bytes < state.total_bytes)
         return fmt::format("{}: stopped at {} of {} after {}", phase, format_size(state.done_bytes),
                            format_size(state.total_bytes), format_duration(state.seconds));
@@ -88,12 +94,16 @@ std::string progress_summary(const Progress::State& state) {
 std::string progress_json(const Progress::State& state, double bytes_per_second, bool ended) {
     using Json = nlohmann::ordered_json;
     const auto left = ended ? std::optional<double>(0) : seconds_left(state, bytes_per_second);
-    const Json line = {{"phase", state.phase},
-                       {"done_bytes", state.done_bytes},
-                       {"total_bytes", state.total_bytes == 0 ? Json() : Json(state.total_bytes)},
-                       {"rate_bytes_per_second", std::llround(bytes_per_second)},
-                       {"seconds_left", left ? Json(std::round(*left * 10) / 10) : Json()},
-                       {"ended", ended}};
+    Json line = {{"phase", state.phase},
+                 {"done_bytes", state.done_bytes},
+                 {"total_bytes", state.total_bytes == 0 ? Json() : Json(state.total_bytes)},
+                 {"rate_bytes_per_second", std::llround(bytes_per_second)},
+                 {"seconds_left", left ? Json(std::round(*left * 10) / 10) : Json()},
+                 {"ended", ended}};
+    if (state.parts != 0) {
+        line["disk"] = state.part;
+        line["disks"] = state.parts;
+    }
     return line.dump(-1, ' ', false, Json::error_handler_t::replace);
 }
 

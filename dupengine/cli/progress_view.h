@@ -39,7 +39,7 @@ std::string progress_bar(const Progress::State& state, double bytes_per_second, 
 /// reach its end. No line end.
 std::string progress_summary(const Progress::State& state);
 /// One JSON object on one line: phase, done_bytes, total_bytes (null: unknown), rate_bytes_per_second,
-/// seconds_left (null: unknown), ended. No line end.
+/// seconds_left (null: unknown), ended; disk and disks where the work has parts. No line end.
 std::string progress_json(const Progress::State& state, double bytes_per_second, bool ended);
 
 class ProgressView {

@@ -1,5 +1,6 @@
-// dupengine verify SOURCE TARGET: is one disk a copy of the other, and if not, what differs. With one
-// argument that disk is checked alone (verify_alone.h). Writes nothing. See dupengine-verify(8).
+// dupengine verify SOURCE TARGET, or --map SOURCE=TARGET for each of several disks: is one a copy of the
+// other, and if not, what differs. With one argument that disk is checked alone (verify_alone.h). Writes
+// nothing. See dupengine-verify(8).
 
 #include <algorithm>
 #include <map>
@@ -9,6 +10,7 @@
 #include "base/units.h"
 #include "block/open.h"
 #include "cli/command.h"
+#include "cli/disk_pairs.h"
 #include "cli/interrupt.h"
 #include "cli/places_view.h"
 #include "cli/progress_view.h"
@@ -26,10 +28,11 @@ using Json = nlohmann::ordered_json;
 
 struct VerifyArguments {
     std::string source, target, report;
+    std::vector<std::string> maps;
     engine::CopyOptions options;
 };
 
-std::string comparison_json(const engine::CopyPlan& plan, const Comparison& comparison) {
+Json comparison_json(const engine::CopyPlan& plan, const Comparison& comparison) {
     Json json = {{"result", comparison.same() ? "same" : "different"},
                  {"source", plan.source.name},
                  {"target", plan.target.name},
@@ -41,6 +44,17 @@ std::string comparison_json(const engine::CopyPlan& plan, const Comparison& comp
                  {"notes", plan.notes}};
     for (const PartitionPlaces& difference : comparison.partitions)
         json["partitions"].push_back(places_json(difference, "bytes_different"));
+    return json;
+}
+
+// How it was asked decides the form, not how many disks there happen to be.
+std::string report_json(const Json& disks, bool is_set) {
+    Json json = disks.front();
+    if (is_set) {
+        const bool same = std::all_of(disks.begin(), disks.end(),
+                                      [](const Json& disk) { return disk["result"] == "same"; });
+        json = {{"result", same ? "same" : "different"}, {"disks", disks}};
+    }
     return json.dump(2, ' ', false, Json::error_handler_t::replace);
 }
 
@@ -64,33 +78,76 @@ std::string comparison_text(const engine::CopyPlan& plan, const Comparison& comp
                               format_size(comparison.bytes_compared));
 }
 
-int run_verify(const VerifyArguments& arguments, const Globals& globals) {
-    if (arguments.target.empty()) {
-        if (arguments.options.verify == engine::Verify::kAll ||
-            arguments.options.unused == engine::Unused::kKeep || !arguments.options.protect.empty())
-            throw_error(Code::kUsage, "--all, --used and --protect need a TARGET to compare with");
-        return verify_alone(arguments.source, arguments.report, globals);
+// The disks of one command, opened and planned as their copy was.
+struct OpenDisks {
+    std::vector<std::unique_ptr<block::Reader>> sources, targets;  // null: a source that came before
+    std::vector<engine::DiskPair> pairs;
+    std::vector<engine::CopyPlan> plans;
+};
+
+OpenDisks open_disks(const std::vector<engine::PathPair>& paths, const engine::CopyOptions& options) {
+    OpenDisks disks;
+    const std::vector<std::size_t> numbers = number_sources(paths);
+    for (std::size_t i = 0; i < paths.size(); ++i) {
+        disks.sources.push_back(numbers[i] < i ? nullptr : block::open_source(paths[i].source));
+        disks.targets.push_back(block::open_source(paths[i].target));
+        disks.pairs.push_back({*disks.sources[numbers[i]], *disks.targets[i]});
     }
-    if (!arguments.report.empty())
-        throw_error(Code::kUsage, "--report tells what one disk should hold; give it with SOURCE alone");
-    const auto source = block::open_source(arguments.source);
-    auto target = block::open_source(arguments.target);
-    engine::CopyPlan plan = engine::make_plan(*source, *target, arguments.options);
-    // An image file has the sectors of the disk it is of.
-    if (!plan.target.geometry.is_block_device)
-        target = block::open_source(arguments.target, plan.sector_bytes);
+    disks.plans = engine::make_plans(disks.pairs, options);
+    return disks;
+}
+
+std::vector<Comparison> compare_disks(const std::vector<engine::PathPair>& paths, const OpenDisks& disks,
+                                      ProgressStyle style) {
     const InterruptWatch interrupt;
     Progress progress;
-    Comparison comparison;
-    {
-        const ProgressView view(progress, globals.progress);
-        comparison = engine::compare_with_plan(plan, *source, *target, progress, interrupt.token());
+    const ProgressView view(progress, style);
+    std::vector<Comparison> comparisons;
+    const auto count = static_cast<unsigned>(paths.size());
+    for (unsigned i = 0; i < count; ++i) {
+        const engine::CopyPlan& plan = disks.plans[i];
+        // An image file has the sectors of the disk it is of.
+        const auto image = plan.target.geometry.is_block_device
+                               ? nullptr
+                               : block::open_source(paths[i].target, plan.sector_bytes);
+        if (count > 1) progress.set_part(i + 1, count);
+        comparisons.push_back(engine::compare_with_plan(plan, disks.pairs[i].source,
+                                                        image ? *image : disks.pairs[i].target, progress,
+                                                        interrupt.token()));
     }
-    if (globals.json)
-        fmt::print("{}\n", comparison_json(plan, comparison));
-    else
-        fmt::print("{}", comparison_text(plan, comparison, look_at_terminal(1).style.charset));
-    return comparison.same() ? 0 : static_cast<int>(Code::kIntegrity);
+    return comparisons;
+}
+
+bool compares(const VerifyArguments& arguments) {
+    if (!arguments.target.empty() || !arguments.maps.empty()) {
+        if (!arguments.report.empty())
+            throw_error(Code::kUsage, "--report tells what one disk should hold; give it with SOURCE alone");
+        return true;
+    }
+    if (arguments.options.verify == engine::Verify::kAll ||
+        arguments.options.unused == engine::Unused::kKeep || !arguments.options.protect.empty())
+        throw_error(Code::kUsage, "--all, --used and --protect need a TARGET to compare with");
+    if (arguments.source.empty())
+        throw_error(Code::kUsage, "verify needs a SOURCE, alone or with a TARGET, or --map SOURCE=TARGET");
+    return false;
+}
+
+int run_verify(const VerifyArguments& arguments, const Globals& globals) {
+    if (!compares(arguments)) return verify_alone(arguments.source, arguments.report, globals);
+    const auto paths = find_pairs(arguments.source, arguments.target, arguments.maps);
+    const OpenDisks disks = open_disks(paths, arguments.options);
+    const std::vector<Comparison> comparisons = compare_disks(paths, disks, globals.progress);
+    Json reports = Json::array();
+    for (std::size_t i = 0; i < paths.size(); ++i)
+        if (globals.json)
+            reports.push_back(comparison_json(disks.plans[i], comparisons[i]));
+        else
+            fmt::print("{}",
+                       comparison_text(disks.plans[i], comparisons[i], look_at_terminal(1).style.charset));
+    if (globals.json) fmt::print("{}\n", report_json(reports, !arguments.maps.empty()));
+    const bool same = std::all_of(comparisons.begin(), comparisons.end(),
+                                  [](const Comparison& comparison) { return comparison.same(); });
+    return same ? 0 : static_cast<int>(Code::kIntegrity);
 }
 
 }  // namespace
@@ -100,12 +157,15 @@ void add_verify(CLI::App& app, Globals& globals, Action& action) {
     const auto arguments = std::make_shared<VerifyArguments>();
     arguments->options.delta = engine::Delta::kNever;
     verb->add_option("SOURCE", arguments->source,
-                     "A block device or raw image file: what was copied, or what to check")
-        ->required();
+                     "A block device or raw image file: what was copied, or what to check");
     verb->add_option("TARGET", arguments->target,
                      "What should be a copy of it; without it SOURCE is checked alone");
     verb->add_option("--report", arguments->report, "Without TARGET: what copy --report wrote down")
         ->option_text("FILE");
+    verb->add_option("--map", arguments->maps,
+                     "In place of both: SOURCE=TARGET for each of several disks that belong together")
+        ->option_text("SOURCE=TARGET")
+        ->allow_extra_args(false);
     verb->add_flag_callback(
         "--all", [arguments] { arguments->options.verify = engine::Verify::kAll; },
         "Read all that the source does not use, not only samples of it");

@@ -1,5 +1,6 @@
 #include "engine/apply.h"
 
+#include <algorithm>
 #include <chrono>
 
 #include "engine/pipeline.h"
@@ -105,21 +106,6 @@ std::uint64_t write_boot_structures(const CopyPlan& plan, block::Target& target)
     return verified;
 }
 
-// What failed after the disk began to look like one takes that look away again, if it still can.
-template <typename Work>
-void marked_if_it_fails(const CopyPlan& plan, block::Target& target, std::int64_t now, Work&& work) {
-    try {
-        work();
-    } catch (...) {
-        try {
-            mark_unfinished(plan, target, now);
-        } catch (const Error&) {
-            // The medium takes no more writes; the first failure is what is told.
-        }
-        throw;
-    }
-}
-
 void grow(const CopyPlan& plan, block::Target& target, ApplyContext& context) {
     if (!plan.grow || !context.grow) return;
     context.progress.begin("grow", 0);
@@ -145,73 +131,186 @@ Moved copy_and_name_bad_sectors(const CopyPlan& plan, const block::Reader& sourc
     }
 }
 
-}  // namespace
-
-CopyReport apply_plan(const CopyPlan& plan, const block::Reader& source, block::Target& target,
-                      ApplyContext& context) {
-    const auto start = std::chrono::steady_clock::now();
-    refuse_if_changed(plan, source, target);
-    CopyReport report;
-    report.source = source.name();
-    report.target = target.name();
-    report.bytes_used = plan.bytes_used;
-    report.notes = plan.notes;
-    report.protected_regions = digest_protected(plan, target, context);
-    stop_if_source_changed(source, context, Code::kRefused, "since the plan was made; plan again");
-    if (context.stop.stop_requested())
-        throw_error(Code::kRefused, "stopped on request before the first write");
-
+PipelineOptions pipeline_for(const CopyPlan& plan, const block::Reader& source, const block::Target& target) {
     PipelineOptions options =
         choose_pipeline(source.geometry(), target.geometry(), plan.data.total_bytes(), plan.options.tuning);
     options.tolerate_bad_sectors = plan.options.tolerate_bad_sectors;
     options.differences_only = plan.delta;
     options.sample_zeros = options.sample_equal = plan.options.verify == Verify::kUsed;
     options.read_back = plan.options.verify != Verify::kNone;
-    options.on_chunk = context.on_chunk;
-    report.chunk_bytes = options.lanes.chunk_bytes;
     if (plan.options.unused == Unused::kZero) options.zeroing = block::Device::Zeroing::kAllocate;
+    return options;
+}
 
-    mark_unfinished(plan, target, context.now);
-    // Zeroing first: on a device that deallocates, the writes that follow find room.
-    context.progress.begin("clear", plan.zero.total_bytes());
-    zero_ranges(target, plan.zero, options, context.progress, context.stop);
-    context.progress.begin("copy", plan.data.total_bytes());
-    BadSectors bad;
-    const Moved moved = copy_and_name_bad_sectors(plan, source, target, options, context, bad);
-    report.bad_sectors = sort_by_partition(plan.source, source, bad.extents());
-    report.bytes_read = moved.bytes_read;
-    report.bytes_equal = moved.bytes_equal;
-    context.progress.begin("flush", 0);
-    target.flush();
-    if (plan.options.verify != Verify::kNone) {
-        context.progress.begin("verify", plan.data.total_bytes() + plan.zero.total_bytes());
-        verify_data(target, plan.data, moved.chunks, options, context.progress, context.stop);
-        block::ExtentSet unused = plan.zero;
-        unused.erase(plan.zero_used);
-        report.bytes_verified =
-            plan.data.total_bytes() + verify_zero(target, unused, options, context.progress, context.stop);
-        options.sample_zeros = false;
-        report.bytes_verified += verify_zero(target, plan.zero_used, options, context.progress, context.stop);
+// One disk's copy, in the parts between which the disks of a set wait for each other.
+class DiskCopy {
+  public:
+    /// `part` of `parts`: for those who watch; 0 of 0 for a disk by itself.
+    DiskCopy(const CopyJob& job, unsigned part, unsigned parts)
+        : plan_(job.plan),
+          source_(job.source),
+          target_(job.target),
+          context_(job.context),
+          part_(part),
+          parts_(parts) {
+        report_.source = source_.name();
+        report_.target = target_.name();
+        report_.bytes_used = plan_.bytes_used;
+        report_.notes = plan_.notes;
     }
-    stop_if_source_changed(
-        source, context, Code::kIntegrity,
-        "while it was copied; the target is marked unfinished, run the same command again");
-    // A filesystem in a partition grows while there is no table yet. One without a table has its superblock
-    // among the boot structures, and grows after them: resize2fs marks it as erroneous until it is done.
-    const bool bare = plan.table.kind == layout::TableKind::kNone;
-    if (!bare) grow(plan, target, context);
-    // Everything else is on the medium: now, and only now, it may look like a disk.
-    compare_protected(report.protected_regions, target, context);
-    marked_if_it_fails(plan, target, context.now, [&] {
-        context.progress.begin("boot structures", 0);
-        report.bytes_verified += write_boot_structures(plan, target);
-        if (bare) grow(plan, target, context);
-        compare_protected(report.protected_regions, target, context);
-    });
-    report.bytes_written = target.bytes_written();
-    report.bytes_zeroed = target.bytes_zeroed();
-    report.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-    return report;
+
+    void look_again() {
+        const Step step(*this);
+        refuse_if_changed(plan_, source_, target_);
+        report_.protected_regions = digest_protected(plan_, target_, context_);
+        stop_if_source_changed(source_, context_, Code::kRefused, "since the plan was made; plan again");
+        if (context_.stop.stop_requested())
+            throw_error(Code::kRefused, "stopped on request before the first write");
+    }
+
+    void mark() { mark_unfinished(plan_, target_, context_.now); }
+
+    void copy_and_verify() {
+        const Step step(*this);
+        PipelineOptions options = pipeline_for(plan_, source_, target_);
+        options.on_chunk = context_.on_chunk;
+        report_.chunk_bytes = options.lanes.chunk_bytes;
+        // Zeroing first: on a device that deallocates, the writes that follow find room.
+        context_.progress.begin("clear", plan_.zero.total_bytes());
+        zero_ranges(target_, plan_.zero, options, context_.progress, context_.stop);
+        context_.progress.begin("copy", plan_.data.total_bytes());
+        BadSectors bad;
+        const Moved moved = copy_and_name_bad_sectors(plan_, source_, target_, options, context_, bad);
+        report_.bad_sectors = sort_by_partition(plan_.source, source_, bad.extents());
+        report_.bytes_read = moved.bytes_read;
+        report_.bytes_equal = moved.bytes_equal;
+        context_.progress.begin("flush", 0);
+        target_.flush();
+        if (plan_.options.verify != Verify::kNone) verify(moved, options);
+    }
+
+    void check_source() const {
+        stop_if_source_changed(
+            source_, context_, Code::kIntegrity,
+            "while it was copied; the target is marked unfinished, run the same command again");
+    }
+
+    // A filesystem in a partition grows while there is no table yet.
+    void grow_in_partition() {
+        const Step step(*this);
+        if (!is_bare()) grow(plan_, target_, context_);
+        compare_protected(report_.protected_regions, target_, context_);
+    }
+
+    void become_a_disk() {
+        const Step step(*this);
+        looks_like_a_disk_ = true;
+        context_.progress.begin("boot structures", 0);
+        report_.bytes_verified += write_boot_structures(plan_, target_);
+        // One without a table has its superblock among the boot structures: resize2fs marks it as erroneous
+        // until it is done.
+        if (is_bare()) grow(plan_, target_, context_);
+        compare_protected(report_.protected_regions, target_, context_);
+    }
+
+    // Takes the look of a disk away again, if that can still be done.
+    void mark_again() noexcept {
+        if (!looks_like_a_disk_) return;
+        try {
+            mark();
+        } catch (const std::exception&) {
+            // The medium takes no more writes; the first failure is what is told.
+        }
+    }
+
+    CopyReport report() {
+        report_.bytes_written = target_.bytes_written();
+        report_.bytes_zeroed = target_.bytes_zeroed();
+        return std::move(report_);
+    }
+
+  private:
+    // What is done is of this disk: the time that it takes, and its phases.
+    class Step {
+      public:
+        explicit Step(DiskCopy& copy) : copy_(copy) {
+            copy.context_.progress.set_part(copy.part_, copy.parts_);
+        }
+        ~Step() {
+            copy_.report_.seconds +=
+                std::chrono::duration<double>(std::chrono::steady_clock::now() - start_).count();
+        }
+        Step(const Step&) = delete;
+        Step& operator=(const Step&) = delete;
+
+      private:
+        DiskCopy& copy_;
+        const std::chrono::steady_clock::time_point start_ = std::chrono::steady_clock::now();
+    };
+
+    bool is_bare() const { return plan_.table.kind == layout::TableKind::kNone; }
+
+    void verify(const Moved& moved, PipelineOptions options) {
+        Progress& progress = context_.progress;
+        progress.begin("verify", plan_.data.total_bytes() + plan_.zero.total_bytes());
+        verify_data(target_, plan_.data, moved.chunks, options, progress, context_.stop);
+        block::ExtentSet unused = plan_.zero;
+        unused.erase(plan_.zero_used);
+        report_.bytes_verified =
+            plan_.data.total_bytes() + verify_zero(target_, unused, options, progress, context_.stop);
+        options.sample_zeros = false;
+        report_.bytes_verified += verify_zero(target_, plan_.zero_used, options, progress, context_.stop);
+    }
+
+    const CopyPlan& plan_;
+    const block::Reader& source_;
+    block::Target& target_;
+    ApplyContext& context_;
+    unsigned part_, parts_;
+    CopyReport report_;
+    bool looks_like_a_disk_ = false;
+};
+
+}  // namespace
+
+std::vector<CopyReport> apply_plans(std::span<const CopyJob> jobs) {
+    std::vector<DiskCopy> copies;
+    const auto parts = jobs.size() > 1 ? static_cast<unsigned>(jobs.size()) : 0;
+    for (const CopyJob& job : jobs)
+        copies.emplace_back(job, parts == 0 ? 0 : static_cast<unsigned>(copies.size() + 1), parts);
+    for (DiskCopy& copy : copies)
+        copy.look_again();
+    // From here on no disk of the set is one, not even those whose turn comes late: half of a machine must
+    // not boot.
+    for (DiskCopy& copy : copies)
+        copy.mark();
+    for (DiskCopy& copy : copies) {
+        copy.copy_and_verify();
+        // Of each: what was copied first can change while the last is copied.
+        for (const DiskCopy& each : copies)
+            each.check_source();
+    }
+    for (DiskCopy& copy : copies)
+        copy.grow_in_partition();
+    // Everything else is on every medium: now, and only now, they may look like disks. The first one, which
+    // people boot from, comes last.
+    try {
+        std::for_each(copies.rbegin(), copies.rend(), [](DiskCopy& copy) { copy.become_a_disk(); });
+    } catch (...) {
+        for (DiskCopy& copy : copies)
+            copy.mark_again();
+        throw;
+    }
+    std::vector<CopyReport> reports;
+    for (DiskCopy& copy : copies)
+        reports.push_back(copy.report());
+    return reports;
+}
+
+CopyReport apply_plan(const CopyPlan& plan, const block::Reader& source, block::Target& target,
+                      ApplyContext& context) {
+    const CopyJob job{plan, source, target, context};
+    return std::move(apply_plans({&job, 1}).front());
 }
 
 }  // namespace dupengine::engine

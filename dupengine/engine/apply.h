@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <span>
 #include <stop_token>
 #include <string>
 #include <vector>
@@ -30,8 +31,8 @@ struct CopyReport {
     std::uint64_t bytes_written = 0;  ///< to the target, boot structures and marks included
     std::uint64_t bytes_zeroed = 0;
     std::uint64_t bytes_verified = 0;  ///< read back and compared, or seen to be a hole
-    double seconds = 0;
-    std::uint64_t chunk_bytes = 0;  ///< of the chunks that on_chunk was shown
+    double seconds = 0;                ///< spent on this disk
+    std::uint64_t chunk_bytes = 0;     ///< of the chunks that on_chunk was shown
     std::vector<ProtectedDigest> protected_regions;
     std::vector<PartitionPlaces> bad_sectors;  ///< of the source: zeros on the target
     std::vector<std::string> notes;
@@ -49,9 +50,23 @@ struct ApplyContext {
     std::function<void(const Slot&)> on_chunk = {};
 };
 
-/// Throws kRefused, before the first write, if the target is no longer what was planned for. Later errors
-/// leave the target marked unfinished. When it returns, everything is written, flushed and (unless
-/// Verify::kNone) read back, and every protected region has the digest that it had before.
+/// One disk of a set; what it refers to outlives the work.
+struct CopyJob {
+    const CopyPlan& plan;
+    const block::Reader& source;
+    block::Target& target;
+    ApplyContext& context;
+};
+
+/// Copies the disks of a set, one after another, and completes them together: all are marked unfinished
+/// before the first is written, and the boot structures of any are written when the data of all is verified,
+/// those of the first job last. An error in one leaves all of them marked; only a power cut among the last
+/// few writes can leave some complete and the others marked.
+std::vector<CopyReport> apply_plans(std::span<const CopyJob> jobs);
+
+/// A set of one. Throws kRefused, before the first write, if the target is no longer what was planned for.
+/// Later errors leave the target marked unfinished. When it returns, everything is written, flushed and
+/// (unless Verify::kNone) read back, and every protected region has the digest that it had before.
 CopyReport apply_plan(const CopyPlan& plan, const block::Reader& source, block::Target& target,
                       ApplyContext& context);
 

@@ -65,15 +65,18 @@ std::vector<Partition> find_partitions(const std::vector<Partition>& partitions,
     return found;
 }
 
-Kept keep_named(const layout::DiskDescription& target, const std::string& given) {
+std::vector<Partition> find_on_target(const layout::DiskDescription& target, const std::string& given) {
     std::vector<Partition> found = find_partitions(target.table.partitions, given);
+    if (!found.empty() || !target.incomplete) return found;
     // After an interrupted copy the table is gone, but the mark remembers the entries.
-    if (found.empty() && target.incomplete) {
-        std::vector<Partition> marked;
-        for (const Kept& k : target.incomplete->kept)
-            if (k.entry) marked.push_back(*k.entry);
-        found = find_partitions(marked, given);
-    }
+    std::vector<Partition> marked;
+    for (const Kept& k : target.incomplete->kept)
+        if (k.entry) marked.push_back(*k.entry);
+    return find_partitions(marked, given);
+}
+
+Kept keep_named(const layout::DiskDescription& target, const std::string& given) {
+    const std::vector<Partition> found = find_on_target(target, given);
     if (found.empty())
         throw_error(Code::kRefused, "--protect {}: {} has no partition of that label or GUID", given,
                     target.name);
@@ -93,7 +96,34 @@ Kept keep_extent(const layout::DiskDescription& target, const std::string& given
     return {"--protect " + given, extent, std::nullopt};
 }
 
+// The number of the one target that has this partition.
+std::size_t find_owner(std::span<const layout::DiskDescription> targets, const std::string& given) {
+    if (parse_extent(given))
+        throw_error(Code::kUsage, "--protect {}: does not say on which of {} targets; name a partition",
+                    given, targets.size());
+    std::vector<std::size_t> owners;
+    for (std::size_t i = 0; i < targets.size(); ++i)
+        if (!find_on_target(targets[i], given).empty()) owners.push_back(i);
+    if (owners.empty())
+        throw_error(Code::kRefused, "--protect {}: no target has a partition of that label or GUID", given);
+    if (owners.size() > 1)
+        throw_error(Code::kRefused, "--protect {}: partitions of {} and {} answer to that; give the PARTUUID",
+                    given, targets[owners[0]].name, targets[owners[1]].name);
+    return owners.front();
+}
+
 }  // namespace
+
+std::vector<CopyOptions> share_out_protection(std::span<const layout::DiskDescription> targets,
+                                              const CopyOptions& options) {
+    std::vector<CopyOptions> shares(targets.size(), options);
+    if (targets.size() == 1) return shares;
+    for (CopyOptions& share : shares)
+        share.protect.clear();
+    for (const std::string& given : options.protect)
+        shares[find_owner(targets, given)].protect.push_back(given);
+    return shares;
+}
 
 std::vector<Kept> find_kept_regions(const layout::DiskDescription& target, const CopyOptions& options) {
     std::vector<Kept> kept;

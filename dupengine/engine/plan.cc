@@ -1,5 +1,7 @@
 #include "engine/plan.h"
 
+#include <algorithm>
+
 #include "base/units.h"
 
 namespace dupengine::engine {
@@ -123,39 +125,74 @@ codec::Sha256 fingerprint_of(const block::Reader& disk) {
 namespace {
 
 // The target is open as a Reader here, but what cannot be read of it is its own fault and not the source's.
-void look_at_target(CopyPlan& plan, const block::Reader& target) {
+template <typename Work>
+auto blaming_the_target(const Work& work) {
     try {
-        plan.target_fingerprint = fingerprint_of(target);
-        plan.target = layout::describe_disk(target, layout::Depth::kTable);
-        refuse_unusable_target(plan.target, plan.options);
-        refuse_hidden_profile(target, plan.target, plan.options);
+        return work();
     } catch (Error& e) {
         if (e.code() == Code::kSourceIo) e.set_code(Code::kTargetIo);
         throw;
     }
 }
 
-}  // namespace
+void look_at_target(CopyPlan& plan, const block::Reader& target) {
+    plan.target_fingerprint = fingerprint_of(target);
+    plan.target = layout::describe_disk(target, layout::Depth::kTable);
+    refuse_unusable_target(plan.target, plan.options);
+    refuse_hidden_profile(target, plan.target, plan.options);
+}
 
-CopyPlan make_plan(const block::Reader& source, const block::Reader& target, const CopyOptions& options) {
+CopyPlan plan_one(const DiskPair& pair, layout::DiskDescription source, const CopyOptions& options) {
     CopyPlan plan;
     plan.options = options;
-    plan.source = layout::describe_disk(
-        source, options.tolerate_bad_sectors ? layout::Depth::kSalvage : layout::Depth::kUsedExtents);
+    plan.source = std::move(source);
     refuse_unusable_source(plan.source);
-    look_at_target(plan, target);
+    blaming_the_target([&] { look_at_target(plan, pair.target); });
     plan.sector_bytes = agree_on_sectors(plan.source, plan.target);
     // What stays must be known before anything is laid out around it.
     plan.kept = find_kept_regions(plan.target, options);
     refuse_broken_sectors(plan);
-    fit_table(plan, source);
+    fit_table(plan, pair.source);
     find_spans(plan);
-    skip_holes(plan, source);
+    skip_holes(plan, pair.source);
     // Last, because it takes its places out of both spans.
-    hold_back_boot_structures(plan, source);
-    decide_delta(plan, source, target);
+    hold_back_boot_structures(plan, pair.source);
+    decide_delta(plan, pair.source, pair.target);
     note_source_state(plan);
     return plan;
+}
+
+std::vector<CopyOptions> options_for(std::span<const DiskPair> pairs, const CopyOptions& options) {
+    if (pairs.size() == 1 || options.protect.empty()) return {pairs.size(), options};
+    std::vector<layout::DiskDescription> targets;
+    for (const DiskPair& pair : pairs)
+        targets.push_back(
+            blaming_the_target([&] { return layout::describe_disk(pair.target, layout::Depth::kTable); }));
+    return share_out_protection(targets, options);
+}
+
+}  // namespace
+
+std::vector<CopyPlan> make_plans(std::span<const DiskPair> pairs, const CopyOptions& options) {
+    const std::vector<CopyOptions> shares = options_for(pairs, options);
+    std::vector<const block::Reader*> sources;  // each once, though it may be copied to several targets
+    std::vector<std::size_t> source_of;
+    for (const DiskPair& pair : pairs) {
+        const auto known = std::find(sources.begin(), sources.end(), &pair.source);
+        source_of.push_back(static_cast<std::size_t>(known - sources.begin()));
+        if (known == sources.end()) sources.push_back(&pair.source);
+    }
+    const auto described = layout::describe_disks(
+        sources, options.tolerate_bad_sectors ? layout::Depth::kSalvage : layout::Depth::kUsedExtents);
+    std::vector<CopyPlan> plans;
+    for (std::size_t i = 0; i < pairs.size(); ++i)
+        plans.push_back(plan_one(pairs[i], described[source_of[i]], shares[i]));
+    return plans;
+}
+
+CopyPlan make_plan(const block::Reader& source, const block::Reader& target, const CopyOptions& options) {
+    const DiskPair pair{source, target};
+    return std::move(make_plans({&pair, 1}, options).front());
 }
 
 }  // namespace dupengine::engine

@@ -4,6 +4,7 @@
 // Pure over two Readers, so that it runs on fakes; the checks that need the running system are in refusals.h.
 
 #include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -98,7 +99,17 @@ struct CopyPlan {
     block::ProtectedRegions protected_regions() const;
 };
 
-/// Throws kRefused, kSourceIo (the source's table is damaged) or what reading throws.
+/// What is copied, and onto what. Both outlive whoever is given it.
+struct DiskPair {
+    const block::Reader& source;
+    const block::Reader& target;
+};
+
+/// The plans of the disks of a set, in their order. Sources are described together (layout/describe.h). What
+/// `--protect` names stays on the one target that has it. Throws as make_plan.
+std::vector<CopyPlan> make_plans(std::span<const DiskPair> pairs, const CopyOptions& options);
+
+/// A set of one. Throws kRefused, kSourceIo (the source's table is damaged) or what reading throws.
 CopyPlan make_plan(const block::Reader& source, const block::Reader& target, const CopyOptions& options);
 
 /// SHA-256 over size, sector size and the bytes at both ends where tables and marks live.
@@ -110,6 +121,11 @@ codec::Sha256 fingerprint_of(const block::Reader& disk);
 /// "BEGIN+SIZE" or "BEGIN..END" (sizes as in units.h), "PARTLABEL=x", "PARTUUID=x", or either without its
 /// key. Throws kRefused for a name that is not there, kUsage for one that cannot be understood.
 std::vector<Kept> find_kept_regions(const layout::DiskDescription& target, const CopyOptions& options);
+
+/// keep.cc: the options for each target of a set. Throws kRefused for a name that no target has, or several;
+/// kUsage for a range of bytes, which does not say on which.
+std::vector<CopyOptions> share_out_protection(std::span<const layout::DiskDescription> targets,
+                                              const CopyOptions& options);
 
 /// fit.cc: the source's table with the kept entries in it, for the target's size; grown if asked. Fills
 /// plan.table and plan.grow. Throws kRefused if it cannot be laid around what is kept, or does not fit. Reads

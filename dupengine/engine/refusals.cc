@@ -38,6 +38,25 @@ std::vector<std::string> refuse_if_in_use(const std::string& source, const std::
     return {fmt::format("source in use while it is copied: {}", changing)};
 }
 
+std::vector<std::vector<std::string>> refuse_if_in_use(std::span<const PathPair> pairs, BusySource busy,
+                                                       const layout::SystemRoots& roots) {
+    for (std::size_t i = 0; i < pairs.size(); ++i)
+        for (std::size_t j = 0; j < pairs.size(); ++j) {
+            if (i < j && layout::same_storage(pairs[i].target, pairs[j].target, roots))
+                throw_error(Code::kRefused,
+                            "{} and {} are the same storage; only one source can be copied there",
+                            pairs[i].target, pairs[j].target);
+            if (i != j && layout::same_storage(pairs[i].target, pairs[j].source, roots))
+                throw_error(Code::kRefused,
+                            "{} and {} are the same storage, a target and a source of one set",
+                            pairs[i].target, pairs[j].source);
+        }
+    std::vector<std::vector<std::string>> notes;
+    for (const PathPair& pair : pairs)
+        notes.push_back(refuse_if_in_use(pair.source, pair.target, busy, roots));
+    return notes;
+}
+
 std::string name_changing_uses(const std::string& source, const layout::SystemRoots& roots) {
     std::vector<layout::Use> changing;
     for (const layout::Use& use : layout::find_uses(source, roots))

@@ -1,6 +1,7 @@
 #include "layout/describe.h"
 
 #include <algorithm>
+#include <deque>
 
 namespace dupengine::layout {
 namespace {
@@ -13,16 +14,26 @@ UsedExtents whole_part(std::uint64_t size_bytes, std::string reason) {
     return used;
 }
 
+// These are looked into when all disks are known: describe_groups.
+bool is_physical_volume(const std::optional<Signature>& signature) {
+    return signature && signature->type == "LVM2_member";
+}
+
 void look_inside(const block::Reader& part, Depth depth, std::optional<Signature>& signature,
                  UsedExtents& used) {
     try {
         signature = probe_signature(part);
-        if (depth != Depth::kTable) used = find_used_extents(part, signature);
+        if (depth != Depth::kTable && !is_physical_volume(signature))
+            used = find_used_extents(part, signature);
     } catch (const Error& e) {
         if (depth != Depth::kSalvage || e.code() != Code::kSourceIo) throw;
         used = whole_part(part.geometry().size_bytes,
                           fmt::format("its structures cannot be read: {}", e.what()));
     }
+}
+
+block::Window window_on(const block::Reader& disk, const Partition& partition) {
+    return {disk, partition.extent, fmt::format("{} partition {}", disk.name(), partition.number)};
 }
 
 PartitionDescription describe_partition(const block::Reader& disk, const Partition& partition, Depth depth) {
@@ -34,8 +45,7 @@ PartitionDescription describe_partition(const block::Reader& disk, const Partiti
             description.used = whole_part(partition.extent.size(), "dupengine profile");
         return description;
     }
-    const block::Window part(disk, partition.extent,
-                             fmt::format("{} partition {}", disk.name(), partition.number));
+    const block::Window part = window_on(disk, partition);
     look_inside(part, depth, description.signature, description.used);
     return description;
 }
@@ -50,15 +60,7 @@ void describe_whole(const block::Reader& disk, Depth depth, DiskDescription& des
     look_inside(disk, depth, description.signature, description.used);
 }
 
-}  // namespace
-
-const PartitionDescription* DiskDescription::by_number(unsigned number) const {
-    const auto at = std::find_if(partitions.begin(), partitions.end(),
-                                 [&](const PartitionDescription& p) { return p.partition.number == number; });
-    return at == partitions.end() ? nullptr : &*at;
-}
-
-DiskDescription describe_disk(const block::Reader& disk, Depth depth) {
+DiskDescription describe_without_groups(const block::Reader& disk, Depth depth) {
     DiskDescription description;
     description.name = disk.name();
     description.geometry = disk.geometry();
@@ -76,6 +78,51 @@ DiskDescription describe_disk(const block::Reader& disk, Depth depth) {
     for (const Partition& partition : description.table.partitions)
         description.partitions.push_back(describe_partition(disk, partition, depth));
     return description;
+}
+
+// The physical volumes on all the disks, together.
+void describe_groups(std::span<const block::Reader* const> disks, std::vector<DiskDescription>& descriptions,
+                     Unreadable unreadable) {
+    std::deque<block::Window> windows;
+    std::vector<const block::Reader*> parts;
+    std::vector<UsedExtents*> places;
+    for (std::size_t i = 0; i < disks.size(); ++i) {
+        if (is_physical_volume(descriptions[i].signature)) {
+            parts.push_back(disks[i]);
+            places.push_back(&descriptions[i].used);
+        }
+        for (PartitionDescription& p : descriptions[i].partitions) {
+            if (!is_physical_volume(p.signature)) continue;
+            parts.push_back(&windows.emplace_back(window_on(*disks[i], p.partition)));
+            places.push_back(&p.used);
+        }
+    }
+    std::vector<UsedExtents> used = lvm_used_extents(parts, unreadable);
+    for (std::size_t i = 0; i < places.size(); ++i)
+        *places[i] = std::move(used[i]);
+}
+
+}  // namespace
+
+const PartitionDescription* DiskDescription::by_number(unsigned number) const {
+    const auto at = std::find_if(partitions.begin(), partitions.end(),
+                                 [&](const PartitionDescription& p) { return p.partition.number == number; });
+    return at == partitions.end() ? nullptr : &*at;
+}
+
+std::vector<DiskDescription> describe_disks(std::span<const block::Reader* const> disks, Depth depth) {
+    std::vector<DiskDescription> descriptions;
+    for (const block::Reader* disk : disks)
+        descriptions.push_back(describe_without_groups(*disk, depth));
+    if (depth != Depth::kTable)
+        describe_groups(disks, descriptions,
+                        depth == Depth::kSalvage ? Unreadable::kWhole : Unreadable::kThrow);
+    return descriptions;
+}
+
+DiskDescription describe_disk(const block::Reader& disk, Depth depth) {
+    const block::Reader* one = &disk;
+    return std::move(describe_disks({&one, 1}, depth).front());
 }
 
 }  // namespace dupengine::layout

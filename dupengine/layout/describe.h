@@ -3,6 +3,7 @@
 // common ground of `inspect` and of planning. Never writes.
 
 #include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -42,7 +43,11 @@ enum class Depth {
     kSalvage       ///< as kUsedExtents, but a filesystem whose structures cannot be read is taken whole
 };
 
-/// Throws what reading throws. A damaged table is described, not thrown: the caller decides.
+/// Several disks that belong together, in their order: a volume group may lie on partitions of all of them.
+/// Each is given once. Throws what reading throws. A damaged table is described, not thrown: the caller
+/// decides.
+std::vector<DiskDescription> describe_disks(std::span<const block::Reader* const> disks, Depth depth);
+/// A disk by itself.
 DiskDescription describe_disk(const block::Reader& disk, Depth depth);
 
 }  // namespace dupengine::layout

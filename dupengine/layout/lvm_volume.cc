@@ -1,239 +1,66 @@
 #include "layout/lvm_volume.h"
 
 #include <algorithm>
-#include <array>
-#include <charconv>
-#include <optional>
-#include <set>
-
-#include "layout/lvm_text.h"
 
 namespace dupengine::layout {
 namespace {
 
 using block::Extent;
+using block::ExtentSet;
 
-constexpr std::uint64_t kSector = 512;
-constexpr std::uint32_t kInitialCrc = 0xf597a6cf;
-constexpr std::size_t kIdBytes = 32;
-
-struct Header {
-    std::string id;  // without its dashes
-    std::vector<Extent> metadata_areas;
-};
-
-// CRC-32 of IEEE 802.3 with a start of its own, and not inverted at the end; four bits at a time.
-std::uint32_t lvm_crc(std::span<const std::byte> bytes) {
-    constexpr std::array<std::uint32_t, 16> kTable = {
-        0x00000000, 0x1db71064, 0x3b6e20c8, 0x26d930ac, 0x76dc4190, 0x6b6b51f4, 0x4db26158, 0x5005713c,
-        0xedb88320, 0xf00f9344, 0xd6d6a3e8, 0xcb61b38c, 0x9b64c2b0, 0x86d3d2d4, 0xa00ae278, 0xbdbdf21c};
-    std::uint32_t value = kInitialCrc;
-    for (std::byte b : bytes) {
-        value ^= std::to_integer<std::uint32_t>(b);
-        value = (value >> 4) ^ kTable[value & 15];
-        value = (value >> 4) ^ kTable[value & 15];
-    }
-    return value;
-}
-
-bool is_label(std::span<const std::byte> sector, std::uint64_t number) {
-    constexpr std::size_t kCrcFrom = 20;
-    return as_text(sector.first(8)) == "LABELONE" && as_text(sector.subspan(24, 8)) == "LVM2 001" &&
-           load_le<std::uint64_t>(sector, 8) == number &&
-           load_le<std::uint32_t>(sector, 16) == lvm_crc(sector.subspan(kCrcFrom));
-}
-
-// Locations are pairs of 64-bit offset and size, up to a pair of zeros.
-std::vector<Extent> read_locations(std::span<const std::byte> sector, std::size_t& at,
-                                   std::uint64_t size_bytes) {
-    std::vector<Extent> locations;
-    for (;; at += 16) {
-        const auto offset = load_le<std::uint64_t>(sector, at);
-        const auto size = load_le<std::uint64_t>(sector, at + 8);
-        if (offset == 0) {
-            at += 16;
-            return locations;
-        }
-        const std::uint64_t end = checked_add(offset, size, "LVM2 area");
-        if (end > size_bytes) throw_error(Code::kIntegrity, "an area of it passes its end");
-        locations.push_back({offset, end});
-    }
-}
-
-Header read_header(const block::Reader& part) {
-    constexpr std::uint64_t kLabelSectors = 4;  // the label is in one of the first
-    for (std::uint64_t number = 0; number < kLabelSectors; ++number) {
-        const Bytes sector = block::read_extent(part, {number * kSector, (number + 1) * kSector});
-        if (!is_label(sector, number)) continue;
-        std::size_t at = load_le<std::uint32_t>(sector, 20);
-        Header header;
-        if (at > kSector - kIdBytes) throw_error(Code::kIntegrity, "its header lies outside its label");
-        header.id = std::string(as_text(std::span(sector).subspan(at, kIdBytes)));
-        at += kIdBytes + 8;  // and the size of the device
-        read_locations(sector, at, part.geometry().size_bytes);
-        header.metadata_areas = read_locations(sector, at, part.geometry().size_bytes);
-        return header;
-    }
-    throw_error(Code::kIntegrity, "no valid LVM2 label");
-}
-
-// The area is a ring behind its header.
-std::string read_ring(const block::Reader& part, Extent area, std::uint64_t offset, std::uint64_t size) {
-    const std::uint64_t area_size = area.size();
-    if (offset < kSector || offset >= area_size || size > area_size - kSector)
-        throw_error(Code::kIntegrity, "its metadata lies outside its area");
-    const std::uint64_t first = std::min(size, area_size - offset);
-    Bytes bytes = block::read_extent(part, {area.begin + offset, area.begin + offset + first});
-    const Bytes rest =
-        block::read_extent(part, {area.begin + kSector, area.begin + kSector + (size - first)});
-    bytes.insert(bytes.end(), rest.begin(), rest.end());
-    return std::string(as_text(bytes));
-}
-
-std::optional<std::string> read_metadata(const block::Reader& part, Extent area) {
-    constexpr std::uint64_t kLargest = 64 * kMiB;
-    if (area.size() <= kSector) throw_error(Code::kIntegrity, "a metadata area of {} bytes", area.size());
-    const Bytes header = block::read_extent(part, {area.begin, area.begin + kSector});
-    if (load_le<std::uint32_t>(header, 0) != lvm_crc(std::span(header).subspan(4)) ||
-        as_text(std::span(header).subspan(4, 16)) != " LVM2 x[5A%r0N*>" ||
-        load_le<std::uint32_t>(header, 20) != 1 || load_le<std::uint64_t>(header, 24) != area.begin)
-        throw_error(Code::kIntegrity, "a metadata area with a damaged header");
-    const auto offset = load_le<std::uint64_t>(header, 40);
-    const auto size = load_le<std::uint64_t>(header, 48);
-    constexpr std::uint32_t kIgnored = 1;
-    const bool ignored = (load_le<std::uint32_t>(header, 60) & kIgnored) != 0;
-    if (ignored || offset == 0 || size == 0) return {};
-    if (size > kLargest) throw_error(Code::kIntegrity, "metadata of {} bytes", size);
-    std::string text = read_ring(part, area, offset, size);
-    if (lvm_crc(as_bytes(text)) != load_le<std::uint32_t>(header, 56))
-        throw_error(Code::kIntegrity, "the checksum of its metadata is wrong");
-    return text;
-}
-
-std::string without_dashes(std::string id) {
-    std::erase(id, '-');
-    return id;
-}
-
-// What a volume group says of one physical volume, in bytes.
-class Group {
-  public:
-    Group(const LvmSection& group, const std::string& id, std::uint64_t size_bytes)
-        : group_(group), extent_bytes_(checked_mul(group.number("extent_size"), kSector, "extent size")) {
-        if (extent_bytes_ == 0) throw_error(Code::kIntegrity, "extents of no size");
-        for (const auto& [name, volume] : group.section("physical_volumes").sections)
-            if (without_dashes(volume.text("id")) == id) name_ = name;
-        if (name_.empty()) throw_error(Code::kIntegrity, "its group does not know it");
-        const LvmSection& own = group.section("physical_volumes").section(name_);
-        const std::uint64_t begin = checked_mul(own.number("pe_start"), kSector, "first extent");
-        place_ = {begin, checked_add(begin, bytes_of(own.number("pe_count")), "last extent")};
-        if (place_.end > size_bytes) throw_error(Code::kIntegrity, "its extents pass its end");
-    }
-
-    Extent place() const { return place_; }
-
-    std::vector<LvmLogicalVolume> volumes() const {
-        std::vector<LvmLogicalVolume> found;
-        const auto section = group_.sections.find("logical_volumes");
-        if (section == group_.sections.end()) return found;
-        const std::set<std::string> built_on = names_in_segments(section->second);
-        for (const auto& [name, volume] : section->second.sections) {
-            LvmLogicalVolume logical = read_volume(name, volume);
-            const auto& status = volume.list("status");
-            if (built_on.contains(name) || std::find(status.begin(), status.end(), "VISIBLE") == status.end())
-                logical.plain = false;
-            if (!logical.pieces.empty()) found.push_back(std::move(logical));
-        }
-        return found;
-    }
-
-  private:
-    std::uint64_t bytes_of(std::uint64_t extents) const {
-        return checked_mul(extents, extent_bytes_, "extents");
-    }
-
-    // Snapshots, thin pools, caches and mirrors name the volumes they are built on.
-    static std::set<std::string> names_in_segments(const LvmSection& volumes) {
-        std::set<std::string> names;
-        for (const auto& [name, volume] : volumes.sections)
-            for (const auto& [segment, content] : volume.sections)
-                for (const auto& [key, values] : content.lists)
-                    names.insert(values.begin(), values.end());
-        return names;
-    }
-
-    LvmLogicalVolume read_volume(const std::string& name, const LvmSection& volume) const {
-        LvmLogicalVolume logical;
-        logical.name = name;
-        const std::uint64_t count = volume.number("segment_count");
-        if (count > volume.sections.size()) throw_error(Code::kIntegrity, "volume {} lacks segments", name);
-        for (std::uint64_t i = 1; i <= count; ++i)
-            add_segment(logical, volume.section(fmt::format("segment{}", i)));
-        return logical;
-    }
-
-    void add_segment(LvmLogicalVolume& logical, const LvmSection& segment) const {
-        const std::uint64_t begin = bytes_of(segment.number("start_extent"));
-        const std::uint64_t size = bytes_of(segment.number("extent_count"));
-        if (begin != logical.size_bytes) throw_error(Code::kIntegrity, "volume {} has gaps", logical.name);
-        logical.size_bytes = checked_add(begin, size, "volume size");
-        const auto& stripes = segment.list("stripes");  // pairs of a physical volume and its first extent
-        if (segment.text("type") != "striped" || stripes.size() != 2) logical.plain = false;
-        if (segment.text("type") != "striped") return;
-        const std::uint64_t each = stripes.size() < 4 ? size : size / (stripes.size() / 2);
-        for (std::size_t i = 0; i + 1 < stripes.size(); i += 2) {
-            if (stripes[i] != name_) {
-                logical.plain = false;
-                continue;
-            }
-            std::uint64_t first = 0;
-            const auto [end, error] =
-                std::from_chars(stripes[i + 1].data(), stripes[i + 1].data() + stripes[i + 1].size(), first);
-            if (error != std::errc()) throw_error(Code::kIntegrity, "volume {} has no place", logical.name);
-            const std::uint64_t at = checked_add(place_.begin, bytes_of(first), "place of a segment");
-            const Extent place{at, checked_add(at, each, "end of a segment")};
-            if (place.end > place_.end)
-                throw_error(Code::kIntegrity, "volume {} passes the end", logical.name);
-            logical.pieces.push_back({begin, place});
-        }
-    }
-
-    const LvmSection& group_;
-    std::uint64_t extent_bytes_;
-    std::string name_;  // "pv0"
-    Extent place_;
-};
-
-void refuse_overlaps(const LvmPhysicalVolume& volume) {
-    std::vector<Extent> places;
-    for (const LvmLogicalVolume& logical : volume.volumes)
-        for (const LvmPiece& piece : logical.pieces)
-            places.push_back(piece.place);
-    std::sort(places.begin(), places.end(), [](Extent a, Extent b) { return a.begin < b.begin; });
-    for (std::size_t i = 1; i < places.size(); ++i)
-        if (places[i].begin < places[i - 1].end) throw_error(Code::kIntegrity, "its volumes overlap");
+// How many of the first `bytes` of a segment are in its stripe with this number. What of a stripe holds a run
+// of the segment is therefore a run, too.
+std::uint64_t bytes_in_stripe(const LvmSegment& segment, std::size_t number, std::uint64_t bytes) {
+    const std::uint64_t row = segment.stripe_bytes * segment.stripes.size();
+    const std::uint64_t in_last_row = bytes % row, before = number * segment.stripe_bytes;
+    const std::uint64_t of_last_row =
+        in_last_row <= before ? 0 : std::min(in_last_row - before, segment.stripe_bytes);
+    return bytes / row * segment.stripe_bytes + of_last_row;
 }
 
 }  // namespace
 
-LvmPhysicalVolume read_lvm_volume(const block::Reader& part) {
-    const Header header = read_header(part);
-    LvmPhysicalVolume result;
-    for (Extent area : header.metadata_areas) {
-        const std::optional<std::string> text = read_metadata(part, area);
-        if (!text) continue;
-        const LvmSection root = parse_lvm_text(*text);
-        if (root.sections.size() != 1) throw_error(Code::kIntegrity, "its metadata is not of one group");
-        const auto& [name, section] = *root.sections.begin();
-        const Group group(section, header.id, part.geometry().size_bytes);
-        result.group = name;
-        result.extents = group.place();
-        result.volumes = group.volumes();
-        refuse_overlaps(result);
-        return result;
+LvmVolumeReader::LvmVolumeReader(const LvmLogicalVolume& volume,
+                                 const std::vector<const block::Reader*>& parts)
+    : volume_(volume), parts_(parts) {
+    for (const LvmSegment& segment : volume.segments)
+        for (const LvmSegment::Stripe& stripe : segment.stripes)
+            geometry_.logical_sector_bytes = std::max(geometry_.logical_sector_bytes,
+                                                      parts[stripe.volume]->geometry().logical_sector_bytes);
+    geometry_.size_bytes = volume.size_bytes;
+}
+
+void LvmVolumeReader::read(ByteOffset offset, std::span<std::byte> buffer) const {
+    if (offset > geometry_.size_bytes || buffer.size() > geometry_.size_bytes - offset)
+        throw_error(Code::kSourceIo, "{}: {} bytes at {} pass its end", name(), buffer.size(), offset);
+    auto segment = std::upper_bound(volume_.segments.begin(), volume_.segments.end(), offset,
+                                    [](ByteOffset at, const LvmSegment& s) { return at < s.range.end; });
+    while (!buffer.empty()) {
+        const std::uint64_t inside = offset - segment->range.begin;
+        const std::uint64_t chunk = inside / segment->stripe_bytes, count = segment->stripes.size();
+        const std::uint64_t in_chunk = inside % segment->stripe_bytes;
+        const LvmSegment::Stripe& stripe = segment->stripes[chunk % count];
+        const std::size_t size = std::min<std::uint64_t>(buffer.size(), segment->stripe_bytes - in_chunk);
+        parts_[stripe.volume]->read(stripe.place.begin + chunk / count * segment->stripe_bytes + in_chunk,
+                                    buffer.first(size));
+        buffer = buffer.subspan(size);
+        offset += size;
+        if (offset == segment->range.end) ++segment;
     }
-    // In no group, or in one whose metadata is on other disks only.
-    throw_error(Code::kIntegrity, "it holds no metadata of a group");
+}
+
+void LvmVolumeReader::add_places(const ExtentSet& used, std::vector<ExtentSet>& places) const {
+    for (const LvmSegment& segment : volume_.segments) {
+        const ExtentSet here = used.clipped_to(segment.range);
+        for (std::size_t i = 0; i < segment.stripes.size(); ++i) {
+            const LvmSegment::Stripe& stripe = segment.stripes[i];
+            ExtentSet held;
+            for (Extent e : here)
+                held.insert({stripe.place.begin + bytes_in_stripe(segment, i, e.begin - segment.range.begin),
+                             stripe.place.begin + bytes_in_stripe(segment, i, e.end - segment.range.begin)});
+            places[stripe.volume].insert(held);
+        }
+    }
 }
 
 }  // namespace dupengine::layout

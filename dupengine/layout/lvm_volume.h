@@ -1,36 +1,33 @@
 #pragma once
-// An LVM2 physical volume and the logical volumes on it. Internal to layout/. Never writes. Format:
-// lib/format_text/layout.h of the LVM2 sources (label, header, metadata area).
+// A logical volume as one stretch of bytes, and back: which bytes of the physical volumes hold a part of it.
+// Stripes are computed, not listed: there may be millions of them. Internal to layout/. Never writes; may be
+// read from any thread.
 
 #include <string>
 #include <vector>
 
 #include "block/device.h"
+#include "layout/lvm_group.h"
 
 namespace dupengine::layout {
 
-/// A run of a logical volume that lies in one piece on this physical volume.
-struct LvmPiece {
-    ByteOffset begin = 0;  ///< in the logical volume
-    block::Extent place;   ///< in the part that is the physical volume
-};
+class LvmVolumeReader final : public block::Reader {
+  public:
+    /// `parts[i]` is what physical volume i of the group lies on; all that the volume uses are there. Both
+    /// outlive the reader.
+    LvmVolumeReader(const LvmLogicalVolume& volume, const std::vector<const block::Reader*>& parts);
 
-struct LvmLogicalVolume {
-    std::string name;
-    std::uint64_t size_bytes = 0;
-    std::vector<LvmPiece> pieces;  ///< in the order of the logical volume
-    /// All of it is here, in plain pieces, and nothing else is built on it: it can be read through its
-    /// pieces.
-    bool plain = true;
-};
+    const block::Geometry& geometry() const override { return geometry_; }
+    const std::string& name() const override { return volume_.name; }
+    void read(ByteOffset offset, std::span<std::byte> buffer) const override;
 
-struct LvmPhysicalVolume {
-    std::string group;
-    block::Extent extents;  ///< where logical volumes can lie, in the part
-    std::vector<LvmLogicalVolume> volumes;
-};
+    /// Adds to places[i] what of physical volume i holds the bytes `used` of the volume.
+    void add_places(const block::ExtentSet& used, std::vector<block::ExtentSet>& places) const;
 
-/// Throws kIntegrity for what it cannot trust or does not know.
-LvmPhysicalVolume read_lvm_volume(const block::Reader& part);
+  private:
+    const LvmLogicalVolume& volume_;
+    const std::vector<const block::Reader*>& parts_;
+    block::Geometry geometry_;
+};
 
 }  // namespace dupengine::layout

@@ -19,7 +19,12 @@ UsedExtents read_by_type(const block::Reader& part, const std::string& type) {
     if (type == "exfat") return exfat_used_extents(part);
     if (type == "f2fs") return f2fs_used_extents(part);
     if (type == "vfat" || type == "msdos") return fat_used_extents(part);
-    if (type == "LVM2_member") return lvm_used_extents(part);
+    if (type == "LVM2_member") {
+        const block::Reader* one = &part;
+        return std::move(lvm_used_extents({&one, 1}, Unreadable::kThrow).front());
+    }
+    // What of it is used only the whole array knows, and a filesystem at its beginning is not all of it.
+    if (type.ends_with("_raid_member")) return whole_because("a member of a RAID");
     if (type == "ntfs") return ntfs_used_extents(part);
     if (type == "swap" || type == "swsuspend") return swap_used_extents(part);  // swsuspend: hibernated on it
     if (type == "xfs") return xfs_used_extents(part);

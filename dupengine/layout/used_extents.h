@@ -5,7 +5,9 @@
 // repaired.
 
 #include <optional>
+#include <span>
 #include <string>
+#include <vector>
 
 #include "block/device.h"
 #include "layout/signature.h"
@@ -38,9 +40,14 @@ UsedExtents ext_used_extents(const block::Reader& part);    ///< ext2, ext3, ext
 UsedExtents exfat_used_extents(const block::Reader& part);  ///< exFAT, if it was unmounted cleanly
 UsedExtents f2fs_used_extents(const block::Reader& part);   ///< F2FS, if it was unmounted cleanly
 UsedExtents fat_used_extents(const block::Reader& part);    ///< FAT12, FAT16, FAT32 (Microsoft fatgen103)
-UsedExtents lvm_used_extents(const block::Reader& part);  ///< LVM2 physical volume, down to filesystems in it
-UsedExtents ntfs_used_extents(const block::Reader& part);  ///< NTFS (Linux-NTFS project's documentation)
+UsedExtents ntfs_used_extents(const block::Reader& part);   ///< NTFS (Linux-NTFS project's documentation)
 UsedExtents swap_used_extents(const block::Reader& part);  ///< swap: its header page (and bad-page list) only
 UsedExtents xfs_used_extents(const block::Reader& part);   ///< XFS of versions 4 and 5, if its log is clean
+
+/// What becomes of a part whose structures cannot be read.
+enum class Unreadable { kThrow, kWhole };
+/// LVM2 physical volumes of one or more groups, down to the filesystems in the logical volumes that lie on
+/// them alone, linear or striped. In the order of `parts`; never throws kIntegrity, but gives a reason.
+std::vector<UsedExtents> lvm_used_extents(std::span<const block::Reader* const> parts, Unreadable unreadable);
 
 }  // namespace dupengine::layout

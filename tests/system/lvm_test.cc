@@ -85,8 +85,8 @@ TEST(Lvm, VolumesThatOthersAreBuiltOnAreCopiedWhole) {
     const auto reader = block::open_source(lvm.disk.path);
     const layout::UsedExtents used = layout::find_used_extents(*reader, layout::probe_signature(*reader));
     EXPECT_FALSE(used.whole) << used.reason;
-    EXPECT_THAT(used.note, HasSubstr("root (whole: not plain"));
-    EXPECT_THAT(used.note, HasSubstr("raw (whole: not plain"));
+    EXPECT_THAT(used.note, HasSubstr("root (whole: part of the snapshot snapshot0)"));
+    EXPECT_THAT(used.note, HasSubstr("raw (whole: part of the snapshot snapshot0)"));
 }
 
 TEST(Lvm, DamageAnywhereInItsStructuresMeansACopyOfEverything) {

@@ -63,6 +63,19 @@ TEST(ProgressFormat, JsonHasExactBytesAndNullForWhatIsNotKnown) {
     EXPECT_TRUE(unknown["seconds_left"].is_null());
 }
 
+TEST(ProgressFormat, OfSeveralDisksTheOneUnderWayIsNamed) {
+    Progress progress;
+    progress.set_part(2, 3);
+    progress.begin("copy", 10);
+    progress.set_part(3, 3);
+    EXPECT_THAT(progress_bar(progress.look(), 0, {80, Charset::kAscii, false}), StartsWith("copy 2/3"));
+    progress.begin("copy", 10);
+    EXPECT_THAT(progress_summary(progress.ended().front()), StartsWith("copy 2/3: stopped"));
+    const auto line = nlohmann::json::parse(progress_json(progress.look(), 0, false));
+    EXPECT_EQ(line["disk"], 3);
+    EXPECT_EQ(line["disks"], 3);
+}
+
 TEST(ProgressFormat, TheRateIsThatOfTheLastSecondsNotOfTheWholePhase) {
     RateWindow window;
     for (int i = 0; i <= 100; ++i)

@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <deque>
 
 #include "tests/support/gpt_disk.h"
 
@@ -262,6 +263,51 @@ TEST(Plan, TheBackupTableGoesToTheEndOfALargerDisk) {
     const CopyPlan plan = plan_of(source_disk(), std::make_shared<DiskBytes>(3 * kSize));
     EXPECT_EQ(plan.boot.back().pieces.back().offset + plan.boot.back().pieces.back().content.size(),
               3 * kSize);
+}
+
+std::vector<CopyPlan> plans_of(const std::vector<std::shared_ptr<DiskBytes>>& targets,
+                               const CopyOptions& options) {
+    std::deque<MemoryDevice> devices;
+    std::vector<DiskPair> pairs;
+    for (const auto& to : targets) {
+        const MemoryDevice& source = devices.emplace_back(source_disk(), 512, "source");
+        pairs.push_back({source, devices.emplace_back(to, 512, fmt::format("target {}", pairs.size()))});
+    }
+    return make_plans(pairs, options);
+}
+
+TEST(PlanOfASet, WhatIsProtectedStaysOnTheOneTargetThatHasIt) {
+    const auto first = make_gpt_disk(kSize, {{7, {10 * kMiB, 12 * kMiB}, "mail"}}, 2),
+               second = make_gpt_disk(kSize, {{7, {10 * kMiB, 12 * kMiB}, "web"}, profile()}, 3);
+    CopyOptions options;
+    options.protect = {"web"};
+    const auto plans = plans_of({first, second}, options);
+    ASSERT_EQ(plans.size(), 2u);
+    EXPECT_TRUE(plans[0].kept.empty());
+    EXPECT_EQ(plans[1].kept.size(), 2u) << "its own profile, and what was named";
+}
+
+TEST(PlanOfASet, ProtectionThatDoesNotSayOnWhichTargetIsNotGuessed) {
+    const auto target = [](std::uint64_t seed) {
+        return make_gpt_disk(kSize, {{7, {10 * kMiB, 12 * kMiB}, "twin"}}, seed);
+    };
+    const auto code_of = [&](const std::string& given) {
+        CopyOptions options;
+        options.protect = {given};
+        try {
+            plans_of({target(2), target(3)}, options);
+        } catch (const Error& e) {
+            return e.code();
+        }
+        return Code::kInternal;
+    };
+    EXPECT_EQ(code_of("twin"), Code::kRefused);
+    EXPECT_EQ(code_of("nobody"), Code::kRefused);
+    EXPECT_EQ(code_of("10MiB+1MiB"), Code::kUsage);
+}
+
+TEST(PlanOfASet, OneRefusalRefusesAll) {
+    EXPECT_THROW(plans_of({make_gpt_disk(kSize, {}, 2), std::make_shared<DiskBytes>(kMiB)}, {}), Error);
 }
 
 }  // namespace
