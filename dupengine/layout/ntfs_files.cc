@@ -48,7 +48,7 @@ std::vector<Entry> entries_of(std::span<const std::byte> list, NtfsType type, co
     std::vector<Entry> entries;
     while (!list.empty()) {
         const std::size_t size = load_le<std::uint16_t>(list, 4),
-                          name_bytes = load_le<std::uint8_t>(list, 6) * 2u,
+                          name_bytes = load_le<std::uint8_t>(list, 6) * std::size_t{2},
                           name_at = load_le<std::uint8_t>(list, 7);
         if (size < 26 || size > list.size() || name_at + name_bytes > size)
             throw_error(Code::kIntegrity, "an entry of {} bytes in an attribute list", size);
