@@ -51,7 +51,8 @@ struct LvmOnTwoDisks : testing::Test {
     }
     // In bytes of the volume that its filesystem does not use: the first chunk of a row of stripes.
     void hide_deleted_text(const std::string& image, const LvmSet::Run& run) const {
-        const auto used = look_at(image).used;
+        auto used = look_at(image).used;
+        used.used.insert(used.blank);
         const std::uint64_t row = run.chunk_bytes * run.stripes.size();
         for (block::Extent free : used.used.gaps_in({0, run.stripes[0].place.size() * run.stripes.size()})) {
             const ByteOffset at = align_up(free.begin, row);
