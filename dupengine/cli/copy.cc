@@ -27,6 +27,7 @@
 #include "engine/apply.h"
 #include "engine/grow.h"
 #include "engine/refusals.h"
+#include "layout/content_state.h"
 
 namespace dupengine::cli {
 namespace {
@@ -146,10 +147,12 @@ int run_copy(const CopyArguments& arguments, const Globals& globals) {
     block::refuse_if_read_only(arguments.target);
     const auto notes = refuse_if_busy(arguments);
     if (!arguments.busy_source) held.take_alone();
+    engine::CopyOptions options = arguments.options;
+    if (!arguments.busy_source) options.source_state = layout::content_state(arguments.source);
     engine::CopyPlan plan;
     {
         const auto target = block::open_source(arguments.target);
-        plan = engine::make_plan(*source, *target, arguments.options);
+        plan = engine::make_plan(*source, *target, options);
         engine::refuse_if_growing_is_impossible(plan, *target);
     }
     plan.notes.insert(plan.notes.end(), notes.begin(), notes.end());

@@ -1,8 +1,6 @@
 #include "engine/apply.h"
 
-#include <chrono>
-
-#include "engine/pipeline.h"
+#include "engine/resume.h"
 
 namespace dupengine::engine {
 namespace {
@@ -64,12 +62,15 @@ void compare_protected(std::vector<ProtectedDigest>& digests, const block::Reade
 
 // First the end, then the start: until the first flush has returned the old table still stands, and after it
 // the mark does, so what must be kept can always be found.
-void mark_unfinished(const CopyPlan& plan, block::Target& target, std::int64_t now) {
+using MarkedJournal = std::optional<layout::IncompleteMark::Journal>;
+void mark_unfinished(const CopyPlan& plan, block::Target& target, std::int64_t now,
+                     const MarkedJournal& journal) {
     layout::IncompleteMark mark;
     mark.source = plan.source.name;
     mark.started = now;
     mark.size_bytes = target.geometry().size_bytes;
     mark.kept = plan.kept;
+    mark.journal = journal;
     block::Geometry geometry = target.geometry();
     geometry.logical_sector_bytes = plan.sector_bytes;
     const Bytes content = layout::encode_mark(mark, plan.sector_bytes);
@@ -112,7 +113,7 @@ void marked_if_it_fails(const CopyPlan& plan, block::Target& target, std::int64_
         work();
     } catch (...) {
         try {
-            mark_unfinished(plan, target, now);
+            mark_unfinished(plan, target, now, {});
         } catch (const Error&) {
             // The medium takes no more writes; the first failure is what is told.
         }
@@ -128,9 +129,11 @@ void grow(const CopyPlan& plan, const block::Target& target, ApplyContext& conte
 
 // An error says which files the unreadable sectors belong to, where that can be found out.
 Moved copy_and_name_bad_sectors(const CopyPlan& plan, const block::Reader& source, block::Target& target,
-                                const PipelineOptions& options, ApplyContext& context, BadSectors& bad) {
+                                const PipelineOptions& options, ApplyContext& context, BadSectors& bad,
+                                ChunkDigests known, Journal* journal) {
     try {
-        return copy_data(source, target, plan.data, options, context.progress, context.stop, bad);
+        return copy_data(source, target, plan.data, options, context.progress, context.stop, bad,
+                         std::move(known), journal);
     } catch (const Error& e) {
         const block::ExtentSet extents = bad.extents();
         if (e.code() != Code::kSourceIo || extents.empty()) throw;
@@ -143,6 +146,75 @@ Moved copy_and_name_bad_sectors(const CopyPlan& plan, const block::Reader& sourc
         throw_error(Code::kSourceIo, "{}{}; --tolerate-bad-sectors copies everything else", e.what(),
                     where.empty() ? "" : " (" + where + ")");
     }
+}
+
+PipelineOptions choose_options(const CopyPlan& plan, const block::Reader& source,
+                               const block::Reader& target) {
+    Tuning tuning = plan.options.tuning;
+    if (plan.journal) tuning.chunk_bytes = plan.journal->chunk_bytes;  // its records are of such chunks
+    PipelineOptions options =
+        choose_pipeline(source.geometry(), target.geometry(), plan.data.total_bytes(), tuning);
+    options.tolerate_bad_sectors = plan.options.tolerate_bad_sectors;
+    options.differences_only = plan.delta;
+    options.sample_zeros = options.sample_equal = plan.options.verify == Verify::kUsed;
+    options.read_back = plan.options.verify != Verify::kNone;
+    options.digest_equal = plan.journal && plan.target.incomplete;
+    if (plan.options.unused == Unused::kZero) options.zeroing = block::Device::Zeroing::kAllocate;
+    return options;
+}
+
+// Returns how much was verified of the data and of `zero`.
+std::uint64_t verify(const CopyPlan& plan, const block::Reader& target, const Moved& moved,
+                     const block::ExtentSet& zero, PipelineOptions options, ApplyContext& context) {
+    context.progress.begin("verify", plan.data.total_bytes() + zero.total_bytes());
+    verify_data(target, plan.data, moved.chunks, options, context.progress, context.stop);
+    block::ExtentSet unused = zero, zero_used = zero;
+    unused.erase(plan.zero_used);
+    zero_used.erase(unused);
+    const std::uint64_t sampled = verify_zero(target, unused, options, context.progress, context.stop);
+    options.sample_zeros = false;
+    return plan.data.total_bytes() + sampled +
+           verify_zero(target, zero_used, options, context.progress, context.stop);
+}
+
+// All but the boot structures: on the medium, and seen to be, when this returns.
+void copy_and_verify(const CopyPlan& plan, const block::Reader& source, block::Target& target,
+                     ApplyContext& context, CopyReport& report) {
+    const PipelineOptions options = choose_options(plan, source, target);
+    if (plan.journal && plan.journal->continues) context.progress.begin("resume", plan.journal->bytes_named);
+    Resumption resumed =
+        take_up_journal(plan, source, target, options, context.progress, context.stop, context.now);
+    if (!resumed.note.empty()) report.notes.push_back(resumed.note);
+    report.bytes_resumed = resumed.bytes;
+    std::optional<Journal> journal;
+    block::ExtentSet zero = plan.zero;
+    if (resumed.journal) {
+        journal.emplace(target, *resumed.journal, resumed.known, context.journal_pace);
+        zero.erase(resumed.journal->place);  // in use until the end
+    }
+
+    mark_unfinished(plan, target, context.now, resumed.journal);
+    // Zeroing first: on a device that deallocates, the writes that follow find room.
+    context.progress.begin("clear", zero.total_bytes());
+    zero_ranges(target, zero, options, context.progress, context.stop);
+    context.progress.begin("copy", plan.data.total_bytes() - resumed.bytes);
+    BadSectors bad;
+    const Moved moved =
+        copy_and_name_bad_sectors(plan, source, target, options, context, bad,
+                                  std::move(resumed.known.chunks), journal ? &*journal : nullptr);
+    report.bad_sectors = sort_by_partition(plan, source, bad.extents());
+    report.bytes_read = moved.bytes_read + resumed.bytes_read;
+    report.bytes_equal = moved.bytes_equal + resumed.bytes;
+    context.progress.begin("flush", 0);
+    target.flush();
+    if (journal) journal->record_flushed(moved.chunks.digests);
+    if (plan.options.verify != Verify::kNone)
+        report.bytes_verified = verify(plan, target, moved, zero, options, context);
+    stop_if_source_changed(
+        source, context, Code::kIntegrity,
+        "while it was copied; the target is marked unfinished, run the same command again");
+    // Before a filesystem grows over its place.
+    if (journal) report.bytes_verified += journal->erase(options.zeroing);
 }
 
 }  // namespace
@@ -161,39 +233,7 @@ CopyReport apply_plan(const CopyPlan& plan, const block::Reader& source, block::
     if (context.stop.stop_requested())
         throw_error(Code::kRefused, "stopped on request before the first write");
 
-    PipelineOptions options =
-        choose_pipeline(source.geometry(), target.geometry(), plan.data.total_bytes(), plan.options.tuning);
-    options.tolerate_bad_sectors = plan.options.tolerate_bad_sectors;
-    options.differences_only = plan.delta;
-    options.sample_zeros = options.sample_equal = plan.options.verify == Verify::kUsed;
-    options.read_back = plan.options.verify != Verify::kNone;
-    if (plan.options.unused == Unused::kZero) options.zeroing = block::Device::Zeroing::kAllocate;
-
-    mark_unfinished(plan, target, context.now);
-    // Zeroing first: on a device that deallocates, the writes that follow find room.
-    context.progress.begin("clear", plan.zero.total_bytes());
-    zero_ranges(target, plan.zero, options, context.progress, context.stop);
-    context.progress.begin("copy", plan.data.total_bytes());
-    BadSectors bad;
-    const Moved moved = copy_and_name_bad_sectors(plan, source, target, options, context, bad);
-    report.bad_sectors = sort_by_partition(plan, source, bad.extents());
-    report.bytes_read = moved.bytes_read;
-    report.bytes_equal = moved.bytes_equal;
-    context.progress.begin("flush", 0);
-    target.flush();
-    if (plan.options.verify != Verify::kNone) {
-        context.progress.begin("verify", plan.data.total_bytes() + plan.zero.total_bytes());
-        verify_data(target, plan.data, moved.chunks, options, context.progress, context.stop);
-        block::ExtentSet unused = plan.zero;
-        unused.erase(plan.zero_used);
-        report.bytes_verified =
-            plan.data.total_bytes() + verify_zero(target, unused, options, context.progress, context.stop);
-        options.sample_zeros = false;
-        report.bytes_verified += verify_zero(target, plan.zero_used, options, context.progress, context.stop);
-    }
-    stop_if_source_changed(
-        source, context, Code::kIntegrity,
-        "while it was copied; the target is marked unfinished, run the same command again");
+    copy_and_verify(plan, source, target, context, report);
     // A filesystem in a partition grows while there is no table yet. One without a table has its superblock
     // among the boot structures, and grows after them: resize2fs marks it as erroneous until it is done.
     const bool bare = plan.table.kind == layout::TableKind::kNone;

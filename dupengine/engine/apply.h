@@ -2,6 +2,7 @@
 // Carries a plan out. Writes and never decides; the order of writes (ARCHITECTURE.md, "Why a cut leaves no
 // plausible garbage") is the promise that after any interruption the target is complete or plainly not.
 
+#include <chrono>
 #include <cstdint>
 #include <functional>
 #include <stop_token>
@@ -24,7 +25,8 @@ struct CopyReport {
     std::string source, target;
     std::uint64_t bytes_used = 0;     ///< what of the source was to be copied
     std::uint64_t bytes_read = 0;     ///< from the source
-    std::uint64_t bytes_equal = 0;    ///< the target held them already (delta)
+    std::uint64_t bytes_equal = 0;    ///< the target held them already (delta, journal)
+    std::uint64_t bytes_resumed = 0;  ///< of these, what the journal named: not read from the source again
     std::uint64_t bytes_written = 0;  ///< to the target, boot structures and marks included
     std::uint64_t bytes_zeroed = 0;
     std::uint64_t bytes_verified = 0;  ///< read back and compared, or seen to be a hole
@@ -42,6 +44,8 @@ struct ApplyContext {
     std::function<void(const CopyPlan&, const block::Target&)> grow;
     /// How the source changed since it was planned, or is about to ("mounted on /mnt"); empty if it did not.
     std::function<std::string()> source_change = {};
+    /// The shortest time between two records of the journal; see there.
+    std::chrono::milliseconds journal_pace{2000};
 };
 
 /// Throws kRefused, before the first write, if the target is no longer what was planned for. Later errors

@@ -155,6 +155,7 @@ CopyPlan make_plan(const block::Reader& source, const block::Reader& target, con
     hold_back_boot_structures(plan, source);
     decide_delta(plan, source, target);
     note_source_state(plan);
+    plan_journal(plan, target);
     return plan;
 }
 
