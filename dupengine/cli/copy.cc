@@ -25,6 +25,7 @@
 #include "engine/grow.h"
 #include "engine/refusals.h"
 #include "engine/report.h"
+#include "layout/content_state.h"
 
 namespace dupengine::cli {
 namespace {
@@ -104,7 +105,8 @@ std::vector<engine::CopyPlan> plan_disks(const std::vector<engine::PathPair>& pa
     std::vector<engine::DiskPair> pairs;
     for (const Disk& disk : disks) {
         targets.push_back(block::open_source(disk.paths.target));
-        pairs.push_back({*disk.source->reader, *targets.back()});
+        pairs.push_back({*disk.source->reader, *targets.back(),
+                         arguments.busy_source ? "" : layout::content_state(disk.paths.source)});
     }
     std::vector<engine::CopyPlan> plans = engine::make_plans(pairs, arguments.options);
     for (std::size_t i = 0; i < plans.size(); ++i) {

@@ -74,6 +74,7 @@ Json plan_json(const engine::CopyPlan& plan) {
                  {"bytes_to_zero", plan.zero.total_bytes()},
                  {"unused", unused_name(plan.options.unused)},
                  {"delta", plan.delta},
+                 {"bytes_to_resume", plan.journal ? plan.journal->bytes_named : 0},
                  {"verify", verify_name(plan.options.verify)}};
     if (plan.grow)
         json["grow"] = {{"partition", plan.grow->partition},
@@ -112,6 +113,7 @@ void add_report(Json& json, const engine::CopyReport& report) {
     json["bytes_used"] = report.bytes_used;
     json["bytes_read"] = report.bytes_read;
     json["bytes_equal"] = report.bytes_equal;
+    json["bytes_resumed"] = report.bytes_resumed;
     json["bytes_written"] = report.bytes_written;
     json["bytes_zeroed"] = report.bytes_zeroed;
     json["bytes_verified"] = report.bytes_verified;

@@ -126,6 +126,15 @@ std::string partition_rows(const engine::CopyPlan& plan, const DrawingStyle& sty
     return rows.empty() ? "" : draw_table(columns, rows, style);
 }
 
+// What the copy before this one, that was cut, has saved.
+std::string resumed_line(const engine::CopyReport& report) {
+    std::string text = fmt::format("resumed: {} were on the target already", format_size(report.bytes_equal));
+    if (report.bytes_resumed != 0)
+        text += fmt::format(", {} of them known by the journal and not read from the source again",
+                            format_size(report.bytes_resumed));
+    return text + "\n";
+}
+
 std::string draw_plan(const engine::CopyPlan& plan, const DrawingStyle& style) {
     const block::Extent whole{0, plan.target.geometry.size_bytes};
     const auto bar = [&](std::vector<Segment> segments) {
@@ -141,6 +150,9 @@ std::string draw_plan(const engine::CopyPlan& plan, const DrawingStyle& style) {
         "unused   {}: {}\n",
         plan.options.unused == engine::Unused::kKeep ? "the rest" : format_size(plan.zero.total_bytes()),
         unused_words(plan.options.unused));
+    if (plan.journal && plan.journal->continues)
+        text += fmt::format("resumed  {} that the journal names: read back there, and not copied again\n",
+                            format_size(plan.journal->bytes_named));
     for (const engine::Kept& k : plan.kept)
         text += fmt::format("stays    {}: {} at {}\n", printable(k.name, style.charset),
                             format_size(k.extent.size()), format_size(k.extent.begin));
@@ -163,6 +175,7 @@ std::string draw_report(const engine::CopyReport& report, const engine::CopyPlan
                     plan.delta ? " found " + format_size(report.bytes_equal) + " on the target," : "",
                     format_size(report.bytes_written), format_size(report.bytes_zeroed),
                     format_size(report.bytes_verified), format_duration(report.seconds));
+    if (plan.target.incomplete) text += resumed_line(report);
     for (std::size_t i = plan.notes.size(); i < report.notes.size(); ++i)  // the others stood in the plan
         text += fmt::format("note: {}\n", printable(report.notes[i], style.charset));
     for (const engine::PartitionPlaces& places : report.bad_sectors)

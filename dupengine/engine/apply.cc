@@ -2,8 +2,9 @@
 
 #include <algorithm>
 #include <chrono>
+#include <memory>
 
-#include "engine/pipeline.h"
+#include "engine/resume.h"
 
 namespace dupengine::engine {
 namespace {
@@ -65,12 +66,14 @@ void compare_protected(std::vector<ProtectedDigest>& digests, const block::Reade
 
 // First the end, then the start: until the first flush has returned the old table still stands, and after it
 // the mark does, so what must be kept can always be found.
-void mark_unfinished(const CopyPlan& plan, block::Target& target, std::int64_t now) {
+void mark_unfinished(const CopyPlan& plan, block::Target& target, std::int64_t now,
+                     const std::optional<layout::IncompleteMark::Journal>& journal) {
     layout::IncompleteMark mark;
     mark.source = plan.source.name;
     mark.started = now;
     mark.size_bytes = target.geometry().size_bytes;
     mark.kept = plan.kept;
+    mark.journal = journal;
     block::Geometry geometry = target.geometry();
     geometry.logical_sector_bytes = plan.sector_bytes;
     const Bytes content = layout::encode_mark(mark, plan.sector_bytes);
@@ -114,9 +117,11 @@ void grow(const CopyPlan& plan, block::Target& target, ApplyContext& context) {
 
 // An error says which files the unreadable sectors belong to, where that can be found out.
 Moved copy_and_name_bad_sectors(const CopyPlan& plan, const block::Reader& source, block::Target& target,
-                                const PipelineOptions& options, ApplyContext& context, BadSectors& bad) {
+                                const PipelineOptions& options, ApplyContext& context, BadSectors& bad,
+                                ChunkDigests known, Journal* journal) {
     try {
-        return copy_data(source, target, plan.data, options, context.progress, context.stop, bad);
+        return copy_data(source, target, plan.data, options, context.progress, context.stop, bad,
+                         std::move(known), journal);
     } catch (const Error& e) {
         const block::ExtentSet extents = bad.extents();
         if (e.code() != Code::kSourceIo || extents.empty()) throw;
@@ -132,12 +137,15 @@ Moved copy_and_name_bad_sectors(const CopyPlan& plan, const block::Reader& sourc
 }
 
 PipelineOptions pipeline_for(const CopyPlan& plan, const block::Reader& source, const block::Target& target) {
+    Tuning tuning = plan.options.tuning;
+    if (plan.journal) tuning.chunk_bytes = plan.journal->chunk_bytes;  // its records are of such chunks
     PipelineOptions options =
-        choose_pipeline(source.geometry(), target.geometry(), plan.data.total_bytes(), plan.options.tuning);
+        choose_pipeline(source.geometry(), target.geometry(), plan.data.total_bytes(), tuning);
     options.tolerate_bad_sectors = plan.options.tolerate_bad_sectors;
     options.differences_only = plan.delta;
     options.sample_zeros = options.sample_equal = plan.options.verify == Verify::kUsed;
     options.read_back = plan.options.verify != Verify::kNone;
+    options.digest_equal = plan.journal && plan.target.incomplete;
     if (plan.options.unused == Unused::kZero) options.zeroing = block::Device::Zeroing::kAllocate;
     return options;
 }
@@ -152,7 +160,11 @@ class DiskCopy {
           target_(job.target),
           context_(job.context),
           part_(part),
-          parts_(parts) {
+          parts_(parts),
+          options_(pipeline_for(plan_, source_, target_)),
+          zero_(plan_.zero) {
+        options_.on_chunk = context_.on_chunk;
+        report_.chunk_bytes = options_.lanes.chunk_bytes;
         report_.source = source_.name();
         report_.target = target_.name();
         report_.bytes_used = plan_.bytes_used;
@@ -168,25 +180,40 @@ class DiskCopy {
             throw_error(Code::kRefused, "stopped on request before the first write");
     }
 
-    void mark() { mark_unfinished(plan_, target_, context_.now); }
+    // What of an unfinished copy holds true. Nothing has been written yet.
+    void take_up() {
+        const Step step(*this);
+        if (plan_.journal && plan_.journal->continues)
+            context_.progress.begin("resume", plan_.journal->bytes_named);
+        resumed_ = take_up_journal(plan_, source_, target_, options_, context_.progress, context_.stop,
+                                   context_.now);
+        if (!resumed_.note.empty()) report_.notes.push_back(resumed_.note);
+        report_.bytes_resumed = resumed_.bytes;
+        if (resumed_.journal) {
+            journal_ =
+                std::make_unique<Journal>(target_, *resumed_.journal, resumed_.known, context_.journal_pace);
+            zero_.erase(resumed_.journal->place);  // in use until the end
+        }
+    }
+
+    void mark() { mark_unfinished(plan_, target_, context_.now, resumed_.journal); }
 
     void copy_and_verify() {
         const Step step(*this);
-        PipelineOptions options = pipeline_for(plan_, source_, target_);
-        options.on_chunk = context_.on_chunk;
-        report_.chunk_bytes = options.lanes.chunk_bytes;
         // Zeroing first: on a device that deallocates, the writes that follow find room.
-        context_.progress.begin("clear", plan_.zero.total_bytes());
-        zero_ranges(target_, plan_.zero, options, context_.progress, context_.stop);
-        context_.progress.begin("copy", plan_.data.total_bytes());
+        context_.progress.begin("clear", zero_.total_bytes());
+        zero_ranges(target_, zero_, options_, context_.progress, context_.stop);
+        context_.progress.begin("copy", plan_.data.total_bytes() - resumed_.bytes);
         BadSectors bad;
-        const Moved moved = copy_and_name_bad_sectors(plan_, source_, target_, options, context_, bad);
+        const Moved moved = copy_and_name_bad_sectors(plan_, source_, target_, options_, context_, bad,
+                                                      std::move(resumed_.known.chunks), journal_.get());
         report_.bad_sectors = sort_by_partition(plan_.source, source_, bad.extents());
-        report_.bytes_read = moved.bytes_read;
-        report_.bytes_equal = moved.bytes_equal;
+        report_.bytes_read = moved.bytes_read + resumed_.bytes_read;
+        report_.bytes_equal = moved.bytes_equal + resumed_.bytes;
         context_.progress.begin("flush", 0);
         target_.flush();
-        if (plan_.options.verify != Verify::kNone) verify(moved, options);
+        if (journal_) journal_->record_flushed(moved.chunks.digests);
+        if (plan_.options.verify != Verify::kNone) verify(moved);
     }
 
     void check_source() const {
@@ -195,9 +222,10 @@ class DiskCopy {
             "while it was copied; the target is marked unfinished, run the same command again");
     }
 
-    // A filesystem in a partition grows while there is no table yet.
+    // A filesystem in a partition grows while there is no table yet; perhaps over the place of the journal.
     void grow_in_partition() {
         const Step step(*this);
+        if (journal_) report_.bytes_verified += journal_->erase(options_.zeroing);
         if (!is_bare()) grow(plan_, target_, context_);
         compare_protected(report_.protected_regions, target_, context_);
     }
@@ -217,7 +245,7 @@ class DiskCopy {
     void mark_again() noexcept {
         if (!looks_like_a_disk_) return;
         try {
-            mark();
+            mark_unfinished(plan_, target_, context_.now, {});
         } catch (const std::exception&) {
             // The medium takes no more writes; the first failure is what is told.
         }
@@ -250,16 +278,18 @@ class DiskCopy {
 
     bool is_bare() const { return plan_.table.kind == layout::TableKind::kNone; }
 
-    void verify(const Moved& moved, PipelineOptions options) {
+    void verify(const Moved& moved) {
         Progress& progress = context_.progress;
-        progress.begin("verify", plan_.data.total_bytes() + plan_.zero.total_bytes());
+        PipelineOptions options = options_;
+        progress.begin("verify", plan_.data.total_bytes() + zero_.total_bytes());
         verify_data(target_, plan_.data, moved.chunks, options, progress, context_.stop);
-        block::ExtentSet unused = plan_.zero;
+        block::ExtentSet unused = zero_, zero_used = zero_;
         unused.erase(plan_.zero_used);
+        zero_used.erase(unused);
         report_.bytes_verified =
             plan_.data.total_bytes() + verify_zero(target_, unused, options, progress, context_.stop);
         options.sample_zeros = false;
-        report_.bytes_verified += verify_zero(target_, plan_.zero_used, options, progress, context_.stop);
+        report_.bytes_verified += verify_zero(target_, zero_used, options, progress, context_.stop);
     }
 
     const CopyPlan& plan_;
@@ -267,7 +297,11 @@ class DiskCopy {
     block::Target& target_;
     ApplyContext& context_;
     unsigned part_, parts_;
+    PipelineOptions options_;
     CopyReport report_;
+    Resumption resumed_;
+    std::unique_ptr<Journal> journal_;
+    block::ExtentSet zero_;  // of the plan, without the journal's place
     bool looks_like_a_disk_ = false;
 };
 
@@ -280,6 +314,8 @@ std::vector<CopyReport> apply_plans(std::span<const CopyJob> jobs) {
         copies.emplace_back(job, parts == 0 ? 0 : static_cast<unsigned>(copies.size() + 1), parts);
     for (DiskCopy& copy : copies)
         copy.look_again();
+    for (DiskCopy& copy : copies)
+        copy.take_up();
     // From here on no disk of the set is one, not even those whose turn comes late: half of a machine must
     // not boot.
     for (DiskCopy& copy : copies)

@@ -2,6 +2,7 @@
 // Carries a plan out. Writes and never decides; the order of writes (ARCHITECTURE.md, "Why a cut leaves no
 // plausible garbage") is the promise that after any interruption the target is complete or plainly not.
 
+#include <chrono>
 #include <cstdint>
 #include <functional>
 #include <span>
@@ -27,7 +28,8 @@ struct CopyReport {
     std::string source, target;
     std::uint64_t bytes_used = 0;     ///< what of the source was to be copied
     std::uint64_t bytes_read = 0;     ///< from the source
-    std::uint64_t bytes_equal = 0;    ///< the target held them already (delta)
+    std::uint64_t bytes_equal = 0;    ///< the target held them already (delta, journal)
+    std::uint64_t bytes_resumed = 0;  ///< of these, what the journal named: not read from the source again
     std::uint64_t bytes_written = 0;  ///< to the target, boot structures and marks included
     std::uint64_t bytes_zeroed = 0;
     std::uint64_t bytes_verified = 0;  ///< read back and compared, or seen to be a hole
@@ -48,6 +50,9 @@ struct ApplyContext {
     std::function<std::string()> source_change = {};
     /// Shown each chunk as it is copied (report.h); from any worker.
     std::function<void(const Slot&)> on_chunk = {};
+
+    /// The shortest time between two records of the journal; see there.
+    std::chrono::milliseconds journal_pace{2000};
 };
 
 /// One disk of a set; what it refers to outlives the work.

@@ -179,6 +179,7 @@ void for_each_chunk(const block::ExtentSet& extents, const Lanes& lanes, std::st
                 if (!more || !lane.has_room() || lane.can_go_on()) {
                     lane.wait();
                 } else if (auto chunk = dealer.next()) {
+                    if (work.leaves_out && work.leaves_out(*chunk)) continue;
                     throttle.pass(size_of(*chunk), [&] { return error.failed() || stop.stop_requested(); });
                     lane.begin(std::move(*chunk));
                 } else {

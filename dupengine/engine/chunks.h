@@ -81,6 +81,8 @@ struct Lanes {
 
 /// What happens to a chunk. Functions are called from all workers, for a chunk from one.
 struct ChunkWork {
+    /// Chunks that are left out: not read, not counted against the rate, not ended. Empty: none.
+    std::function<bool(const Chunk&)> leaves_out = {};
     std::function<void(Slot&)> read;  ///< starts reads
     std::function<void(Slot&)> look;  ///< all has been read; may start writes
     std::function<void(Slot&)> end;   ///< all has been written

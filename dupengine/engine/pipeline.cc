@@ -7,6 +7,7 @@
 
 #include "base/units.h"
 #include "engine/chunk_bytes.h"
+#include "engine/journal.h"
 
 namespace dupengine::engine {
 namespace {
@@ -143,16 +144,23 @@ PipelineOptions choose_pipeline(const block::Geometry& source, const block::Geom
 }
 
 Moved copy_data(const block::Reader& source, block::Target& target, const ExtentSet& data,
-                const PipelineOptions& options, Progress& progress, std::stop_token stop, BadSectors& bad) {
+                const PipelineOptions& options, Progress& progress, std::stop_token stop, BadSectors& bad,
+                ChunkDigests known, Journal* journal) {
     Lanes lanes = options.lanes;
     if (options.differences_only) lanes.areas = 2;
     Moved moved;
+    moved.chunks = std::move(known);
     const std::size_t count = count_chunks(data, lanes.chunk_bytes);
     moved.chunks.digests.resize(count);
     moved.chunks.was_equal.resize(count);
+    const std::vector<std::uint8_t> is_known = moved.chunks.was_equal;
+    const auto has_digest = [&](std::size_t chunk, bool equal) {
+        return is_read_back(options, chunk, equal) || options.digest_equal;
+    };
     std::atomic<std::uint64_t> bytes_read{0}, bytes_equal{0};
     Likelihood likely;
     ChunkWork work;
+    work.leaves_out = [&](const Chunk& chunk) { return is_known[chunk.number] != 0; };
     work.read = [&](Slot& slot) {
         slot.compares = options.differences_only && likely.worth_comparing(slot.chunk.number);
         if (slot.compares) start_reads(slot, target, From::kMedium, options.bridge_bytes, 1);
@@ -169,7 +177,7 @@ Moved copy_data(const block::Reader& source, block::Target& target, const Extent
         if (options.on_chunk) options.on_chunk(slot);
         const auto keep_digest = [&](bool equal) {
             moved.chunks.was_equal[slot.chunk.number] = equal;
-            if (is_read_back(options, slot.chunk.number, equal))
+            if (has_digest(slot.chunk.number, equal))
                 moved.chunks.digests[slot.chunk.number] = digest_of(slot);
         };
         if (!slot.compares || slot.incomplete) {
@@ -185,8 +193,20 @@ Moved copy_data(const block::Reader& source, block::Target& target, const Extent
         likely.learn(equal, size_of(slot.chunk));
         keep_digest(equal == size_of(slot.chunk));
     };
-    work.end = [&](Slot& slot) { progress.advance(size_of(slot.chunk)); };
-    for_each_chunk(data, lanes, stop, work);
+    work.end = [&](Slot& slot) {
+        progress.advance(size_of(slot.chunk));
+        const std::size_t chunk = slot.chunk.number;
+        if (journal != nullptr && !slot.incomplete && has_digest(chunk, moved.chunks.was_equal[chunk] != 0))
+            journal->chunk_written(chunk, moved.chunks.digests);
+    };
+    try {
+        for_each_chunk(data, lanes, stop, work);
+    } catch (const Error& e) {
+        // The target is well: what has come so far need not come again.
+        if (journal != nullptr && (e.code() == Code::kInterrupted || e.code() == Code::kSourceIo))
+            journal->record_before_stopping(moved.chunks.digests);
+        throw;
+    }
     moved.bytes_read = bytes_read;
     moved.bytes_equal = bytes_equal;
     return moved;

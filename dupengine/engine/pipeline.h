@@ -34,6 +34,9 @@ struct PipelineOptions {
     bool sample_equal = false;
     /// Shown each chunk as it was read; from any worker.
     std::function<void(const Slot&)> on_chunk = {};
+
+    /// Digests are made of chunks that the target held before, too: the journal names them.
+    bool digest_equal = false;
     block::Device::Zeroing zeroing = block::Device::Zeroing::kDeallocate;
 };
 
@@ -41,6 +44,8 @@ struct PipelineOptions {
 /// The number of digests stays below about a million. Throws kUsage for a tuning that takes too much memory.
 PipelineOptions choose_pipeline(const block::Geometry& source, const block::Geometry& target,
                                 std::uint64_t data_bytes, const Tuning& tuning = {});
+
+class Journal;
 
 /// What is known of the chunks of an extent set, in order: what verify compares with.
 struct ChunkDigests {
@@ -60,9 +65,12 @@ struct Moved {
 
 /// Copies `data` from source to target, same offsets. Runs of zeros become zeroing, or nothing where the
 /// target has a hole already. Adds data.total_bytes() to progress. What of the source cannot be read is added
-/// to `bad`, exact to a sector; it throws kSourceIo then, unless that is tolerated.
+/// to `bad`, exact to a sector; it throws kSourceIo then, unless that is tolerated. Chunks that `known` calls
+/// equal are left alone, and their progress is not counted. The journal is told of all others but those with
+/// bad sectors, which the next run shall find again.
 Moved copy_data(const block::Reader& source, block::Target& target, const block::ExtentSet& data,
-                const PipelineOptions& options, Progress& progress, std::stop_token stop, BadSectors& bad);
+                const PipelineOptions& options, Progress& progress, std::stop_token stop, BadSectors& bad,
+                ChunkDigests known = {}, Journal* journal = nullptr);
 
 /// Makes `zero` read as zeros, in pieces that can be interrupted.
 void zero_ranges(block::Target& target, const block::ExtentSet& zero, const PipelineOptions& options,

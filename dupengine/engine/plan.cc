@@ -159,6 +159,7 @@ CopyPlan plan_one(const DiskPair& pair, layout::DiskDescription source, const Co
     hold_back_boot_structures(plan, pair.source);
     decide_delta(plan, pair.source, pair.target);
     note_source_state(plan);
+    plan_journal(plan, pair.target);
     return plan;
 }
 
@@ -174,7 +175,9 @@ std::vector<CopyOptions> options_for(std::span<const DiskPair> pairs, const Copy
 }  // namespace
 
 std::vector<CopyPlan> make_plans(std::span<const DiskPair> pairs, const CopyOptions& options) {
-    const std::vector<CopyOptions> shares = options_for(pairs, options);
+    std::vector<CopyOptions> shares = options_for(pairs, options);
+    for (std::size_t i = 0; i < pairs.size(); ++i)
+        if (!pairs[i].source_state.empty()) shares[i].source_state = pairs[i].source_state;
     std::vector<const block::Reader*> sources;  // each once, though it may be copied to several targets
     std::vector<std::size_t> source_of;
     for (const DiskPair& pair : pairs) {

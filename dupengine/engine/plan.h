@@ -50,6 +50,9 @@ struct CopyOptions {
     bool grow = false;
     bool ignore_target_table = false;  ///< the target's damaged table may be lost
     std::vector<std::string> protect;  ///< as given: see find_kept_regions
+    /// What shows in a later run that the source is still the same (layout/content_state.h); empty if nothing
+    /// can. Then no journal is kept.
+    std::string source_state;
 };
 
 /// A swap partition that is made anew at the end of a larger target; its content means nothing.
@@ -77,6 +80,14 @@ struct BootStage {
     std::vector<layout::TableImage::Piece> pieces;
 };
 
+/// The journal that the copy keeps (journal.h).
+struct JournalPlan {
+    layout::IncompleteMark::Journal mark;  ///< its id: of the journal that is continued, else not drawn yet
+    std::uint64_t chunk_bytes = 0;
+    bool continues = false;         ///< what is in it will be read back instead of copied again
+    std::uint64_t bytes_named = 0;  ///< how much that is
+};
+
 struct CopyPlan {
     layout::DiskDescription source;
     layout::DiskDescription target;  ///< as it is now
@@ -90,7 +101,8 @@ struct CopyPlan {
     block::ExtentSet zero_used;    ///< of zero: what the source uses, and holds as zeros; never only sampled
     std::vector<BootStage> boot;   ///< boot structures: written last, in this order, each flushed
     std::optional<GrowStep> grow;
-    bool delta = false;              ///< only what differs is written
+    bool delta = false;  ///< only what differs is written
+    std::optional<JournalPlan> journal;
     std::vector<std::string> notes;  ///< what a person should know, one line each
 
     std::uint64_t bytes_used = 0;        ///< data and boot structures
@@ -103,6 +115,7 @@ struct CopyPlan {
 struct DiskPair {
     const block::Reader& source;
     const block::Reader& target;
+    std::string source_state = {};  ///< CopyOptions::source_state for this pair, if it has one of its own
 };
 
 /// The plans of the disks of a set, in their order. Sources are described together (layout/describe.h). What
@@ -151,6 +164,10 @@ void hold_back_boot_structures(CopyPlan& plan, const block::Reader& source);
 
 /// likeness.cc: fills plan.delta, and says why in a note.
 void decide_delta(CopyPlan& plan, const block::Reader& source, const block::Reader& target);
+
+/// plan_journal.cc: fills plan.journal, and says in a note why there is none, or why one that is there cannot
+/// be used. After all other passes.
+void plan_journal(CopyPlan& plan, const block::Reader& target);
 
 /// The two ranges where the incomplete mark stands during the copy (the first includes sector 0).
 block::ExtentSet late_extents(const block::Geometry& target, std::uint32_t sector_bytes);

@@ -3,8 +3,6 @@
 #include <algorithm>
 #include <nlohmann/json.hpp>
 
-#include "codec/digest.h"
-
 namespace dupengine::layout {
 namespace {
 
@@ -25,6 +23,14 @@ json to_json(const Partition& entry) {
             {"mbr_active", entry.mbr_active}, {"mbr_logical", entry.mbr_logical}};
 }
 
+json to_json(const IncompleteMark::Journal& journal) {
+    return {{"begin", journal.place.begin},
+            {"end", journal.place.end},
+            {"id", to_hex(journal.id)},
+            {"plan", to_hex(journal.plan)},
+            {"source", to_hex(journal.source)}};
+}
+
 std::string to_text(const IncompleteMark& mark) {
     json kept = json::array();
     for (const IncompleteMark::Kept& region : mark.kept) {
@@ -32,10 +38,11 @@ std::string to_text(const IncompleteMark& mark) {
         if (region.entry) one["entry"] = to_json(*region.entry);
         kept.push_back(std::move(one));
     }
-    const json text = {{"source", mark.source},
-                       {"started", mark.started},
-                       {"size_bytes", mark.size_bytes},
-                       {"protected", std::move(kept)}};
+    json text = {{"source", mark.source},
+                 {"started", mark.started},
+                 {"size_bytes", mark.size_bytes},
+                 {"protected", std::move(kept)}};
+    if (mark.journal) text["journal"] = to_json(*mark.journal);
     // A path need not be UTF-8; a mark that cannot be written would be worse than one with a strange name.
     return text.dump(-1, ' ', false, json::error_handler_t::replace);
 }
@@ -91,6 +98,25 @@ IncompleteMark::Kept kept_from(const json& object, std::uint64_t size_bytes) {
     return kept;
 }
 
+codec::Sha256 digest_from(const json& object, const char* key) {
+    codec::Sha256 digest{};
+    const Bytes bytes = from_hex(text_of(object, key));
+    if (bytes.size() != digest.size()) reject(key);
+    std::copy(bytes.begin(), bytes.end(), digest.begin());
+    return digest;
+}
+
+IncompleteMark::Journal journal_from(const json& object, std::uint64_t size_bytes) {
+    if (!object.is_object()) reject("journal");
+    IncompleteMark::Journal journal;
+    journal.place = {number_of(object, "begin", size_bytes), number_of(object, "end", size_bytes)};
+    if (journal.place.empty()) reject("end");
+    journal.id = digest_from(object, "id");
+    journal.plan = digest_from(object, "plan");
+    journal.source = digest_from(object, "source");
+    return journal;
+}
+
 IncompleteMark from_text(std::string_view text) {
     const json object = json::parse(text, nullptr, false);
     if (!object.is_object()) reject("text");
@@ -104,6 +130,11 @@ IncompleteMark from_text(std::string_view text) {
     if (!kept.is_array()) reject("protected");
     for (const json& region : kept)
         mark.kept.push_back(kept_from(region, mark.size_bytes));
+    try {
+        if (object.contains("journal")) mark.journal = journal_from(object["journal"], mark.size_bytes);
+    } catch (const Error&) {
+        // Of no use, but what the mark protects counts all the same.
+    }
     return mark;
 }
 

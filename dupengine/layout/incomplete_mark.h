@@ -8,7 +8,9 @@
 //   16      4     format version, 1
 //   20      4     size of the text in bytes
 //   24      32    SHA-256 of the text
-//   56      ...   text: JSON, an object with source, started (Unix seconds), size_bytes, protected: [...]
+//   56      ...   text: JSON, an object with source, started (Unix seconds), size_bytes, protected: [...],
+//   and
+//                 journal: {...} if there is one
 //
 // The first sector of the disk is zeroed; the mark begins at the second sector, and again where GPT's backup
 // area is: 33 sectors of 512 bytes or 5 of 4096 before the end. See engine/apply.cc for the order of writes.
@@ -19,6 +21,7 @@
 #include <vector>
 
 #include "block/device.h"
+#include "codec/digest.h"
 #include "layout/partition_table.h"
 
 namespace dupengine::layout {
@@ -29,10 +32,19 @@ struct IncompleteMark {
         block::Extent extent;
         std::optional<Partition> entry;  ///< the table entry that comes back at the end, if it has one
     };
+    /// Where the copy's journal stands (engine/journal.h), and what it is the journal of.
+    struct Journal {
+        block::Extent place;
+        codec::Sha256 id{};      ///< in each of its blocks: those of an older one do not count
+        codec::Sha256 plan{};    ///< of what is copied, and in which chunks
+        codec::Sha256 source{};  ///< of what shows that the source is still the same
+        bool operator==(const Journal&) const = default;
+    };
     std::string source;            ///< for a person
     std::int64_t started = 0;      ///< Unix seconds
     std::uint64_t size_bytes = 0;  ///< of the disk it was written to; a mark of another size is not ours
     std::vector<Kept> kept;
+    std::optional<Journal> journal;  ///< none, too, if it is written in a way that is not known here
 };
 
 /// Room that a mark may take at each end: a GPT header's sector and 128 entries, so 33 sectors of 512 bytes

@@ -28,13 +28,16 @@ bool same(const layout::IncompleteMark& a, const layout::IncompleteMark& b) {
         return x.name == y.name && x.extent == y.extent && x.entry == y.entry;
     };
     return a.source == b.source && a.started == b.started && a.size_bytes == b.size_bytes &&
-           std::equal(a.kept.begin(), a.kept.end(), b.kept.begin(), b.kept.end(), same_kept);
+           std::equal(a.kept.begin(), a.kept.end(), b.kept.begin(), b.kept.end(), same_kept) &&
+           a.journal == b.journal;
 }
 
 void check_round_trip(const layout::IncompleteMark& mark, FuzzDisk& disk, block::Extent where) {
     require(mark.size_bytes == kDisk, "only a mark of this disk");
     for (const auto& kept : mark.kept)
         require(!kept.extent.empty() && kept.extent.end <= kDisk, "regions lie on the disk");
+    if (mark.journal)
+        require(!mark.journal->place.empty() && mark.journal->place.end <= kDisk, "the journal, too");
     Bytes again;
     try {
         again = layout::encode_mark(mark, disk.geometry().logical_sector_bytes);

@@ -255,7 +255,7 @@ INSTANTIATE_TEST_SUITE_P(
 RunResult run_without(const std::string& program, const std::string& source, const std::string& target) {
     return run_program({"unshare", "--mount", "sh", "-c",
                         "mount --bind /dev/null \"$1\" && shift && exec \"$@\"", "sh", program,
-                        DUPENGINE_COMMAND, "copy", "--yes", "--progress=none", "--grow", source, target});
+                        test::command(), "copy", "--yes", "--progress=none", "--grow", source, target});
 }
 
 TEST(CopyGrowsNot, WithoutItsProgramsAndSaysSoBeforeTheFirstWrite) {
@@ -305,7 +305,7 @@ TEST(CopyGrowsXfs, AnInterruptionLeavesNoMountNoDeviceAndAnUnfinishedDisk) {
                 "cp /proc/self/mounts '" + folder.file("seen") + "'\necho $$ > '" + folder.file("started") +
                     "'\nexec sleep 300\n");
     const RunResult result =
-        run_program({"env", "F=" + folder.path(), fmt::format("D={}", DUPENGINE_COMMAND), "sh", "-c",
+        run_program({"env", "F=" + folder.path(), fmt::format("D={}", test::command()), "sh", "-c",
                      "env PATH=\"$F/bin:$PATH\" \"$D\" copy --yes --json --progress=none --grow "
                      "\"$F/source.img\" \"$F/target.img\" & "
                      "copy=$!; for i in $(seq 600); do [ -s \"$F/started\" ] && break; sleep 0.05; done; cp "

@@ -57,7 +57,7 @@ struct VerifyAlone : testing::Test {
         return source.root.begin + std::stoull(blocks) * dumpe2fs_number(root, "Block size");
     }
     void copy_with_report() {
-        must_run({DUPENGINE_COMMAND, "copy", "--yes", "--progress=none", "--create", "--report", report,
+        must_run({test::command(), "copy", "--yes", "--progress=none", "--create", "--report", report,
                   source.path, target});
     }
     static inline std::unique_ptr<ScratchFolder> made_in;
@@ -113,7 +113,7 @@ TEST_F(VerifyAlone, AnUnfinishedCopyIsNoSoundDisk) {
 }
 
 TEST_F(VerifyAlone, ADamagedProfileIsAFault) {
-    must_run({DUPENGINE_COMMAND, "profile", "init", "--store", "partition:" + source.path, "--size", "2MiB",
+    must_run({test::command(), "profile", "init", "--store", "partition:" + source.path, "--size", "2MiB",
               "--number", "9"});
     EXPECT_EQ(verify(source.path).status, 0) << verify(source.path).told.dump();
     const std::string entry = must_run({"sgdisk", "--info=9", source.path}), field = "First sector: ";

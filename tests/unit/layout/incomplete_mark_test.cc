@@ -29,6 +29,10 @@ IncompleteMark example() {
     entry.mbr_type = 0xDA;
     entry.mbr_active = true;
     mark.kept = {{"profile (partition 4)", entry.extent, entry}, {"[1 MiB, 2 MiB)", {kMiB, 2 * kMiB}, {}}};
+    mark.journal = IncompleteMark::Journal{{kMiB, kMiB + 8192},
+                                           codec::sha256(as_bytes("id")),
+                                           codec::sha256(as_bytes("plan")),
+                                           codec::sha256(as_bytes("source"))};
     return mark;
 }
 
@@ -37,6 +41,7 @@ void expect_same(const std::optional<IncompleteMark>& found, const IncompleteMar
     EXPECT_EQ(found->source, wanted.source);
     EXPECT_EQ(found->started, wanted.started);
     EXPECT_EQ(found->size_bytes, wanted.size_bytes);
+    EXPECT_EQ(found->journal, wanted.journal);
     ASSERT_EQ(found->kept.size(), wanted.kept.size());
     for (std::size_t i = 0; i < wanted.kept.size(); ++i) {
         EXPECT_EQ(found->kept[i].name, wanted.kept[i].name);
@@ -130,6 +135,28 @@ std::optional<IncompleteMark> find_text(const std::string& text) {
     std::copy(digest.begin(), digest.end(), room.begin() + 24);
     std::copy_n(as_bytes(text).begin(), text.size(), room.begin() + 56);
     return find_in(disk);
+}
+
+TEST(IncompleteMark, KeepsWhatItProtectsWhateverItsJournalSays) {
+    const std::string start = R"({"source":"x","started":1,"size_bytes":4194304,)"
+                              R"("protected":[{"name":"a","begin":0,"end":512}])";
+    const std::string digest = '"' + std::string(64, 'a') + '"';
+    const auto with = [&](const std::string& begin, const std::string& end, const std::string& id) {
+        return fmt::format(R"({},"journal":{{"begin":{},"end":{},"id":{},"plan":{},"source":{}}}}})", start,
+                           begin, end, id, digest, digest);
+    };
+    const auto good = find_text(with("0", "8192", digest));
+    ASSERT_TRUE(good && good->journal);
+    EXPECT_EQ(good->journal->place, (block::Extent{0, 8192}));
+    for (const std::string& text :
+         {start + "}", start + R"(,"journal":null})", start + R"(,"journal":{}})",
+          with("0", "4194305", digest), with("8192", "8192", digest), with("-1", "8192", digest),
+          with("0", "8192", R"("aa")"), with("0", "8192", R"("zz")"), with("0", "8192", "7")}) {
+        const auto mark = find_text(text);
+        ASSERT_TRUE(mark) << text;
+        EXPECT_EQ(mark->kept.size(), 1u) << text;
+        EXPECT_FALSE(mark->journal) << text;
+    }
 }
 
 TEST(IncompleteMark, WithATextThatIsNotOursIsNoMarkAndNoCrash) {
