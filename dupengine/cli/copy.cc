@@ -26,6 +26,7 @@
 #include "cli/terminal.h"
 #include "engine/apply.h"
 #include "engine/grow.h"
+#include "engine/refit.h"
 #include "engine/refusals.h"
 
 namespace dupengine::cli {
@@ -146,12 +147,16 @@ int run_copy(const CopyArguments& arguments, const Globals& globals) {
     block::refuse_if_read_only(arguments.target);
     const auto notes = refuse_if_busy(arguments);
     if (!arguments.busy_source) held.take_alone();
+    engine::Refitted refitted;
     engine::CopyPlan plan;
     {
         const auto target = block::open_source(arguments.target);
-        plan = engine::make_plan(*source, *target, arguments.options);
+        refitted = engine::refit_source(*source, *target, arguments.options);
+        plan = engine::make_plan(refitted.view ? *refitted.view : *source, *target, arguments.options);
         engine::refuse_if_growing_is_impossible(plan, *target);
     }
+    const block::Reader& from = refitted.view ? *refitted.view : *source;
+    plan.notes.insert(plan.notes.begin(), refitted.notes.begin(), refitted.notes.end());
     plan.notes.insert(plan.notes.end(), notes.begin(), notes.end());
 
     if (!globals.json) fmt::print("{}", draw_plan(plan, look_at_terminal(STDOUT_FILENO).style));
@@ -162,7 +167,7 @@ int run_copy(const CopyArguments& arguments, const Globals& globals) {
     std::fflush(stdout);
     if (!globals.yes) confirm_overwrite(arguments.target);
     if (arguments.nice) go_last();
-    engine::CopyReport report = execute(plan, arguments, *source, held, globals, created);
+    engine::CopyReport report = execute(plan, arguments, from, held, globals, created);
     if (!block::reread_partitions(arguments.target))
         report.notes.emplace_back(
             "the kernel still uses the target's old table: partitions of it are in use; reboot");

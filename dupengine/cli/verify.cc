@@ -13,6 +13,7 @@
 #include "cli/progress_view.h"
 #include "cli/terminal.h"
 #include "engine/compare.h"
+#include "engine/refit.h"
 
 namespace dupengine::cli {
 namespace {
@@ -105,7 +106,10 @@ std::string comparison_text(const engine::CopyPlan& plan, const Comparison& comp
 int run_verify(const VerifyArguments& arguments, const Globals& globals) {
     const auto source = block::open_source(arguments.source);
     auto target = block::open_source(arguments.target);
-    engine::CopyPlan plan = engine::make_plan(*source, *target, arguments.options);
+    const engine::Refitted refitted = engine::refit_source(*source, *target, arguments.options);
+    const block::Reader& from = refitted.view ? *refitted.view : *source;
+    engine::CopyPlan plan = engine::make_plan(from, *target, arguments.options);
+    plan.notes.insert(plan.notes.begin(), refitted.notes.begin(), refitted.notes.end());
     // An image file has the sectors of the disk it is of.
     if (!plan.target.geometry.is_block_device)
         target = block::open_source(arguments.target, plan.sector_bytes);
@@ -114,7 +118,7 @@ int run_verify(const VerifyArguments& arguments, const Globals& globals) {
     Comparison comparison;
     {
         const ProgressView view(progress, globals.progress);
-        comparison = engine::compare_with_plan(plan, *source, *target, progress, interrupt.token());
+        comparison = engine::compare_with_plan(plan, from, *target, progress, interrupt.token());
     }
     if (globals.json)
         fmt::print("{}\n", comparison_json(plan, comparison));
