@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "block/find_data.h"
+#include "layout/fat_sectors.h"
 #include "layout/sector_limit.h"
 #include "layout/used_extents.h"
 
@@ -34,14 +35,20 @@ FittedContent as_it_is(const std::optional<Signature>& signature, const SectorLi
     return {};
 }
 
+bool is_fat(const std::optional<Signature>& signature) {
+    return signature && (signature->type == "vfat" || signature->type == "msdos");
+}
+
 // A partition may end within a sector of the target: on a disk of 512 byte sectors the last one often does.
-// The rest of that sector goes if it lies behind the end of what the partition holds, and is zero.
+// The rest of that sector goes if it lies behind the end of what the partition holds, and is zero. A FAT may
+// reach into it: it is made anew without.
 std::uint64_t usable_bytes(const block::Reader& part, const std::optional<Signature>& signature,
                            SectorChange change) {
     const std::uint64_t size = part.geometry().size_bytes, fits = align_down(size, change.to);
     if (fits == size) return size;
     const std::uint64_t content = signature ? layout::find_used_extents(part, signature).filesystem_bytes : 0;
-    if (content == 0 || content > fits || block::find_data(part, {fits, size}))
+    if (content == 0 || (content > fits && !is_fat(signature)) ||
+        block::find_data(part, {std::clamp(content, fits, size), size}))
         throw_error(
             Code::kRefused,
             "it ends within a sector of {} bytes, and its last {} bytes may be in use; shrink it on the "
@@ -91,10 +98,19 @@ void note_table(const PartitionTable& table, SectorChange change, std::vector<st
 
 }  // namespace
 
-FittedContent fit_content(std::shared_ptr<const block::Reader> part, ByteOffset, std::uint64_t,
-                          SectorChange change) {
+FittedContent fit_content(std::shared_ptr<const block::Reader> part, ByteOffset begin,
+                          std::uint64_t size_bytes, SectorChange change) {
     const auto signature = layout::probe_signature(*part);
-    return as_it_is(signature, layout::find_sector_limit(*part, signature), change);
+    try {
+        const SectorLimit limit = layout::find_sector_limit(*part, signature);
+        if (!is_fat(signature) || limit.bytes == change.to) return as_it_is(signature, limit, change);
+        layout::FatForSectors fat = layout::fat_for_sectors(part, begin, size_bytes, change.to);
+        return {std::move(fat.reader), {std::move(fat.note)}};
+    } catch (const Error& e) {
+        if (e.code() != Code::kIntegrity) throw;
+        throw_error(Code::kRefused, "its {} is not understood, and cannot be made fit: {}", signature->type,
+                    e.what());
+    }
 }
 
 Fitting fit_to_sectors(const block::Reader& source, const PartitionTable& table, SectorChange change) {
