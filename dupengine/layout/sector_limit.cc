@@ -1,8 +1,12 @@
 #include "layout/sector_limit.h"
 
+#include <algorithm>
 #include <bit>
+#include <nlohmann/json.hpp>
 
-#include "base/bytes.h"
+#include "base/units.h"
+#include "block/patchwork.h"
+#include "layout/lvm_volume.h"
 
 namespace dupengine::layout {
 namespace {
@@ -69,22 +73,100 @@ SectorLimit exfat_limit(const block::Reader& part) {
             "make it anew on the target"};
 }
 
+// Of something that lies at these places and has to begin with a whole sector.
+std::uint64_t alignment_of(std::uint64_t places) {
+    constexpr std::uint64_t kEnough = 64 * kKiB;
+    return std::uint64_t{1} << std::countr_zero(places | kEnough);
+}
+
+// Logical volumes are mapped in whole sectors, and what is on them has limits of its own.
+std::vector<SectorLimit> lvm_limits(const block::Reader& part) {
+    const LvmPhysicalVolume lvm = read_lvm_volume(part);
+    std::uint64_t places = lvm.extents.begin;
+    std::vector<SectorLimit> limits;
+    for (const LvmLogicalVolume& volume : lvm.volumes) {
+        const std::string name = fmt::format("logical volume {}/{}", lvm.group, volume.name);
+        for (const LvmPiece& piece : volume.pieces)
+            places |= piece.place.begin | piece.place.end;
+        if (!volume.plain) {
+            limits.push_back({Kind::kUnknown, 0, name, ""});
+            continue;
+        }
+        block::Geometry geometry = part.geometry();
+        geometry.size_bytes = volume.size_bytes;
+        block::Patchwork reader(name, geometry);
+        for (const LvmPiece& piece : volume.pieces)
+            reader.lay({piece.begin, piece.begin + piece.place.size()}, part, piece.place.begin);
+        const auto signature = probe_signature(reader);
+        const bool again = signature && signature->type == "LVM2_member";  // LVM in LVM: once is enough
+        for (SectorLimit& limit :
+             again ? std::vector<SectorLimit>(1) : find_sector_limits(reader, signature)) {
+            limit.what = limit.what.empty() ? name : fmt::format("{}: {}", name, limit.what);
+            limits.push_back(std::move(limit));
+        }
+    }
+    limits.push_back(largest(
+        alignment_of(places),
+        fmt::format("LVM group {} with extents at multiples of {} bytes", lvm.group, alignment_of(places)),
+        ""));
+    return limits;
+}
+
+// Where the encrypted data begins: the payload of LUKS1 in units of 512 bytes; the segments of LUKS2, in JSON
+// behind the binary header of 4 KiB (LUKS2 On-Disk Format 1.1). dm-crypt maps in whole sectors of the disk.
+std::uint64_t luks_places(const block::Reader& part) {
+    constexpr std::uint64_t kBinaryHeader = 4096, kLargestHeader = 4 * kMiB;
+    const std::uint64_t version = number_at(part, 6, 2, true);
+    if (version == 1) return number_at(part, 104, 4, true) * 512;
+    const std::uint64_t size = number_at(part, 12, 4, true);  // the lower half of 64 bits
+    if (version != 2 || number_at(part, 8, 4, true) != 0 || size <= kBinaryHeader || size > kLargestHeader ||
+        size > part.geometry().size_bytes)
+        throw_error(Code::kIntegrity, "version {}, a header of {} bytes", version, size);
+    const Bytes area = block::read_extent(part, {kBinaryHeader, size});
+    const std::string_view text = as_text(area).substr(0, as_text(area).find('\0'));
+    const auto json = nlohmann::json::parse(text, nullptr, false);
+    if (json.is_discarded() || !json.contains("segments") || !json["segments"].is_object())
+        throw_error(Code::kIntegrity, "its header does not say where its segments are");
+    std::uint64_t places = 0;
+    for (const auto& segment : json["segments"]) {
+        if (!segment.is_object() || !segment.contains("offset") || !segment["offset"].is_string())
+            throw_error(Code::kIntegrity, "a segment without an offset");
+        try {
+            places |= parse_size(segment["offset"].get<std::string>());
+        } catch (const Error&) {
+            throw_error(Code::kIntegrity, "the offset of a segment is no number");
+        }
+    }
+    return places;
+}
+
+std::vector<SectorLimit> luks_limits(const block::Reader& part) {
+    const std::uint64_t alignment = alignment_of(luks_places(part));
+    return {largest(alignment, fmt::format("LUKS with data at a multiple of {} bytes", alignment),
+                    "encrypt the data anew on the target"),
+            {Kind::kUnknown, 0, "what LUKS encrypts", ""}};
+}
+
 }  // namespace
 
-SectorLimit find_sector_limit(const block::Reader& part, const std::optional<Signature>& signature) {
-    if (!signature) return {};
+std::vector<SectorLimit> find_sector_limits(const block::Reader& part,
+                                            const std::optional<Signature>& signature) {
+    if (!signature) return {{Kind::kUnknown, 0, "", ""}};
     const std::string& type = signature->type;
     if (type == "ext2" || type == "ext3" || type == "ext4" || type == "ext4dev" || type == "jbd")
-        return ext_limit(part, type);
-    if (type == "xfs") return xfs_limit(part);
-    if (type == "btrfs") return btrfs_limit(part);
-    if (type == "f2fs") return largest(kPage, "F2FS", "");
-    if (type == "swap" || type == "swsuspend") return largest(kPage, "swap", "");
-    if (type == "iso9660") return largest(2048, "ISO 9660", "it is made of 2048 byte blocks");
-    if (type == "vfat" || type == "msdos") return boot_sector_limit(part, "FAT");
-    if (type == "ntfs") return boot_sector_limit(part, "NTFS");
-    if (type == "exfat") return exfat_limit(part);
-    return {};
+        return {ext_limit(part, type)};
+    if (type == "xfs") return {xfs_limit(part)};
+    if (type == "btrfs") return {btrfs_limit(part)};
+    if (type == "f2fs") return {largest(kPage, "F2FS", "")};
+    if (type == "swap" || type == "swsuspend") return {largest(kPage, "swap", "")};
+    if (type == "iso9660") return {largest(2048, "ISO 9660", "it is made of blocks of 2048 bytes")};
+    if (type == "vfat" || type == "msdos") return {boot_sector_limit(part, "FAT")};
+    if (type == "ntfs") return {boot_sector_limit(part, "NTFS")};
+    if (type == "BitLocker") return {boot_sector_limit(part, "BitLocker")};
+    if (type == "exfat") return {exfat_limit(part)};
+    if (type == "LVM2_member") return lvm_limits(part);
+    if (type == "crypto_LUKS") return luks_limits(part);
+    return {{Kind::kUnknown, 0, type, ""}};
 }
 
 }  // namespace dupengine::layout

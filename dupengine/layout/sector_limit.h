@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "block/device.h"
 #include "layout/signature.h"
@@ -22,9 +23,15 @@ struct SectorLimit {
     std::uint64_t bytes = 0;
     std::string what;    ///< "XFS with sectors of 512 bytes": whose limit it is, for a message
     std::string advice;  ///< what to do about it; may be empty
+
+    bool allows(std::uint32_t sector_bytes) const {
+        return kind == Kind::kLargest ? bytes >= sector_bytes : kind == Kind::kExact && bytes == sector_bytes;
+    }
 };
 
-/// Throws kIntegrity for a format that it knows and cannot understand there, and what reading throws.
-SectorLimit find_sector_limit(const block::Reader& part, const std::optional<Signature>& signature);
+/// All of them have to hold; never empty. Several for LVM and LUKS, where one thing lies in another. Throws
+/// kIntegrity for a format that it knows and cannot understand there, and what reading throws.
+std::vector<SectorLimit> find_sector_limits(const block::Reader& part,
+                                            const std::optional<Signature>& signature);
 
 }  // namespace dupengine::layout

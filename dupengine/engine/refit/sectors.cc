@@ -20,19 +20,18 @@ using layout::Signature;
 
 // The content where it is already what it has to be, or can be. What nobody understands stays as it is, too:
 // its bytes are the same bytes.
-FittedContent as_it_is(const std::optional<Signature>& signature, const SectorLimit& limit,
-                       SectorChange change) {
-    if (limit.kind == SectorLimit::Kind::kUnknown)
-        return {
-            nullptr,
-            {fmt::format("{} is copied as it is; whether it can be used in sectors of {} bytes is not known",
-                         signature ? signature->type : "what is not recognised", change.to)}};
-    const bool usable =
-        limit.kind == SectorLimit::Kind::kLargest ? limit.bytes >= change.to : limit.bytes == change.to;
-    if (!usable)
-        throw_error(Code::kRefused, "{} cannot be used in sectors of {} bytes{}{}", limit.what, change.to,
-                    limit.advice.empty() ? "" : "; ", limit.advice);
-    return {};
+FittedContent as_it_is(const std::vector<SectorLimit>& limits, SectorChange change) {
+    FittedContent content;
+    for (const SectorLimit& limit : limits) {
+        if (limit.kind == SectorLimit::Kind::kUnknown)
+            content.notes.push_back(fmt::format(
+                "{} is copied as it is; whether it can be used in sectors of {} bytes is not known",
+                limit.what.empty() ? "what is not recognised" : limit.what, change.to));
+        else if (!limit.allows(change.to))
+            throw_error(Code::kRefused, "{} cannot be used in sectors of {} bytes{}{}", limit.what, change.to,
+                        limit.advice.empty() ? "" : "; ", limit.advice);
+    }
+    return content;
 }
 
 bool is_fat(const std::optional<Signature>& signature) {
@@ -102,8 +101,8 @@ FittedContent fit_content(std::shared_ptr<const block::Reader> part, ByteOffset 
                           std::uint64_t size_bytes, SectorChange change) {
     const auto signature = layout::probe_signature(*part);
     try {
-        const SectorLimit limit = layout::find_sector_limit(*part, signature);
-        if (!is_fat(signature) || limit.bytes == change.to) return as_it_is(signature, limit, change);
+        const auto limits = layout::find_sector_limits(*part, signature);
+        if (!is_fat(signature) || limits.front().allows(change.to)) return as_it_is(limits, change);
         layout::FatForSectors fat = layout::fat_for_sectors(part, begin, size_bytes, change.to);
         return {std::move(fat.reader), {std::move(fat.note)}};
     } catch (const Error& e) {
