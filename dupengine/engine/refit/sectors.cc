@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "block/find_data.h"
+#include "layout/exfat_sectors.h"
 #include "layout/fat_sectors.h"
 #include "layout/sector_limit.h"
 #include "layout/used_extents.h"
@@ -102,9 +103,16 @@ FittedContent fit_content(std::shared_ptr<const block::Reader> part, ByteOffset 
     const auto signature = layout::probe_signature(*part);
     try {
         const auto limits = layout::find_sector_limits(*part, signature);
-        if (!is_fat(signature) || limits.front().allows(change.to)) return as_it_is(limits, change);
-        layout::FatForSectors fat = layout::fat_for_sectors(part, begin, size_bytes, change.to);
-        return {std::move(fat.reader), {std::move(fat.note)}};
+        const bool allowed = limits.front().allows(change.to);
+        if (is_fat(signature) && !allowed) {
+            layout::FatForSectors fat = layout::fat_for_sectors(part, begin, size_bytes, change.to);
+            return {std::move(fat.reader), {std::move(fat.note)}};
+        }
+        if (signature && signature->type == "exfat" && !allowed) {
+            layout::ExfatForSectors exfat = layout::exfat_for_sectors(part, begin, size_bytes, change.to);
+            return {std::move(exfat.reader), {std::move(exfat.note)}};
+        }
+        return as_it_is(limits, change);
     } catch (const Error& e) {
         if (e.code() != Code::kIntegrity) throw;
         throw_error(Code::kRefused, "its {} is not understood, and cannot be made fit: {}", signature->type,

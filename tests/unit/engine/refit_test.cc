@@ -35,7 +35,9 @@ std::string refusal(const std::shared_ptr<test::DiskBytes>& from, std::uint32_t 
     const MemoryDevice source(from), target(target_disk(sector_bytes), sector_bytes);
     try {
         const Refitted refitted = refit_source(source, target, {});
-        make_plan(refitted.view ? *refitted.view : source, target, {});
+        const block::Reader& fitted =
+            refitted.view ? *refitted.view : static_cast<const block::Reader&>(source);
+        make_plan(fitted, target, {});
     } catch (const Error& e) {
         EXPECT_EQ(e.code(), Code::kRefused);
         return e.what();
