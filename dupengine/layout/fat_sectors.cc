@@ -73,7 +73,7 @@ Layout lay_out(const Old& old, std::uint64_t sector_bytes, std::uint64_t size_by
     // No more clusters than it had: its FATs say nothing about others.
     const ByteOffset most = layout.data_begin + (layout.clusters + 1) * volume.cluster_bytes - sector_bytes;
     layout.total = std::min(end, most) / sector_bytes;
-    layout.backup_boot = least_reserved - 2;
+    if (old.bpb.wide) layout.backup_boot = least_reserved - 2;
     return layout;
 }
 

@@ -9,6 +9,7 @@
 
 #include "tests/support/disk_image.h"
 #include "tests/support/filesystems.h"
+#include "tests/support/lvm_disk.h"
 
 namespace dupengine {
 namespace {
@@ -215,6 +216,14 @@ TEST(SectorsRefused, TheSameOfAFilesystemWithoutATable) {
     const std::string source = folder.sparse_file("source.img", 64 * kMiB);
     must_run({"mke2fs", "-q", "-F", "-t", "ext4", "-b", "1024", source});
     EXPECT_THAT(refusal(folder, source), HasSubstr("ext4 with blocks of 1024 bytes"));
+}
+
+TEST(SectorsRefused, TheSameOfAFilesystemInALogicalVolume) {
+    const ScratchFolder folder;
+    const std::string root = folder.sparse_file("root.img", 32 * kMiB);
+    must_run({"mke2fs", "-q", "-F", "-t", "ext4", "-b", "1024", root});
+    const test::LvmDisk disk = test::make_lvm_disk(folder, "source.img", root);
+    EXPECT_THAT(refusal(folder, disk.path), HasSubstr("/root: ext4 with blocks of 1024 bytes"));
 }
 
 }  // namespace
