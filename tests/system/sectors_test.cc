@@ -150,7 +150,9 @@ TEST(SectorsProfile, TheTargetKeepsItsProfile) {
     const Disk disk = make_disk(folder, {"-F", "16", "-s", "16"});
     const std::string large = folder.sparse_file("large.img", kDisk + 8 * kMiB);
     const block::Extent profile{kDisk + 4 * kMiB, kDisk + 5 * kMiB};
-    test::fill_with_old_data(large, kDisk + 8 * kMiB);
+    test::fill_with_old_data(folder.file("old"), profile.size());
+    must_run({"dd", "if=" + folder.file("old"), "of=" + large, "bs=1M", "conv=notrunc", "status=none",
+              fmt::format("seek={}", profile.begin / kMiB)});
     {
         const LoopDevice target(large, sectors(4096));
         must_run({"sgdisk", "--clear",
@@ -178,7 +180,8 @@ TEST(SectorsBare, AnExfatWithoutATableIsCheckedCleanThereAndBack) {
         const LoopDevice device(to, sectors(sector));
         const RunResult check = run_program({"fsck.exfat", "-n", device.path()});
         EXPECT_EQ(check.status, 0) << check.out << check.err;
-        EXPECT_THAT(must_run({"dump.exfat", device.path()}), HasSubstr(std::to_string(sector)));
+        EXPECT_THAT(must_run({"dump.exfat", device.path()}),
+                    HasSubstr(sector == 512 ? "Sector Size Bits: \t\t\t9" : "Sector Size Bits: \t\t\t12"));
         from = to;
         from_sectors = sector;
     }
@@ -187,7 +190,7 @@ TEST(SectorsBare, AnExfatWithoutATableIsCheckedCleanThereAndBack) {
 // What the target says, and that it is as it was.
 std::string refusal(const ScratchFolder& folder, const std::string& source) {
     const std::string path = folder.file("refused.img");
-    test::fill_with_old_data(path, kDisk);
+    test::fill_with_old_data(path, 64 * kMiB);  // its size is looked at after what lies on the source
     const std::string before = test::file_sha256(path);
     RunResult result;
     {

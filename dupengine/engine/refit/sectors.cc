@@ -13,7 +13,6 @@
 namespace dupengine::engine {
 namespace {
 
-using block::Extent;
 using layout::Partition;
 using layout::PartitionTable;
 using layout::SectorLimit;
