@@ -104,7 +104,7 @@ struct Lost {
 
 Lost look_at_lost(const Old& old, const Layout& layout) {
     const Volume& volume = old.volume;
-    const auto bits = static_cast<unsigned>(volume.width);
+    const auto bits = static_cast<std::uint64_t>(volume.width);
     const std::uint64_t first = layout.clusters + kFirstCluster;
     const std::uint64_t from = align_down(first, 8);  // whole bytes in every width
     Lost lost;
@@ -116,7 +116,7 @@ Lost look_at_lost(const Old& old, const Layout& layout) {
             // A piece around the entry: these are few, and mostly in one page.
             const std::uint64_t group = from + align_down(i - from, 8);
             const Bytes piece =
-                block::read_extent(old.part, {at + group * bits / 8, at + (group * bits + 8 * bits) / 8});
+                block::read_extent(old.part, {at + group * bits / 8, at + group * bits / 8 + bits});
             const std::uint32_t entry = fat::entry_in(volume.width, piece, i - group);
             if (fat::is_allocated(volume.width, entry)) lost.in_use = i;
             is_free = is_free && entry == 0;
