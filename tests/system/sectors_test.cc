@@ -223,7 +223,7 @@ TEST(SectorsRefused, TheSameOfAFilesystemWithoutATable) {
 
 TEST(SectorsRefused, TheSameOfAFilesystemInALogicalVolume) {
     const ScratchFolder folder;
-    const std::string root = folder.sparse_file("root.img", 32 * kMiB);
+    const std::string root = folder.sparse_file("root.img", 48 * kMiB);
     must_run({"mke2fs", "-q", "-F", "-t", "ext4", "-b", "1024", root});
     const test::LvmDisk disk = test::make_lvm_disk(folder, "source.img", root);
     EXPECT_THAT(refusal(folder, disk.path), HasSubstr("/root: ext4 with blocks of 1024 bytes"));
