@@ -13,15 +13,33 @@
 namespace dupengine::layout {
 namespace {
 
-using fat::entry_in;
-using fat::is_allocated;
-using fat::kFirstCluster;
-using fat::Volume;
-using fat::Width;
+using Width = FatVolume::Width;
+constexpr std::uint64_t kFirstCluster = FatVolume::kFirstCluster;
+
+std::uint32_t entry_in(const FatVolume& volume, std::span<const std::byte> piece, std::uint64_t index) {
+    switch (volume.width) {
+        case Width::k12: {
+            const auto pair = load_le<std::uint16_t>(piece, static_cast<std::size_t>(index + index / 2));
+            return index % 2 == 0 ? pair & 0x0FFFu : static_cast<std::uint32_t>(pair >> 4);
+        }
+        case Width::k16:
+            return load_le<std::uint16_t>(piece, static_cast<std::size_t>(index * 2));
+        case Width::k32:
+            return load_le<std::uint32_t>(piece, static_cast<std::size_t>(index * 4)) & 0x0FFFFFFFu;
+    }
+    throw_error(Code::kInternal, "a FAT of no width");
+}
+
+bool is_allocated(const FatVolume& volume, std::uint32_t entry) {
+    const std::uint32_t bad = volume.width == Width::k12   ? 0xFF7u
+                              : volume.width == Width::k16 ? 0xFFF7u
+                                                           : 0x0FFFFFF7u;
+    return entry != 0 && entry != bad;
+}
 
 // Entry 0 repeats the media byte; entry 1 holds, from the top, "unmounted cleanly" and "no disk errors seen".
-std::string check_first_entries(const Volume& volume, std::span<const std::byte> piece) {
-    const std::uint32_t first = entry_in(volume.width, piece, 0), second = entry_in(volume.width, piece, 1);
+std::string check_first_entries(const FatVolume& volume, std::span<const std::byte> piece) {
+    const std::uint32_t first = entry_in(volume, piece, 0), second = entry_in(volume, piece, 1);
     if ((first & 0xFF) != volume.media)
         throw_error(Code::kIntegrity, "the FAT begins with {:#x}, the boot sector says media {:#x}", first,
                     volume.media);
@@ -33,7 +51,7 @@ std::string check_first_entries(const Volume& volume, std::span<const std::byte>
 }
 
 // Linux keeps its own mark in the boot sector (include/uapi/linux/msdos_fs.h, FAT_STATE_DIRTY).
-bool linux_marked_dirty(const block::Reader& part, const Volume& volume) {
+bool linux_marked_dirty(const block::Reader& part, const FatVolume& volume) {
     const ByteOffset at = volume.width == Width::k32 ? 65 : 37;
     return (std::to_integer<unsigned>(block::read_extent(part, {at, at + 1})[0]) & 1) != 0;
 }
@@ -42,7 +60,7 @@ bool linux_marked_dirty(const block::Reader& part, const Volume& volume) {
 // used: where copies disagree nobody can tell which one is right.
 class FatWalk {
   public:
-    FatWalk(const block::Reader& part, const Volume& volume) : part_(part), volume_(volume) {
+    FatWalk(const block::Reader& part, const FatVolume& volume) : part_(part), volume_(volume) {
         if (volume.mirrored)
             for (unsigned copy = 0; copy < volume.fat_copies; ++copy)
                 copies_.push_back(copy);
@@ -85,7 +103,7 @@ class FatWalk {
         if (first == 0) add_note(result, check_first_entries(volume_, pieces.front()));
         for (std::uint64_t i = first == 0 ? kFirstCluster : 0; i < count; ++i) {
             const bool used = std::any_of(pieces.begin(), pieces.end(), [&](const Bytes& piece) {
-                return is_allocated(volume_.width, entry_in(volume_.width, piece, i));
+                return is_allocated(volume_, entry_in(volume_, piece, i));
             });
             if (!used) continue;
             const ByteOffset at = volume_.data_begin + (first + i - kFirstCluster) * volume_.cluster_bytes;
@@ -95,7 +113,7 @@ class FatWalk {
 
     static constexpr std::size_t kVersionLimit = 4;
     const block::Reader& part_;
-    const Volume& volume_;
+    const FatVolume& volume_;
     std::vector<unsigned> copies_;
     ExtentCollector collected_;
     bool disagree_ = false;
@@ -104,7 +122,7 @@ class FatWalk {
 }  // namespace
 
 UsedExtents fat_used_extents(const block::Reader& part) {
-    const Volume volume = fat::read_volume(part);
+    const FatVolume volume = read_fat_volume(part);
     UsedExtents result;
     result.block_bytes = volume.sector_bytes;  // clusters need not be aligned to their own size
     result.filesystem_bytes = volume.end;

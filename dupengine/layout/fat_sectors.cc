@@ -5,16 +5,16 @@
 #include "base/units.h"
 #include "block/find_data.h"
 #include "block/patchwork.h"
+#include "layout/fat_entries.h"
 #include "layout/fat_volume.h"
 
 namespace dupengine::layout {
 namespace {
 
 using block::Extent;
-using fat::Bpb;
-using fat::kFirstCluster;
-using fat::Volume;
-using fat::Width;
+using Volume = FatVolume;
+using Width = FatVolume::Width;
+constexpr std::uint64_t kFirstCluster = FatVolume::kFirstCluster;
 
 constexpr std::uint64_t kBootBytes = 512;  // of a boot sector or FSInfo, whatever the size of the sector
 constexpr std::uint64_t kSixteenBits = 0xFFFF, kThirtyTwoBits = 0xFFFFFFFF;
@@ -29,6 +29,16 @@ struct Layout {
 
     ByteOffset fat_begin(unsigned copy) const { return (reserved + copy * fat_sectors) * sector_bytes; }
     ByteOffset root_begin() const { return data_begin - root_entries * 32; }
+};
+
+/// What a volume does not say of its boot sector.
+struct Bpb {
+    explicit Bpb(std::span<const std::byte> boot)
+        : reserved(load_le<std::uint16_t>(boot, 14)),
+          root_entries(load_le<std::uint16_t>(boot, 17)),
+          wide(load_le<std::uint16_t>(boot, 22) == 0) {}
+    unsigned reserved, root_entries;
+    bool wide;  // FAT32: it has no 16-bit FAT size
 };
 
 struct Old {
@@ -117,8 +127,8 @@ Lost look_at_lost(const Old& old, const Layout& layout) {
             const std::uint64_t group = from + align_down(i - from, 8);
             const Bytes piece =
                 block::read_extent(old.part, {at + group * bits / 8, at + group * bits / 8 + bits});
-            const std::uint32_t entry = fat::entry_in(volume.width, piece, i - group);
-            if (fat::is_allocated(volume.width, entry)) lost.in_use = i;
+            const std::uint32_t entry = fat_entry_in(volume.width, piece, i - group);
+            if (fat_entry_is_allocated(volume.width, entry)) lost.in_use = i;
             is_free = is_free && entry == 0;
         }
         if (is_free) ++lost.free;
@@ -257,7 +267,7 @@ std::pair<Layout, Lost> find_layout(const Old& old, std::uint64_t sector_bytes, 
 
 FatForSectors fat_for_sectors(std::shared_ptr<const block::Reader> part, ByteOffset begin,
                               std::uint64_t size_bytes, std::uint32_t sector_bytes) {
-    const Volume volume = fat::read_volume(*part);
+    const Volume volume = read_fat_volume(*part);
     Bytes boot = block::read_extent(*part, {0, kBootBytes});
     const Bpb bpb(boot);
     const Old old{*part, std::move(boot), bpb, volume};

@@ -2,8 +2,38 @@
 
 #include <bit>
 
-namespace dupengine::layout::fat {
+namespace dupengine::layout {
 namespace {
+
+using Width = FatVolume::Width;
+constexpr std::uint64_t kFirstCluster = FatVolume::kFirstCluster;
+
+// The BIOS parameter block as it stands, in sectors (fatgen103, "Boot Sector and BPB").
+struct Bpb {
+    explicit Bpb(std::span<const std::byte> sector)
+        : bytes_per_sector(load_le<std::uint16_t>(sector, 11)),
+          sectors_per_cluster(std::to_integer<unsigned>(sector[13])),
+          reserved(load_le<std::uint16_t>(sector, 14)),
+          fats(std::to_integer<unsigned>(sector[16])),
+          root_entries(load_le<std::uint16_t>(sector, 17)),
+          media(std::to_integer<unsigned>(sector[21])) {
+        const auto total16 = load_le<std::uint16_t>(sector, 19);
+        total = total16 != 0 ? total16 : load_le<std::uint32_t>(sector, 32);
+        const auto fat16 = load_le<std::uint16_t>(sector, 22);
+        wide = fat16 == 0;  // only FAT32 has its extended block, and it has no 16-bit FAT size
+        fat_sectors = wide ? load_le<std::uint32_t>(sector, 36) : fat16;
+        if (wide) {
+            flags = load_le<std::uint16_t>(sector, 40);
+            version = load_le<std::uint16_t>(sector, 42);
+            root_cluster = load_le<std::uint32_t>(sector, 44);
+        }
+    }
+    unsigned bytes_per_sector, sectors_per_cluster, reserved, fats, root_entries, media;
+    std::uint64_t total = 0, fat_sectors = 0;
+    bool wide = false;
+    unsigned flags = 0, version = 0;
+    std::uint64_t root_cluster = 0;
+};
 
 void check_is_fat(std::span<const std::byte> sector, const Bpb& bpb) {
     const std::string_view oem = as_text(sector.subspan(3, 8));
@@ -39,7 +69,7 @@ Width width_of(const Bpb& bpb, std::uint64_t clusters) {
 
 }  // namespace
 
-Volume read_volume(const block::Reader& part) {
+FatVolume read_fat_volume(const block::Reader& part) {
     constexpr std::uint64_t kBootBytes = 512;
     if (part.geometry().size_bytes < kBootBytes) throw_error(Code::kIntegrity, "too small for a boot sector");
     const Bytes sector = block::read_extent(part, {0, kBootBytes});
@@ -47,7 +77,7 @@ Volume read_volume(const block::Reader& part) {
     check_is_fat(sector, bpb);
 
     // All of these are products of a 32-bit count and small numbers: no overflow in 64 bits.
-    Volume volume;
+    FatVolume volume;
     volume.sector_bytes = bpb.bytes_per_sector;
     volume.cluster_bytes = std::uint64_t{bpb.sectors_per_cluster} * bpb.bytes_per_sector;
     volume.fat_copies = bpb.fats;
@@ -56,6 +86,7 @@ Volume read_volume(const block::Reader& part) {
     volume.data_begin = volume.fat_begin + volume.fat_bytes * bpb.fats + std::uint64_t{bpb.root_entries} * 32;
     volume.end = bpb.total * bpb.bytes_per_sector;
     volume.media = bpb.media;
+    volume.root_cluster = bpb.root_cluster;
     if (volume.end > part.geometry().size_bytes)
         throw_error(Code::kIntegrity, "the filesystem covers {} bytes, the partition has {}", volume.end,
                     part.geometry().size_bytes);
@@ -77,4 +108,4 @@ Volume read_volume(const block::Reader& part) {
     return volume;
 }
 
-}  // namespace dupengine::layout::fat
+}  // namespace dupengine::layout

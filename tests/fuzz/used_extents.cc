@@ -32,8 +32,8 @@ void make_fat_anew(const block::Reader& part, std::uint32_t sector_bytes) {
     const std::uint64_t size = align_down(part.geometry().size_bytes, 4096);
     try {
         const layout::FatForSectors made = layout::fat_for_sectors(unowned, 0, size, sector_bytes);
-        const layout::fat::Volume was = layout::fat::read_volume(part);
-        const layout::fat::Volume is = layout::fat::read_volume(*made.reader);
+        const layout::FatVolume was = layout::read_fat_volume(part);
+        const layout::FatVolume is = layout::read_fat_volume(*made.reader);
         if (is.sector_bytes != sector_bytes || is.cluster_bytes != was.cluster_bytes ||
             is.clusters > was.clusters || made.reader->geometry().size_bytes != size)
             std::abort();

@@ -12,6 +12,7 @@
 
 #include "base/random.h"
 #include "block/open.h"
+#include "layout/fat_entries.h"
 #include "layout/fat_volume.h"
 #include "layout/used_extents.h"
 #include "tests/support/fake_devices.h"
@@ -34,9 +35,9 @@ struct Recipe {
     }
 };
 
-void store_entry(std::span<std::byte> fat, fat::Width width, std::uint64_t index, std::uint32_t value) {
-    if (width == fat::Width::k32) return store_le<std::uint32_t>(fat, index * 4, value & 0x0FFFFFFF);
-    if (width == fat::Width::k16)
+void store_entry(std::span<std::byte> fat, FatVolume::Width width, std::uint64_t index, std::uint32_t value) {
+    if (width == FatVolume::Width::k32) return store_le<std::uint32_t>(fat, index * 4, value & 0x0FFFFFFF);
+    if (width == FatVolume::Width::k16)
         return store_le<std::uint16_t>(fat, index * 2, static_cast<std::uint16_t>(value));
     const std::size_t at = index + index / 2;
     const unsigned pair = load_le<std::uint16_t>(fat, at), entry = value & 0xFFF;
@@ -47,12 +48,12 @@ void store_entry(std::span<std::byte> fat, fat::Width width, std::uint64_t index
 
 // A file in the root directory, of clusters all over the first nine tenths. (mtools takes no small FAT32.)
 void add_file(const std::shared_ptr<test::DiskBytes>& disk, unsigned number, SeededRandom& random) {
-    const fat::Volume volume = fat::read_volume(test::MemoryDevice(disk));
+    const FatVolume volume = read_fat_volume(test::MemoryDevice(disk));
     std::span<std::byte> bytes(disk->content);
     std::vector<std::uint64_t> chain;
     for (std::uint64_t i = random.below(12) + 1; i > 0; --i) {
-        const std::uint64_t at = fat::kFirstCluster + 1 + random.below(volume.clusters * 9 / 10);
-        if (fat::entry_in(volume.width, bytes.subspan(volume.fat_begin), at) == 0 &&
+        const std::uint64_t at = FatVolume::kFirstCluster + 1 + random.below(volume.clusters * 9 / 10);
+        if (fat_entry_in(volume.width, bytes.subspan(volume.fat_begin), at) == 0 &&
             std::find(chain.begin(), chain.end(), at) == chain.end())
             chain.push_back(at);
     }
@@ -63,10 +64,11 @@ void add_file(const std::shared_ptr<test::DiskBytes>& disk, unsigned number, See
         for (unsigned copy = 0; copy < volume.fat_copies; ++copy)
             store_entry(bytes.subspan(volume.fat_begin + copy * volume.fat_bytes), volume.width, chain[i],
                         next);
-        random.fill(bytes.subspan(volume.data_begin + (chain[i] - fat::kFirstCluster) * volume.cluster_bytes,
-                                  volume.cluster_bytes));
+        random.fill(
+            bytes.subspan(volume.data_begin + (chain[i] - FatVolume::kFirstCluster) * volume.cluster_bytes,
+                          volume.cluster_bytes));
     }
-    const ByteOffset root = volume.width == fat::Width::k32
+    const ByteOffset root = volume.width == FatVolume::Width::k32
                                 ? volume.data_begin  // mkfs.fat: cluster 2
                                 : volume.fat_begin + volume.fat_copies * volume.fat_bytes;
     const auto entry = bytes.subspan(root + std::uint64_t{number} * 32, 32);
@@ -107,7 +109,7 @@ std::shared_ptr<test::MemoryDevice> device(std::shared_ptr<test::DiskBytes> byte
 
 // Every cluster that is in use, by its number.
 std::map<std::uint64_t, Bytes> clusters_in_use(const block::Reader& part) {
-    const fat::Volume volume = fat::read_volume(part);
+    const FatVolume volume = read_fat_volume(part);
     std::map<std::uint64_t, Bytes> found;
     for (block::Extent e : fat_used_extents(part).used.clipped_to({volume.data_begin, volume.end}))
         for (ByteOffset at = e.begin; at < e.end; at += volume.cluster_bytes) {
@@ -127,7 +129,7 @@ void expect_checker_is_content(const ScratchFolder& folder, const block::Reader&
 
 void expect_same_files(const ScratchFolder& folder, const block::Reader& before, const block::Reader& after,
                        std::uint32_t sector) {
-    const fat::Volume was = fat::read_volume(before), is = fat::read_volume(after);
+    const FatVolume was = read_fat_volume(before), is = read_fat_volume(after);
     EXPECT_EQ(is.sector_bytes, sector);
     EXPECT_EQ(is.cluster_bytes, was.cluster_bytes);
     EXPECT_EQ(is.width, was.width);
@@ -196,7 +198,7 @@ TEST(FatForSectors, ClustersSmallerThanASectorAreRefused) {
 
 // The last clusters are those that a FAT with more room in front of it gives up.
 void allocate_last(const std::shared_ptr<test::DiskBytes>& bytes, std::uint64_t count) {
-    const fat::Volume volume = fat::read_volume(test::MemoryDevice(bytes));
+    const FatVolume volume = read_fat_volume(test::MemoryDevice(bytes));
     for (std::uint64_t i = volume.entries() - count; i < volume.entries(); ++i)
         for (unsigned copy = 0; copy < volume.fat_copies; ++copy)
             store_le<std::uint32_t>(bytes->content, volume.fat_begin + copy * volume.fat_bytes + i * 4,
@@ -218,8 +220,7 @@ TEST(FatForSectors, TheBackupBootSectorComesCloserBeforeAClusterIsLost) {
     const auto before = device(bytes);
     const auto spacious = fat_for_sectors(before, 0, kSmall, 4096);
     EXPECT_EQ(load_le<std::uint16_t>(block::read_extent(*spacious.reader, {0, 512}), 50), 6);
-    const std::uint64_t lost =
-        fat::read_volume(*before).clusters - fat::read_volume(*spacious.reader).clusters;
+    const std::uint64_t lost = read_fat_volume(*before).clusters - read_fat_volume(*spacious.reader).clusters;
     ASSERT_GT(lost, 1u);
     allocate_last(bytes, lost - 1);
     const FatForSectors close = fat_for_sectors(before, 0, kSmall, 4096);
