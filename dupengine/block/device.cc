@@ -49,6 +49,12 @@ void Window::read_from_medium(ByteOffset offset, std::span<std::byte> buffer) co
     whole_.read_from_medium(part_.begin + offset, buffer);
 }
 
+void Window::start_read(Transfers& transfers, std::uint64_t tag, ByteOffset offset,
+                        std::span<std::byte> buffer, From from) const {
+    check(offset, buffer.size());
+    whole_.start_read(transfers, tag, part_.begin + offset, buffer, from);
+}
+
 Extent Window::next_data(Extent within) const {
     const Extent inside = within.clipped_to({0, part_.size()});
     if (inside.empty()) return {};

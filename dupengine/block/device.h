@@ -84,6 +84,8 @@ class Window final : public Reader {
     const std::string& name() const override { return name_; }
     void read(ByteOffset offset, std::span<std::byte> buffer) const override;
     void read_from_medium(ByteOffset offset, std::span<std::byte> buffer) const override;
+    void start_read(Transfers& transfers, std::uint64_t tag, ByteOffset offset, std::span<std::byte> buffer,
+                    From from) const override;
     Extent next_data(Extent within) const override;
     int native_fd() const override { return whole_.native_fd(); }
     ByteOffset native_offset() const override { return whole_.native_offset() + part_.begin; }

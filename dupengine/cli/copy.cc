@@ -18,6 +18,7 @@
 #include "cli/copy_view.h"
 #include "cli/created_file.h"
 #include "cli/disk_pairs.h"
+#include "cli/fitted_source.h"
 #include "cli/interrupt.h"
 #include "cli/progress_view.h"
 #include "cli/terminal.h"
@@ -52,7 +53,8 @@ struct Source {
 // One SOURCE and its TARGET; the target is opened when all that can be refused was.
 struct Disk {
     engine::PathPair paths;
-    std::shared_ptr<Source> source;  // of several targets, perhaps
+    std::shared_ptr<Source> source;        // of several targets, perhaps
+    std::unique_ptr<FittedSource> fitted;  // once it is planned
     CreatedFile created;
 };
 
@@ -85,7 +87,7 @@ std::vector<Disk> open_sources(const std::vector<engine::PathPair>& pairs, bool 
         const std::string& target = pairs[i].target;
         const auto source =
             numbers[i] < i ? disks[numbers[i]].source : std::make_shared<Source>(pairs[i].source);
-        Disk& disk = disks.emplace_back(Disk{pairs[i], source, {}});
+        Disk& disk = disks.emplace_back(Disk{pairs[i], source, nullptr, {}});
         if (create && ::access(target.c_str(), F_OK) != 0)
             disk.created = CreatedFile(target, source->reader->geometry().size_bytes);
     }
@@ -103,14 +105,20 @@ std::vector<engine::CopyPlan> plan_disks(const std::vector<engine::PathPair>& pa
             disk.source->held.take_alone();
     std::vector<std::unique_ptr<block::Reader>> targets;
     std::vector<engine::DiskPair> pairs;
-    for (const Disk& disk : disks) {
+    for (Disk& disk : disks) {
         targets.push_back(block::open_source(disk.paths.target));
-        pairs.push_back({*disk.source->reader, *targets.back(),
-                         arguments.busy_source ? "" : layout::content_state(disk.paths.source)});
+        disk.fitted =
+            std::make_unique<FittedSource>(*disk.source->reader, *targets.back(), arguments.options);
+        // That the source is the same does not show that a view of it is.
+        const bool can_show_state = !arguments.busy_source && !disk.fitted->is_view();
+        pairs.push_back({disk.fitted->reader(), *targets.back(),
+                         can_show_state ? layout::content_state(disk.paths.source) : ""});
     }
     std::vector<engine::CopyPlan> plans = engine::make_plans(pairs, arguments.options);
     for (std::size_t i = 0; i < plans.size(); ++i) {
         engine::refuse_if_growing_is_impossible(plans[i], pairs[i].source, *targets[i]);
+        const std::vector<std::string>& changes = disks[i].fitted->notes();
+        plans[i].notes.insert(plans[i].notes.begin(), changes.begin(), changes.end());
         plans[i].notes.insert(plans[i].notes.end(), notes[i].begin(), notes[i].end());
     }
     return plans;
@@ -161,7 +169,7 @@ std::vector<engine::CopyReport> execute(const std::vector<engine::CopyPlan>& pla
     for (std::size_t i = 0; i < disks.size(); ++i) {
         contexts.push_back({progress, interrupt.token(), std::time(nullptr), grow,
                             [&, i] { return source_change(disks[i], arguments); }});
-        jobs.push_back({plans[i], *disks[i].source->reader, *targets[i], contexts.back()});
+        jobs.push_back({plans[i], disks[i].fitted->reader(), *targets[i], contexts.back()});
     }
     std::optional<engine::ReportFile> report_file;  // of a single disk
     engine::ReportDigests digests;

@@ -11,6 +11,7 @@
 #include "block/open.h"
 #include "cli/command.h"
 #include "cli/disk_pairs.h"
+#include "cli/fitted_source.h"
 #include "cli/interrupt.h"
 #include "cli/places_view.h"
 #include "cli/progress_view.h"
@@ -81,6 +82,7 @@ std::string comparison_text(const engine::CopyPlan& plan, const Comparison& comp
 // The disks of one command, opened and planned as their copy was.
 struct OpenDisks {
     std::vector<std::unique_ptr<block::Reader>> sources, targets;  // null: a source that came before
+    std::vector<std::unique_ptr<FittedSource>> fitted;
     std::vector<engine::DiskPair> pairs;
     std::vector<engine::CopyPlan> plans;
 };
@@ -91,9 +93,15 @@ OpenDisks open_disks(const std::vector<engine::PathPair>& paths, const engine::C
     for (std::size_t i = 0; i < paths.size(); ++i) {
         disks.sources.push_back(numbers[i] < i ? nullptr : block::open_source(paths[i].source));
         disks.targets.push_back(block::open_source(paths[i].target));
-        disks.pairs.push_back({*disks.sources[numbers[i]], *disks.targets[i]});
+        disks.fitted.push_back(
+            std::make_unique<FittedSource>(*disks.sources[numbers[i]], *disks.targets[i], options));
+        disks.pairs.push_back({disks.fitted[i]->reader(), *disks.targets[i]});
     }
     disks.plans = engine::make_plans(disks.pairs, options);
+    for (std::size_t i = 0; i < paths.size(); ++i) {
+        const std::vector<std::string>& changes = disks.fitted[i]->notes();
+        disks.plans[i].notes.insert(disks.plans[i].notes.begin(), changes.begin(), changes.end());
+    }
     return disks;
 }
 

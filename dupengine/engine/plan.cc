@@ -60,7 +60,8 @@ void refuse_broken_sectors(const CopyPlan& plan) {
     layout::encode_mark(mark, plan.sector_bytes);
 }
 
-// Both sides must speak of the same sectors; a file without a table has no opinion.
+// Both sides must speak of the same sectors (refit.h sees to that before); a file without a table has no
+// opinion.
 std::uint32_t agree_on_sectors(const layout::DiskDescription& source, const layout::DiskDescription& target) {
     const auto sectors_of = [](const layout::DiskDescription& disk) -> std::uint32_t {
         if (disk.geometry.is_block_device) return disk.geometry.logical_sector_bytes;
