@@ -23,6 +23,7 @@
 #include "cli/copy_view.h"
 #include "cli/interrupt.h"
 #include "cli/progress_view.h"
+#include "cli/shrinking.h"
 #include "cli/terminal.h"
 #include "engine/apply.h"
 #include "engine/grow.h"
@@ -36,6 +37,7 @@ struct CopyArguments {
     engine::CopyOptions options;
     bool busy_source = false;
     bool create = false;
+    bool shrink = false;
     bool nice = false;
 };
 
@@ -147,14 +149,19 @@ int run_copy(const CopyArguments& arguments, const Globals& globals) {
     const auto notes = refuse_if_busy(arguments);
     if (!arguments.busy_source) held.take_alone();
     engine::CopyPlan plan;
+    engine::Shrunk shrunk;
     {
         const auto target = block::open_source(arguments.target);
-        plan = engine::make_plan(*source, *target, arguments.options);
+        shrunk = shrink_if_asked(arguments.shrink, *source, *target, arguments.options, globals);
+        plan = engine::make_plan(shrunk.view ? *shrunk.view : *source, *target, arguments.options);
         engine::refuse_if_growing_is_impossible(plan, *target);
     }
+    plan.notes.insert(plan.notes.end(), shrunk.notes.begin(), shrunk.notes.end());
     plan.notes.insert(plan.notes.end(), notes.begin(), notes.end());
 
-    if (!globals.json) fmt::print("{}", draw_plan(plan, look_at_terminal(STDOUT_FILENO).style));
+    const DrawingStyle style = look_at_terminal(STDOUT_FILENO).style;
+    if (!globals.json && shrunk.view) fmt::print("{}", draw_before(shrunk.before, style));
+    if (!globals.json) fmt::print("{}", draw_plan(plan, style));
     if (globals.dry_run) {
         if (globals.json) fmt::print("{}\n", copy_json(plan, nullptr));
         return 0;
@@ -162,14 +169,15 @@ int run_copy(const CopyArguments& arguments, const Globals& globals) {
     std::fflush(stdout);
     if (!globals.yes) confirm_overwrite(arguments.target);
     if (arguments.nice) go_last();
-    engine::CopyReport report = execute(plan, arguments, *source, held, globals, created);
+    engine::CopyReport report =
+        execute(plan, arguments, shrunk.view ? *shrunk.view : *source, held, globals, created);
     if (!block::reread_partitions(arguments.target))
         report.notes.emplace_back(
             "the kernel still uses the target's old table: partitions of it are in use; reboot");
     if (globals.json)
         fmt::print("{}\n", copy_json(plan, &report));
     else
-        fmt::print("{}", draw_report(report, plan, look_at_terminal(STDOUT_FILENO).style));
+        fmt::print("{}", draw_report(report, plan, style));
     return 0;
 }
 
@@ -231,7 +239,12 @@ void add_copy(CLI::App& app, Globals& globals, Action& action) {
             "", "chunk size"))
         ->option_text("SIZE");
     verb->add_flag("--create", arguments->create, "Make TARGET, a raw image file, if it does not exist");
-    verb->add_flag("--busy-source", arguments->busy_source, "Copy a source that is mounted or used as swap");
+    // A filesystem that changes while it is made smaller would be neither the old nor the new one.
+    CLI::Option* shrink = verb->add_flag(
+        "--shrink", arguments->shrink,
+        "Onto a smaller target: move partitions, make ext, NTFS and btrfs filesystems smaller");
+    verb->add_flag("--busy-source", arguments->busy_source, "Copy a source that is mounted or used as swap")
+        ->excludes(shrink);
     verb->add_flag("--ignore-target-table", arguments->options.ignore_target_table,
                    "Overwrite a target whose damaged table may name a profile");
     add_plan_options(*verb, globals);

@@ -11,6 +11,7 @@
 #include "cli/command.h"
 #include "cli/interrupt.h"
 #include "cli/progress_view.h"
+#include "cli/shrinking.h"
 #include "cli/terminal.h"
 #include "engine/compare.h"
 
@@ -24,6 +25,7 @@ using Json = nlohmann::ordered_json;
 struct VerifyArguments {
     std::string source, target;
     engine::CopyOptions options;
+    bool shrink = false;
 };
 
 Json extents_json(const block::ExtentSet& extents) {
@@ -105,7 +107,10 @@ std::string comparison_text(const engine::CopyPlan& plan, const Comparison& comp
 int run_verify(const VerifyArguments& arguments, const Globals& globals) {
     const auto source = block::open_source(arguments.source);
     auto target = block::open_source(arguments.target);
-    engine::CopyPlan plan = engine::make_plan(*source, *target, arguments.options);
+    const engine::Shrunk shrunk =
+        shrink_if_asked(arguments.shrink, *source, *target, arguments.options, globals);
+    const block::Reader& from = shrunk.view ? *shrunk.view : *source;
+    engine::CopyPlan plan = engine::make_plan(from, *target, arguments.options);
     // An image file has the sectors of the disk it is of.
     if (!plan.target.geometry.is_block_device)
         target = block::open_source(arguments.target, plan.sector_bytes);
@@ -114,7 +119,7 @@ int run_verify(const VerifyArguments& arguments, const Globals& globals) {
     Comparison comparison;
     {
         const ProgressView view(progress, globals.progress);
-        comparison = engine::compare_with_plan(plan, *source, *target, progress, interrupt.token());
+        comparison = engine::compare_with_plan(plan, from, *target, progress, interrupt.token());
     }
     if (globals.json)
         fmt::print("{}\n", comparison_json(plan, comparison));
@@ -138,6 +143,7 @@ void add_verify(CLI::App& app, Globals& globals, Action& action) {
     verb->add_flag_callback(
         "--used", [arguments] { arguments->options.unused = engine::Unused::kKeep; },
         "Look only at what the source uses");
+    verb->add_flag("--shrink", arguments->shrink, "TARGET was made by copy --shrink");
     verb->add_option("--protect", arguments->options.protect,
                      "Not part of the copy: BEGIN+SIZE, BEGIN..END, PARTLABEL or PARTUUID; may be repeated")
         ->option_text("REGION")
