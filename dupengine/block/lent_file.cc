@@ -25,7 +25,8 @@ constexpr double kForeverSeconds = 3600;       // nobody else changes its attrib
 // A mount that is attached nowhere; its descriptor opens the root, which is the file.
 Fd detached_mount(int fuse_fd) {
     const Fd context(::fsopen("fuse", FSOPEN_CLOEXEC));
-    if (!context.valid()) throw_errno(Code::kUnsupported, errno, "FUSE cannot be used");
+    if (!context.valid())
+        throw_errno(Code::kUnsupported, errno, "a file cannot be lent to programs: no FUSE, or not root");
     const std::string fd = std::to_string(fuse_fd);
     const std::array<std::array<const char*, 2>, 5> settings{{{"source", "dupengine"},
                                                               {"fd", fd.c_str()},
