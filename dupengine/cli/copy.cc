@@ -37,6 +37,7 @@ struct CopyArguments {
     engine::CopyOptions options;
     bool busy_source = false;
     bool create = false;
+    bool shrink = false;
     bool nice = false;
 
     engine::BusySource busy() const {
@@ -96,7 +97,7 @@ std::vector<Disk> open_sources(const std::vector<engine::PathPair>& pairs, bool 
 
 // Everything that can be refused is refused here, for all disks, while the targets are open for reading only.
 std::vector<engine::CopyPlan> plan_disks(const std::vector<engine::PathPair>& paths, std::vector<Disk>& disks,
-                                         const CopyArguments& arguments) {
+                                         const CopyArguments& arguments, const Globals& globals) {
     for (const Disk& disk : disks)
         block::refuse_if_read_only(disk.paths.target);
     const auto notes = engine::refuse_if_in_use(paths, arguments.busy());
@@ -107,8 +108,8 @@ std::vector<engine::CopyPlan> plan_disks(const std::vector<engine::PathPair>& pa
     std::vector<engine::DiskPair> pairs;
     for (Disk& disk : disks) {
         targets.push_back(block::open_source(disk.paths.target));
-        disk.fitted =
-            std::make_unique<FittedSource>(*disk.source->reader, *targets.back(), arguments.options);
+        disk.fitted = std::make_unique<FittedSource>(*disk.source->reader, *targets.back(), arguments.shrink,
+                                                     arguments.options, globals);
         // That the source is the same does not show that a view of it is.
         const bool can_show_state = !arguments.busy_source && !disk.fitted->is_view();
         pairs.push_back({disk.fitted->reader(), *targets.back(),
@@ -199,12 +200,19 @@ int run_copy(const CopyArguments& arguments, const Globals& globals) {
         throw_error(Code::kUsage, "--report tells what was copied, and --grow changes it; choose one");
     if (!arguments.report.empty() && !arguments.maps.empty())
         throw_error(Code::kUsage, "--report is of one disk; copy the disks of a set without it");
+    if (arguments.shrink && !arguments.options.protect.empty() && !arguments.maps.empty())
+        throw_error(Code::kUsage,
+                    "--shrink and --protect together are for one disk; copy the disks one by one");
     const auto pairs = find_pairs(arguments.source, arguments.target, arguments.maps);
     // How it was asked decides the form of the answer, not how many disks there happen to be.
     const ReportForm form = arguments.maps.empty() ? ReportForm::kOneDisk : ReportForm::kSet;
     std::vector<Disk> disks = open_sources(pairs, arguments.create);
-    const std::vector<engine::CopyPlan> plans = plan_disks(pairs, disks, arguments);
-    if (!globals.json) fmt::print("{}", draw_plans(plans, look_at_terminal(STDOUT_FILENO).style));
+    const std::vector<engine::CopyPlan> plans = plan_disks(pairs, disks, arguments, globals);
+    const DrawingStyle style = look_at_terminal(STDOUT_FILENO).style;
+    if (!globals.json)
+        for (const Disk& disk : disks)
+            fmt::print("{}", disk.fitted->draw_before(style));
+    if (!globals.json) fmt::print("{}", draw_plans(plans, style));
     if (globals.dry_run) {
         if (globals.json) fmt::print("{}\n", copy_json(plans, {}, form));
         return 0;
@@ -220,7 +228,7 @@ int run_copy(const CopyArguments& arguments, const Globals& globals) {
     if (globals.json)
         fmt::print("{}\n", copy_json(plans, reports, form));
     else
-        fmt::print("{}", draw_reports(reports, plans, look_at_terminal(STDOUT_FILENO).style));
+        fmt::print("{}", draw_reports(reports, plans, style));
     return 0;
 }
 
@@ -289,7 +297,12 @@ void add_copy(CLI::App& app, Globals& globals, Action& action) {
                      "Write digests of what was copied to this new file, for verify --report")
         ->option_text("FILE");
     verb->add_flag("--create", arguments->create, "Make TARGET, a raw image file, if it does not exist");
-    verb->add_flag("--busy-source", arguments->busy_source, "Copy a source that is mounted or used as swap");
+    // A filesystem that changes while it is made smaller would be neither the old nor the new one.
+    CLI::Option* shrink = verb->add_flag(
+        "--shrink", arguments->shrink,
+        "Onto a smaller target: move partitions, make ext, NTFS and btrfs filesystems smaller");
+    verb->add_flag("--busy-source", arguments->busy_source, "Copy a source that is mounted or used as swap")
+        ->excludes(shrink);
     verb->add_flag("--ignore-target-table", arguments->options.ignore_target_table,
                    "Overwrite a target whose damaged table may name a profile");
     add_plan_options(*verb, globals);

@@ -31,6 +31,7 @@ struct VerifyArguments {
     std::string source, target, report;
     std::vector<std::string> maps;
     engine::CopyOptions options;
+    bool shrink = false;
 };
 
 Json comparison_json(const engine::CopyPlan& plan, const Comparison& comparison) {
@@ -87,17 +88,18 @@ struct OpenDisks {
     std::vector<engine::CopyPlan> plans;
 };
 
-OpenDisks open_disks(const std::vector<engine::PathPair>& paths, const engine::CopyOptions& options) {
+OpenDisks open_disks(const std::vector<engine::PathPair>& paths, const VerifyArguments& arguments,
+                     const Globals& globals) {
     OpenDisks disks;
     const std::vector<std::size_t> numbers = number_sources(paths);
     for (std::size_t i = 0; i < paths.size(); ++i) {
         disks.sources.push_back(numbers[i] < i ? nullptr : block::open_source(paths[i].source));
         disks.targets.push_back(block::open_source(paths[i].target));
-        disks.fitted.push_back(
-            std::make_unique<FittedSource>(*disks.sources[numbers[i]], *disks.targets[i], options));
+        disks.fitted.push_back(std::make_unique<FittedSource>(*disks.sources[numbers[i]], *disks.targets[i],
+                                                              arguments.shrink, arguments.options, globals));
         disks.pairs.push_back({disks.fitted[i]->reader(), *disks.targets[i]});
     }
-    disks.plans = engine::make_plans(disks.pairs, options);
+    disks.plans = engine::make_plans(disks.pairs, arguments.options);
     for (std::size_t i = 0; i < paths.size(); ++i) {
         const std::vector<std::string>& changes = disks.fitted[i]->notes();
         disks.plans[i].notes.insert(disks.plans[i].notes.begin(), changes.begin(), changes.end());
@@ -143,7 +145,7 @@ bool compares(const VerifyArguments& arguments) {
 int run_verify(const VerifyArguments& arguments, const Globals& globals) {
     if (!compares(arguments)) return verify_alone(arguments.source, arguments.report, globals);
     const auto paths = find_pairs(arguments.source, arguments.target, arguments.maps);
-    const OpenDisks disks = open_disks(paths, arguments.options);
+    const OpenDisks disks = open_disks(paths, arguments, globals);
     const std::vector<Comparison> comparisons = compare_disks(paths, disks, globals.progress);
     Json reports = Json::array();
     for (std::size_t i = 0; i < paths.size(); ++i)
@@ -180,6 +182,7 @@ void add_verify(CLI::App& app, Globals& globals, Action& action) {
     verb->add_flag_callback(
         "--used", [arguments] { arguments->options.unused = engine::Unused::kKeep; },
         "Look only at what the source uses");
+    verb->add_flag("--shrink", arguments->shrink, "TARGET was made by copy --shrink");
     verb->add_option("--protect", arguments->options.protect,
                      "Not part of the copy: BEGIN+SIZE, BEGIN..END, PARTLABEL or PARTUUID; may be repeated")
         ->option_text("REGION")

@@ -102,8 +102,11 @@ void refuse_too_small_for_bare(const CopyPlan& plan, const block::Reader& source
     const std::uint64_t need =
         used.whole || used.filesystem_bytes == 0 ? plan.source.geometry.size_bytes : used.filesystem_bytes;
     if (size < need)
-        throw_error(Code::kRefused, "{}: too small: {} bytes, and the source's content needs {}",
-                    plan.target.name, size, need);
+        throw_error(
+            Code::kRefused,
+            "{}: too small: {} bytes, and the source's content needs {}; --shrink makes an ext, NTFS or "
+            "btrfs filesystem fit that holds little enough",
+            plan.target.name, size, need);
     if (size >= plan.source.geometry.size_bytes) return;
     if (const auto data = block::find_data(source, {size, plan.source.geometry.size_bytes}))
         throw_error(Code::kRefused,
@@ -121,8 +124,8 @@ void refuse_too_small(const CopyPlan& plan, const block::Reader& source) {
             plan.table.kind == TableKind::kGpt ? copy_bytes(plan, plan.table.entry_count) : 0;
         if (p.extent.end > size || size - p.extent.end < behind)
             throw_error(Code::kRefused,
-                        "{}: too small: {} bytes; partition {} of the source ends at {}{}. Shrink it on the "
-                        "source first",
+                        "{}: too small: {} bytes; partition {} of the source ends at {}{}. --shrink makes "
+                        "it fit, if its filesystems hold little enough",
                         plan.target.name, size, p.number, p.extent.end,
                         behind != 0 ? fmt::format(", and the table's backup needs {} more", behind) : "");
     }

@@ -35,7 +35,8 @@ const std::vector<ThirdParty> kThirdParty = {
     {"blkid", {"dupengine/layout/"}},   {"ext2fs/", {"dupengine/layout/"}},
     {"et/", {"dupengine/layout/"}},     {"openssl/", {"dupengine/codec/", "profiles/items/"}},
     {"xxhash.h", {"dupengine/codec/"}}, {"archive", {"profiles/"}},
-    {"toml++/", {"profiles/"}},         {"CLI/", {"dupengine/cli/"}}};
+    {"fuse3/", {"dupengine/block/"}},   {"toml++/", {"profiles/"}},
+    {"CLI/", {"dupengine/cli/"}}};
 
 struct Include {
     std::string name;
