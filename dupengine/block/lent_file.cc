@@ -80,7 +80,8 @@ struct LentFile::Service {
 LentFile::Service::~Service() {
     if (thread.joinable()) {
         const std::uint64_t one = 1;
-        static_cast<void>(::write(stop.get(), &one, sizeof one));
+        // An eventfd takes it; the service is waited for in any case.
+        [[maybe_unused]] const ssize_t written = ::write(stop.get(), &one, sizeof one);
         thread.join();
     }
     // Closes /dev/fuse as well: a program that still holds the file gets an error from it, and does not hang.
