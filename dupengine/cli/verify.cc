@@ -12,6 +12,7 @@
 #include "cli/command.h"
 #include "cli/disk_pairs.h"
 #include "cli/interrupt.h"
+#include "cli/luks_options.h"
 #include "cli/places_view.h"
 #include "cli/progress_view.h"
 #include "cli/terminal.h"
@@ -30,6 +31,7 @@ struct VerifyArguments {
     std::string source, target, report;
     std::vector<std::string> maps;
     engine::CopyOptions options;
+    LuksOptions luks;
 };
 
 Json comparison_json(const engine::CopyPlan& plan, const Comparison& comparison) {
@@ -85,7 +87,8 @@ struct OpenDisks {
     std::vector<engine::CopyPlan> plans;
 };
 
-OpenDisks open_disks(const std::vector<engine::PathPair>& paths, const engine::CopyOptions& options) {
+OpenDisks open_disks(const std::vector<engine::PathPair>& paths, const engine::CopyOptions& options,
+                     const LuksOptions& luks) {
     OpenDisks disks;
     const std::vector<std::size_t> numbers = number_sources(paths);
     for (std::size_t i = 0; i < paths.size(); ++i) {
@@ -93,7 +96,10 @@ OpenDisks open_disks(const std::vector<engine::PathPair>& paths, const engine::C
         disks.targets.push_back(block::open_source(paths[i].target));
         disks.pairs.push_back({*disks.sources[numbers[i]], *disks.targets[i]});
     }
-    disks.plans = engine::make_plans(disks.pairs, options);
+    SourcePlaintext plaintext(luks);
+    engine::CopyOptions looking = options;
+    looking.plaintext = &plaintext.finder();
+    disks.plans = engine::make_plans(disks.pairs, looking);
     return disks;
 }
 
@@ -125,8 +131,10 @@ bool compares(const VerifyArguments& arguments) {
         return true;
     }
     if (arguments.options.verify == engine::Verify::kAll ||
-        arguments.options.unused == engine::Unused::kKeep || !arguments.options.protect.empty())
-        throw_error(Code::kUsage, "--all, --used and --protect need a TARGET to compare with");
+        arguments.options.unused == engine::Unused::kKeep || !arguments.options.protect.empty() ||
+        !arguments.luks.key_files.empty())
+        throw_error(Code::kUsage,
+                    "--all, --used, --protect and --luks-key-file need a TARGET to compare with");
     if (arguments.source.empty())
         throw_error(Code::kUsage, "verify needs a SOURCE, alone or with a TARGET, or --map SOURCE=TARGET");
     return false;
@@ -135,7 +143,7 @@ bool compares(const VerifyArguments& arguments) {
 int run_verify(const VerifyArguments& arguments, const Globals& globals) {
     if (!compares(arguments)) return verify_alone(arguments.source, arguments.report, globals);
     const auto paths = find_pairs(arguments.source, arguments.target, arguments.maps);
-    const OpenDisks disks = open_disks(paths, arguments.options);
+    const OpenDisks disks = open_disks(paths, arguments.options, arguments.luks);
     const std::vector<Comparison> comparisons = compare_disks(paths, disks, globals.progress);
     Json reports = Json::array();
     for (std::size_t i = 0; i < paths.size(); ++i)
@@ -172,6 +180,7 @@ void add_verify(CLI::App& app, Globals& globals, Action& action) {
     verb->add_flag_callback(
         "--used", [arguments] { arguments->options.unused = engine::Unused::kKeep; },
         "Look only at what the source uses");
+    add_luks_options(*verb, arguments->luks);
     verb->add_option("--protect", arguments->options.protect,
                      "Not part of the copy: BEGIN+SIZE, BEGIN..END, PARTLABEL or PARTUUID; may be repeated")
         ->option_text("REGION")

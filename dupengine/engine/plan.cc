@@ -145,6 +145,7 @@ void look_at_target(CopyPlan& plan, const block::Reader& target) {
 CopyPlan plan_one(const DiskPair& pair, layout::DiskDescription source, const CopyOptions& options) {
     CopyPlan plan;
     plan.options = options;
+    plan.options.plaintext = nullptr;  // the source has been looked at, and a plan may live longer
     plan.source = std::move(source);
     refuse_unusable_source(plan.source);
     blaming_the_target([&] { look_at_target(plan, pair.target); });
@@ -183,7 +184,8 @@ std::vector<CopyPlan> make_plans(std::span<const DiskPair> pairs, const CopyOpti
         if (known == sources.end()) sources.push_back(&pair.source);
     }
     const auto described = layout::describe_disks(
-        sources, options.tolerate_bad_sectors ? layout::Depth::kSalvage : layout::Depth::kUsedExtents);
+        sources, options.tolerate_bad_sectors ? layout::Depth::kSalvage : layout::Depth::kUsedExtents,
+        options.plaintext);
     std::vector<CopyPlan> plans;
     for (std::size_t i = 0; i < pairs.size(); ++i)
         plans.push_back(plan_one(pairs[i], described[source_of[i]], shares[i]));

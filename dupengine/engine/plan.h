@@ -50,6 +50,8 @@ struct CopyOptions {
     bool grow = false;
     bool ignore_target_table = false;  ///< the target's damaged table may be lost
     std::vector<std::string> protect;  ///< as given: see find_kept_regions
+    /// May look into what of the source is encrypted (layout/plaintext.h). Only until the plan is made.
+    layout::PlaintextFinder* plaintext = nullptr;
 };
 
 /// A swap partition that is made anew at the end of a larger target; its content means nothing.
