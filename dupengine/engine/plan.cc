@@ -85,7 +85,11 @@ void note_source_state(CopyPlan& plan) {
     const auto note = [&](const std::string& where, const layout::UsedExtents& used) {
         if (!used.note.empty()) plan.notes.push_back(fmt::format("{}: {}", where, used.note));
     };
-    if (plan.source.table.kind == TableKind::kNone) note("source", plan.source.used);
+    if (plan.source.table.kind == TableKind::kNone) {
+        note("source", plan.source.used);
+        if (plan.source.signature && plan.source.used.whole)
+            plan.notes.push_back("source: copied whole: " + plan.source.used.reason);
+    }
     for (const auto& p : plan.source.partitions) {
         note(fmt::format("partition {}", p.partition.number), p.used);
         const std::uint64_t size = p.partition.extent.size(), covered = p.used.filesystem_bytes;

@@ -35,7 +35,6 @@ class Mapping {
 struct Container {
     const char* name;
     std::vector<std::string> format;
-    std::vector<std::string> make;
 };
 
 class OpenLuks : public testing::TestWithParam<Container> {
@@ -50,23 +49,27 @@ class OpenLuks : public testing::TestWithParam<Container> {
     }
     // A filesystem with deleted files in it.
     void fill(const Mapping& mapping) {
-        std::vector<std::string> argv = GetParam().make;
-        argv.push_back(mapping.path());
-        must_run(argv);
-        const Mount mount(mapping.path(), scratch_.file("mnt"), argv.front().substr(5));
-        Churn(scratch_.file("mnt"), 7).run(80);
+        must_run({"mkfs.ext4", "-q", mapping.path()});
+        const Mount mount(mapping.path(), scratch_.file("mnt"));
+        Churn(scratch_.file("mnt"), 7).run(40);
     }
-    RunResult copy(const std::string& from, const std::vector<std::string>& more = {}) {
-        std::vector<std::string> arguments = {"copy", "--yes", "--json", from, target_};
-        arguments.insert(arguments.end(), more.begin(), more.end());
-        return run_dupengine(arguments);
+    // The mount is that of the mapping: nothing but device-mapper knows that it lies on the source.
+    void expect_refused_while_mounted(const LoopDevice& from, const Mapping& mapping) {
+        const Mount mount(mapping.path(), scratch_.file("mnt"));
+        const RunResult refused = copy(from.path());
+        EXPECT_EQ(refused.status, 3) << refused.out;
+        EXPECT_THAT(refused.out, HasSubstr("mounted"));
+        EXPECT_TRUE(file_contains(target_, kOldText));
+    }
+    RunResult copy(const std::string& from) {
+        return run_dupengine({"copy", "--yes", "--json", from, target_});
     }
 
     ScratchFolder scratch_;
     std::string key_ = scratch_.file("key");
     std::string source_ = scratch_.sparse_file("source", kSize);
     std::string target_ = scratch_.sparse_file("target", kSize);
-    static constexpr std::uint64_t kSize = 160 * kMiB;
+    static constexpr std::uint64_t kSize = 64 * kMiB;
 };
 
 TEST_P(OpenLuks, OnlyWhatIsUsedInItIsCopiedAndTheCopyOpensWithTheSameKey) {
@@ -75,10 +78,11 @@ TEST_P(OpenLuks, OnlyWhatIsUsedInItIsCopiedAndTheCopyOpensWithTheSameKey) {
     {
         const Mapping mapping(from.path(), key_, "lab-source");
         fill(mapping);
+        expect_refused_while_mounted(from, mapping);
         const RunResult copied = copy(from.path());
         ASSERT_EQ(copied.status, 0) << copied.err << copied.out;
         const json report = json::parse(copied.out);
-        EXPECT_LT(report["bytes_used"], kSize / 2);
+        EXPECT_LT(report["bytes_used"], kSize * 3 / 4);
         EXPECT_THAT(report["notes"].dump(), HasSubstr("open as lab-source"));
         const RunResult verified = run_dupengine({"verify", from.path(), target_});
         EXPECT_EQ(verified.status, 0) << verified.out << verified.err;
@@ -86,38 +90,15 @@ TEST_P(OpenLuks, OnlyWhatIsUsedInItIsCopiedAndTheCopyOpensWithTheSameKey) {
     EXPECT_FALSE(file_contains(target_, kOldText));
     const LoopDevice to(target_);
     const Mapping one(from.path(), key_, "lab-source"), other(to.path(), key_, "lab-target");
-    const std::string type = GetParam().make.front().substr(5);
-    const RunResult checked = type == "ext4" ? run_program({"e2fsck", "-fn", other.path()})
-                                             : run_program({"xfs_repair", "-n", other.path()});
+    const RunResult checked = run_program({"e2fsck", "-fn", other.path()});
     EXPECT_EQ(checked.status, 0) << checked.out << checked.complaint();
-    expect_same_mounted(scratch_, one.path(), other.path(), type, type == "xfs" ? "ro,nouuid" : "ro");
-}
-
-TEST_P(OpenLuks, AMountedOneIsABusySource) {
-    const LoopDevice from(source_);
-    const Mapping mapping(from.path(), key_, "lab-source");
-    fill(mapping);
-    const Mount mount(mapping.path(), scratch_.file("mnt"), GetParam().make.front().substr(5));
-    const std::string before = file_sha256(target_);
-    const RunResult refused = copy(from.path());
-    EXPECT_EQ(refused.status, 3) << refused.out;
-    EXPECT_THAT(refused.out, HasSubstr("mounted"));
-    EXPECT_EQ(file_sha256(target_), before);
-}
-
-TEST_P(OpenLuks, AClosedOneIsCopiedWhole) {
-    const LoopDevice from(source_);
-    { fill(Mapping(from.path(), key_, "lab-source")); }
-    const RunResult copied = copy(from.path());
-    ASSERT_EQ(copied.status, 0) << copied.err;
-    EXPECT_EQ(run_program({"cmp", source_, target_}).status, 0);
+    expect_same_mounted(scratch_, one.path(), other.path(), "ext4", "ro");
 }
 
 // Another container's mapping, or one that was opened before its header was made anew, says nothing of it.
 TEST_P(OpenLuks, OneWhoseHeaderIsNotThatOfItsMappingIsCopiedWhole) {
     const LoopDevice from(source_);
     const Mapping mapping(from.path(), key_, "lab-source");
-    fill(mapping);
     must_run({"cryptsetup", "luksUUID", "--batch-mode", "--uuid", "11111111-2222-3333-4444-555555555555",
               from.path()});
     const RunResult looked = run_dupengine({"inspect", "--json", from.path()});
@@ -127,32 +108,26 @@ TEST_P(OpenLuks, OneWhoseHeaderIsNotThatOfItsMappingIsCopiedWhole) {
 // On a partition: the mapping's place is one of the disk.
 TEST_P(OpenLuks, OneOnAPartitionIsFoundThroughItsDisk) {
     const std::string disk = scratch_.sparse_file("disk", kSize + 4 * kMiB);
-    must_run({"sgdisk", "--new=1:1M:+160M", disk});
+    must_run({"sgdisk", "--new=1:1M:+64M", disk});
     must_run({"dd", "if=" + source_, "of=" + disk, "bs=1M", "seek=1", "conv=notrunc,sparse", "status=none"});
-    must_run({"truncate", "--size=164M", target_});
+    must_run({"truncate", "--size=68M", target_});
     const LoopDevice from(disk);
     must_run({"partx", "--add", from.path()});
     const Mapping mapping(from.path() + "p1", key_, "lab-part");
     fill(mapping);
     const RunResult copied = copy(from.path());
     ASSERT_EQ(copied.status, 0) << copied.err << copied.out;
-    EXPECT_LT(json::parse(copied.out)["bytes_used"], kSize / 2);
+    EXPECT_LT(json::parse(copied.out)["bytes_used"], kSize * 3 / 4);
     const LoopDevice::Options place{true, 512, kMiB, kSize};
     const LoopDevice to(target_, place);
     const Mapping other(to.path(), key_, "lab-copy");
-    const RunResult compared = run_dupengine({"verify", mapping.path(), other.path()});
-    EXPECT_EQ(compared.status, 0) << compared.out << compared.err;
+    expect_same_mounted(scratch_, mapping.path(), other.path(), "ext4", "ro");
 }
 
 INSTANTIATE_TEST_SUITE_P(
     Of, OpenLuks,
-    testing::Values(Container{"Luks1", {"--type", "luks1"}, {"mkfs.ext4", "-q"}},
-                    Container{"Luks2",
-                              {"--type", "luks2", "--pbkdf", "pbkdf2", "--sector-size", "512"},
-                              {"mkfs.ext4", "-q"}},
-                    Container{"Luks2Sectors4096",
-                              {"--type", "luks2", "--pbkdf", "pbkdf2", "--sector-size", "4096"},
-                              {"mkfs.ext4", "-q", "-b", "4096"}}),
+    testing::Values(Container{"Luks1", {"--type", "luks1"}},
+                    Container{"Luks2", {"--type", "luks2", "--pbkdf", "pbkdf2", "--sector-size", "4096"}}),
     [](const auto& each) { return std::string(each.param.name); });
 
 }  // namespace
