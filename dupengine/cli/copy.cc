@@ -20,6 +20,7 @@
 #include "cli/disk_pairs.h"
 #include "cli/fitted_source.h"
 #include "cli/interrupt.h"
+#include "cli/luks_options.h"
 #include "cli/progress_view.h"
 #include "cli/terminal.h"
 #include "engine/apply.h"
@@ -35,6 +36,7 @@ struct CopyArguments {
     std::string source, target, report;
     std::vector<std::string> maps;
     engine::CopyOptions options;
+    LuksOptions luks;
     bool busy_source = false;
     bool create = false;
     bool shrink = false;
@@ -97,7 +99,8 @@ std::vector<Disk> open_sources(const std::vector<engine::PathPair>& pairs, bool 
 
 // Everything that can be refused is refused here, for all disks, while the targets are open for reading only.
 std::vector<engine::CopyPlan> plan_disks(const std::vector<engine::PathPair>& paths, std::vector<Disk>& disks,
-                                         const CopyArguments& arguments, const Globals& globals) {
+                                         const CopyArguments& arguments, SourcePlaintext& plaintext,
+                                         const Globals& globals) {
     for (const Disk& disk : disks)
         block::refuse_if_read_only(disk.paths.target);
     const auto notes = engine::refuse_if_in_use(paths, arguments.busy());
@@ -115,12 +118,15 @@ std::vector<engine::CopyPlan> plan_disks(const std::vector<engine::PathPair>& pa
         pairs.push_back({disk.fitted->reader(), *targets.back(),
                          can_show_state ? layout::content_state(disk.paths.source) : ""});
     }
-    std::vector<engine::CopyPlan> plans = engine::make_plans(pairs, arguments.options);
+    engine::CopyOptions options = arguments.options;
+    options.plaintext = &plaintext.finder();
+    std::vector<engine::CopyPlan> plans = engine::make_plans(pairs, options);
     for (std::size_t i = 0; i < plans.size(); ++i) {
         engine::refuse_if_growing_is_impossible(plans[i], pairs[i].source, *targets[i]);
         const std::vector<std::string>& changes = disks[i].fitted->notes();
         plans[i].notes.insert(plans[i].notes.begin(), changes.begin(), changes.end());
         plans[i].notes.insert(plans[i].notes.end(), notes[i].begin(), notes[i].end());
+        plans[i].notes.insert(plans[i].notes.end(), plaintext.notes().begin(), plaintext.notes().end());
     }
     return plans;
 }
@@ -207,7 +213,9 @@ int run_copy(const CopyArguments& arguments, const Globals& globals) {
     // How it was asked decides the form of the answer, not how many disks there happen to be.
     const ReportForm form = arguments.maps.empty() ? ReportForm::kOneDisk : ReportForm::kSet;
     std::vector<Disk> disks = open_sources(pairs, arguments.create);
-    const std::vector<engine::CopyPlan> plans = plan_disks(pairs, disks, arguments, globals);
+    // Until the end: it keeps others from mounting what is open.
+    SourcePlaintext plaintext(arguments.luks);
+    const std::vector<engine::CopyPlan> plans = plan_disks(pairs, disks, arguments, plaintext, globals);
     const DrawingStyle style = look_at_terminal(STDOUT_FILENO).style;
     if (!globals.json)
         for (const Disk& disk : disks)
@@ -268,6 +276,7 @@ void add_copy(CLI::App& app, Globals& globals, Action& action) {
             "Keep what the target has there: BEGIN+SIZE, BEGIN..END, PARTLABEL or PARTUUID; may be repeated")
         ->option_text("REGION")
         ->allow_extra_args(false);
+    add_luks_options(*verb, arguments->luks);
     verb->add_flag("--tolerate-bad-sectors", arguments->options.tolerate_bad_sectors,
                    "Copy what can be read of a failing source; the report names the rest");
     verb->add_option("--rate", arguments->options.tuning.bytes_per_second,

@@ -3,6 +3,7 @@
 #include <array>
 
 #include "block/open.h"
+#include "layout/open_mappings.h"
 
 namespace dupengine::cli {
 namespace {
@@ -35,7 +36,8 @@ constexpr std::array<MbrType, 16> kMbrTypes = {{{0x01, "FAT12"},
 Inspection describe_what_can_be_read(const block::Reader& reader) {
     Inspection inspection;
     try {
-        inspection.disk = layout::describe_disk(reader, layout::Depth::kUsedExtents);
+        layout::OpenMappings plaintext(layout::OpenMappings::For::kLook);
+        inspection.disk = layout::describe_disk(reader, layout::Depth::kUsedExtents, &plaintext);
     } catch (const Error& e) {
         inspection.failure = e;
         try {

@@ -13,6 +13,7 @@
 #include "cli/disk_pairs.h"
 #include "cli/fitted_source.h"
 #include "cli/interrupt.h"
+#include "cli/luks_options.h"
 #include "cli/places_view.h"
 #include "cli/progress_view.h"
 #include "cli/terminal.h"
@@ -32,6 +33,7 @@ struct VerifyArguments {
     std::vector<std::string> maps;
     engine::CopyOptions options;
     bool shrink = false;
+    LuksOptions luks;
 };
 
 Json comparison_json(const engine::CopyPlan& plan, const Comparison& comparison) {
@@ -99,7 +101,10 @@ OpenDisks open_disks(const std::vector<engine::PathPair>& paths, const VerifyArg
                                                               arguments.shrink, arguments.options, globals));
         disks.pairs.push_back({disks.fitted[i]->reader(), *disks.targets[i]});
     }
-    disks.plans = engine::make_plans(disks.pairs, arguments.options);
+    SourcePlaintext plaintext(arguments.luks);
+    engine::CopyOptions looking = arguments.options;
+    looking.plaintext = &plaintext.finder();
+    disks.plans = engine::make_plans(disks.pairs, looking);
     for (std::size_t i = 0; i < paths.size(); ++i) {
         const std::vector<std::string>& changes = disks.fitted[i]->notes();
         disks.plans[i].notes.insert(disks.plans[i].notes.begin(), changes.begin(), changes.end());
@@ -135,8 +140,10 @@ bool compares(const VerifyArguments& arguments) {
         return true;
     }
     if (arguments.options.verify == engine::Verify::kAll ||
-        arguments.options.unused == engine::Unused::kKeep || !arguments.options.protect.empty())
-        throw_error(Code::kUsage, "--all, --used and --protect need a TARGET to compare with");
+        arguments.options.unused == engine::Unused::kKeep || !arguments.options.protect.empty() ||
+        !arguments.luks.key_files.empty())
+        throw_error(Code::kUsage,
+                    "--all, --used, --protect and --luks-key-file need a TARGET to compare with");
     if (arguments.source.empty())
         throw_error(Code::kUsage, "verify needs a SOURCE, alone or with a TARGET, or --map SOURCE=TARGET");
     return false;
@@ -183,6 +190,7 @@ void add_verify(CLI::App& app, Globals& globals, Action& action) {
         "--used", [arguments] { arguments->options.unused = engine::Unused::kKeep; },
         "Look only at what the source uses");
     verb->add_flag("--shrink", arguments->shrink, "TARGET was made by copy --shrink");
+    add_luks_options(*verb, arguments->luks);
     verb->add_option("--protect", arguments->options.protect,
                      "Not part of the copy: BEGIN+SIZE, BEGIN..END, PARTLABEL or PARTUUID; may be repeated")
         ->option_text("REGION")

@@ -86,7 +86,11 @@ void note_source_state(CopyPlan& plan) {
     const auto note = [&](const std::string& where, const layout::UsedExtents& used) {
         if (!used.note.empty()) plan.notes.push_back(fmt::format("{}: {}", where, used.note));
     };
-    if (plan.source.table.kind == TableKind::kNone) note("source", plan.source.used);
+    if (plan.source.table.kind == TableKind::kNone) {
+        note("source", plan.source.used);
+        if (plan.source.signature && plan.source.used.whole)
+            plan.notes.push_back("source: copied whole: " + plan.source.used.reason);
+    }
     for (const auto& p : plan.source.partitions) {
         note(fmt::format("partition {}", p.partition.number), p.used);
         const std::uint64_t size = p.partition.extent.size(), covered = p.used.filesystem_bytes;
@@ -146,6 +150,7 @@ void look_at_target(CopyPlan& plan, const block::Reader& target) {
 CopyPlan plan_one(const DiskPair& pair, layout::DiskDescription source, const CopyOptions& options) {
     CopyPlan plan;
     plan.options = options;
+    plan.options.plaintext = nullptr;  // the source has been looked at, and a plan may live longer
     plan.source = std::move(source);
     refuse_unusable_source(plan.source);
     blaming_the_target([&] { look_at_target(plan, pair.target); });
@@ -187,7 +192,8 @@ std::vector<CopyPlan> make_plans(std::span<const DiskPair> pairs, const CopyOpti
         if (known == sources.end()) sources.push_back(&pair.source);
     }
     const auto described = layout::describe_disks(
-        sources, options.tolerate_bad_sectors ? layout::Depth::kSalvage : layout::Depth::kUsedExtents);
+        sources, options.tolerate_bad_sectors ? layout::Depth::kSalvage : layout::Depth::kUsedExtents,
+        options.plaintext);
     std::vector<CopyPlan> plans;
     for (std::size_t i = 0; i < pairs.size(); ++i)
         plans.push_back(plan_one(pairs[i], described[source_of[i]], shares[i]));

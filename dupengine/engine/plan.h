@@ -53,6 +53,8 @@ struct CopyOptions {
     /// What shows in a later run that the source is still the same (layout/content_state.h); empty if nothing
     /// can. Then no journal is kept.
     std::string source_state;
+    /// May look into what of the source is encrypted (layout/plaintext.h). Only until the plan is made.
+    layout::PlaintextFinder* plaintext = nullptr;
 };
 
 /// A swap partition that is made anew at the end of a larger target; its content means nothing.

@@ -132,6 +132,14 @@ std::vector<DeviceNumber> BlockGraph::slaves(DeviceNumber device) const {
     return listed(device, "slaves");
 }
 
+std::vector<DeviceNumber> BlockGraph::mapped_devices() const {
+    std::vector<DeviceNumber> found;
+    for (const std::string& name : names_in(roots_.sys + "/block"))
+        if (const auto number = device_named(name); number && !attribute(*number, "dm/name").empty())
+            found.push_back(*number);
+    return found;
+}
+
 std::optional<DeviceNumber> BlockGraph::device_named(const std::string& kernel_name) const {
     std::string name = kernel_name;
     std::replace(name.begin(), name.end(), '/', '!');

@@ -48,6 +48,7 @@ class BlockGraph {
     std::vector<DeviceNumber> partitions(DeviceNumber disk) const;
     std::vector<DeviceNumber> holders(DeviceNumber device) const;  ///< what the kernel has stacked on it
     std::vector<DeviceNumber> slaves(DeviceNumber device) const;   ///< what it is stacked on
+    std::vector<DeviceNumber> mapped_devices() const;              ///< those of device-mapper
     std::optional<DeviceNumber> device_named(const std::string& kernel_name) const;
     /// One attribute of a device, without its line end: attribute(dm0, "dm/name").
     std::string attribute(DeviceNumber device, const std::string& name) const;

@@ -19,12 +19,12 @@ bool is_physical_volume(const std::optional<Signature>& signature) {
     return signature && signature->type == "LVM2_member";
 }
 
-void look_inside(const block::Reader& part, Depth depth, std::optional<Signature>& signature,
-                 UsedExtents& used) {
+void look_inside(const block::Reader& part, Depth depth, PlaintextFinder* finder,
+                 std::optional<Signature>& signature, UsedExtents& used) {
     try {
         signature = probe_signature(part);
         if (depth != Depth::kTable && !is_physical_volume(signature))
-            used = find_used_extents(part, signature);
+            used = find_used_extents(part, signature, finder);
     } catch (const Error& e) {
         if (depth != Depth::kSalvage || e.code() != Code::kSourceIo) throw;
         used = whole_part(part.geometry().size_bytes,
@@ -36,7 +36,8 @@ block::Window window_on(const block::Reader& disk, const Partition& partition) {
     return {disk, partition.extent, fmt::format("{} partition {}", disk.name(), partition.number)};
 }
 
-PartitionDescription describe_partition(const block::Reader& disk, const Partition& partition, Depth depth) {
+PartitionDescription describe_partition(const block::Reader& disk, const Partition& partition, Depth depth,
+                                        PlaintextFinder* finder) {
     PartitionDescription description;
     description.partition = partition;
     // Our own format: never a filesystem, whatever its bytes look like.
@@ -46,21 +47,22 @@ PartitionDescription describe_partition(const block::Reader& disk, const Partiti
         return description;
     }
     const block::Window part = window_on(disk, partition);
-    look_inside(part, depth, description.signature, description.used);
+    look_inside(part, depth, finder, description.signature, description.used);
     return description;
 }
 
 // Without a table the whole disk may be one filesystem; behind a damaged table nothing may be guessed.
-void describe_whole(const block::Reader& disk, Depth depth, DiskDescription& description) {
+void describe_whole(const block::Reader& disk, Depth depth, PlaintextFinder* finder,
+                    DiskDescription& description) {
     if (!description.damaged_table.empty()) {
         if (depth != Depth::kTable)
             description.used = whole_part(disk.geometry().size_bytes, "its partition table is damaged");
         return;
     }
-    look_inside(disk, depth, description.signature, description.used);
+    look_inside(disk, depth, finder, description.signature, description.used);
 }
 
-DiskDescription describe_without_groups(const block::Reader& disk, Depth depth) {
+DiskDescription describe_without_groups(const block::Reader& disk, Depth depth, PlaintextFinder* finder) {
     DiskDescription description;
     description.name = disk.name();
     description.geometry = disk.geometry();
@@ -72,11 +74,11 @@ DiskDescription describe_without_groups(const block::Reader& disk, Depth depth) 
     }
     description.incomplete = find_mark(disk);
     if (description.table.kind == TableKind::kNone) {
-        describe_whole(disk, depth, description);
+        describe_whole(disk, depth, finder, description);
         return description;
     }
     for (const Partition& partition : description.table.partitions)
-        description.partitions.push_back(describe_partition(disk, partition, depth));
+        description.partitions.push_back(describe_partition(disk, partition, depth, finder));
     return description;
 }
 
@@ -110,19 +112,20 @@ const PartitionDescription* DiskDescription::by_number(unsigned number) const {
     return at == partitions.end() ? nullptr : &*at;
 }
 
-std::vector<DiskDescription> describe_disks(std::span<const block::Reader* const> disks, Depth depth) {
+std::vector<DiskDescription> describe_disks(std::span<const block::Reader* const> disks, Depth depth,
+                                            PlaintextFinder* finder) {
     std::vector<DiskDescription> descriptions;
     for (const block::Reader* disk : disks)
-        descriptions.push_back(describe_without_groups(*disk, depth));
+        descriptions.push_back(describe_without_groups(*disk, depth, finder));
     if (depth != Depth::kTable)
         describe_groups(disks, descriptions,
                         depth == Depth::kSalvage ? Unreadable::kWhole : Unreadable::kThrow);
     return descriptions;
 }
 
-DiskDescription describe_disk(const block::Reader& disk, Depth depth) {
+DiskDescription describe_disk(const block::Reader& disk, Depth depth, PlaintextFinder* finder) {
     const block::Reader* one = &disk;
-    return std::move(describe_disks({&one, 1}, depth).front());
+    return std::move(describe_disks({&one, 1}, depth, finder).front());
 }
 
 }  // namespace dupengine::layout

@@ -46,8 +46,10 @@ enum class Depth {
 /// Several disks that belong together, in their order: a volume group may lie on partitions of all of them.
 /// Each is given once. Throws what reading throws. A damaged table is described, not thrown: the caller
 /// decides.
-std::vector<DiskDescription> describe_disks(std::span<const block::Reader* const> disks, Depth depth);
+/// `finder` may look into what is encrypted (plaintext.h).
+std::vector<DiskDescription> describe_disks(std::span<const block::Reader* const> disks, Depth depth,
+                                            PlaintextFinder* finder = nullptr);
 /// A disk by itself.
-DiskDescription describe_disk(const block::Reader& disk, Depth depth);
+DiskDescription describe_disk(const block::Reader& disk, Depth depth, PlaintextFinder* finder = nullptr);
 
 }  // namespace dupengine::layout

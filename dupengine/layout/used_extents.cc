@@ -12,10 +12,11 @@ UsedExtents whole_because(std::string reason) {
     return result;
 }
 
-UsedExtents read_by_type(const block::Reader& part, const std::string& type) {
+UsedExtents read_by_type(const block::Reader& part, const std::string& type, PlaintextFinder* finder) {
     if (type == "btrfs") return btrfs_used_extents(part);
     if (type == "ext2" || type == "ext3" || type == "ext4" || type == "ext4dev")
         return ext_used_extents(part);
+    if (type == "crypto_LUKS") return luks_used_extents(part, finder);
     if (type == "exfat") return exfat_used_extents(part);
     if (type == "f2fs") return f2fs_used_extents(part);
     if (type == "vfat" || type == "msdos") return fat_used_extents(part);
@@ -33,13 +34,14 @@ UsedExtents read_by_type(const block::Reader& part, const std::string& type) {
 
 }  // namespace
 
-UsedExtents find_used_extents(const block::Reader& part, const std::optional<Signature>& signature) {
+UsedExtents find_used_extents(const block::Reader& part, const std::optional<Signature>& signature,
+                              PlaintextFinder* finder) {
     UsedExtents result;
     if (!signature) {
         result = whole_because("nothing recognised here");
     } else {
         try {
-            result = read_by_type(part, signature->type);
+            result = read_by_type(part, signature->type, finder);
         } catch (const Error& e) {
             if (e.code() != Code::kIntegrity) throw;
             result = whole_because(fmt::format("{}: {}", signature->type, e.what()));

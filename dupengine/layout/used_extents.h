@@ -14,6 +14,8 @@
 
 namespace dupengine::layout {
 
+class PlaintextFinder;
+
 struct UsedExtents {
     /// Within [0, size of the part), in bytes: the filesystem's, aligned to its blocks, and all that lies
     /// behind its end, of which nobody knows that it is free.
@@ -31,7 +33,9 @@ struct UsedExtents {
 
 /// Looks at the part with the reader that fits its signature. Never throws for what it finds there (it falls
 /// back to whole); throws only what reading throws.
-UsedExtents find_used_extents(const block::Reader& part, const std::optional<Signature>& signature);
+/// `finder` may look into what is encrypted (plaintext.h); what that throws is thrown.
+UsedExtents find_used_extents(const block::Reader& part, const std::optional<Signature>& signature,
+                              PlaintextFinder* finder = nullptr);
 
 // One per filesystem. They throw kIntegrity for what they cannot trust; find_used_extents turns that into
 // `whole`.
@@ -40,7 +44,8 @@ UsedExtents ext_used_extents(const block::Reader& part);    ///< ext2, ext3, ext
 UsedExtents exfat_used_extents(const block::Reader& part);  ///< exFAT, if it was unmounted cleanly
 UsedExtents f2fs_used_extents(const block::Reader& part);   ///< F2FS, if it was unmounted cleanly
 UsedExtents fat_used_extents(const block::Reader& part);    ///< FAT12, FAT16, FAT32 (Microsoft fatgen103)
-UsedExtents ntfs_used_extents(const block::Reader& part);   ///< NTFS (Linux-NTFS project's documentation)
+UsedExtents luks_used_extents(const block::Reader& part, PlaintextFinder* finder);  ///< LUKS1, LUKS2
+UsedExtents ntfs_used_extents(const block::Reader& part);  ///< NTFS (Linux-NTFS project's documentation)
 UsedExtents swap_used_extents(const block::Reader& part);  ///< swap: its header page (and bad-page list) only
 UsedExtents xfs_used_extents(const block::Reader& part);   ///< XFS of versions 4 and 5, if its log is clean
 
