@@ -12,12 +12,14 @@ namespace {
 constexpr const char* kPlace = "/sys/fs/xfs";
 
 // The shell only does one after the other; what it is given are its arguments, never its text. The program
-// takes its place in the end, so that waiting for it is waiting for the unmount.
+// takes its place in the end, so that waiting for it is waiting for the unmount. As a slave the namespace
+// keeps nothing mounted that the machine unmounts meanwhile (where its mounts are shared, as systemd makes
+// them).
 std::vector<std::string> while_mounted(const std::string& device, const std::string& options,
                                        const std::vector<std::string>& program) {
     std::vector<std::string> argv = {"unshare",
                                      "--mount",
-                                     "--propagation=private",
+                                     "--propagation=slave",
                                      "--",
                                      "sh",
                                      "-c",

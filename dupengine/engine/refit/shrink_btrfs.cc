@@ -36,7 +36,7 @@ RunResult run_mounted(const block::Overlay& part, const block::LentFile& file, c
                           block::LentRange::Access::kWrite, part.geometry().logical_sector_bytes);
     const std::string script = fmt::format("mount -n -t btrfs \"$0\" /tmp && {} && umount -n /tmp", command);
     // In a process namespace too: with its first process all go, so that nothing keeps the mount.
-    RunResult result = run_patiently({"unshare", "--mount", "--propagation", "private", "--pid", "--fork",
+    RunResult result = run_patiently({"unshare", "--mount", "--propagation", "slave", "--pid", "--fork",
                                       "--kill-child", "sh", "-c", script, loop.device()},
                                      stop);
     // Or the kernel remembers a filesystem that is gone.
@@ -50,7 +50,7 @@ void give_back_identifier(block::Overlay& part, const block::LentFile& file, con
                           const std::stop_token& stop) {
     must_succeed(part, file, "btrfstune",
                  run_patiently(
-                     {"unshare", "--mount", "--propagation", "private", "sh", "-c",
+                     {"unshare", "--mount", "--propagation", "slave", "sh", "-c",
                       "mount -n -t tmpfs tmpfs /dev && exec btrfstune -f -M \"$0\" \"$1\"", own, file.path()},
                      stop, {"BLKID_FILE=/dev/no-cache"}));
     if (identifier_of(part) != own)
