@@ -105,10 +105,10 @@ TableImage encode_table(const PartitionTable& table, std::uint64_t disk_bytes);
 /// encode_table places them on a disk of `disk_bytes`; throws kRefused where that has no place for them.
 block::ExtentSet table_extents(const PartitionTable& table, std::uint64_t disk_bytes);
 
-/// The same table for a disk of other sectors (table_sectors.cc): every partition keeps its bytes, boot code and
-/// the rest of sector 0's first 512 bytes stay, a hybrid MBR's entries are counted anew, records of logical
-/// partitions are laid anew when it is encoded. Throws kRefused, naming the partition, for what is not made of
-/// whole sectors of the other size.
+/// The same table for a disk of other sectors (table_sectors.cc): every partition keeps its bytes, boot code
+/// and the rest of sector 0's first 512 bytes stay, a hybrid MBR's entries are counted anew, records of
+/// logical partitions are laid anew when it is encoded. Throws kRefused, naming the partition, for what is
+/// not made of whole sectors of the other size.
 PartitionTable table_for_sectors(PartitionTable table, std::uint32_t sector_bytes);
 
 namespace type_guid {
