@@ -67,7 +67,7 @@ TEST_P(AgedExfat, ACleanlyUnmountedVolumeIsCopiedWithoutItsFreeClusters) {
     const Look look = look_at(image_);
     ASSERT_FALSE(look.used.whole) << look.used.reason;
     EXPECT_EQ(look.used.note, "");
-    EXPECT_GT(look.used.used.count(), 5u);
+    EXPECT_GT(look.used.used.count(), 1u);
     const std::string copy = scratch_.file("copy");
     rebuild(image_, look.used, std::byte{0xA5}, copy);
     const LoopDevice loop(image_, options_of(make_)), loop_of_copy(copy, options_of(make_));
