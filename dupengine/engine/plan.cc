@@ -183,7 +183,7 @@ std::vector<CopyOptions> options_for(std::span<const DiskPair> pairs, const Copy
 std::vector<CopyPlan> make_plans(std::span<const DiskPair> pairs, const CopyOptions& options) {
     std::vector<CopyOptions> shares = options_for(pairs, options);
     for (std::size_t i = 0; i < pairs.size(); ++i)
-        if (!pairs[i].source_state.empty()) shares[i].source_state = pairs[i].source_state;
+        if (pairs[i].source_state) shares[i].source_state = pairs[i].source_state;
     std::vector<const block::Reader*> sources;  // each once, though it may be copied to several targets
     std::vector<std::size_t> source_of;
     for (const DiskPair& pair : pairs) {

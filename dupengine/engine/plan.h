@@ -51,8 +51,8 @@ struct CopyOptions {
     bool ignore_target_table = false;  ///< the target's damaged table may be lost
     std::vector<std::string> protect;  ///< as given: see find_kept_regions
     /// What shows in a later run that the source is still the same (layout/content_state.h); empty if nothing
-    /// can. Then no journal is kept.
-    std::string source_state;
+    /// can, and no journal is kept then. Not set: nobody asks for one (verify).
+    std::optional<std::string> source_state;
     /// May look into what of the source is encrypted (layout/plaintext.h). Only until the plan is made.
     layout::PlaintextFinder* plaintext = nullptr;
 };
@@ -117,7 +117,7 @@ struct CopyPlan {
 struct DiskPair {
     const block::Reader& source;
     const block::Reader& target;
-    std::string source_state = {};  ///< CopyOptions::source_state for this pair, if it has one of its own
+    std::optional<std::string> source_state = {};  ///< CopyOptions::source_state, if this pair has its own
 };
 
 /// The plans of the disks of a set, in their order. Sources are described together (layout/describe.h). What

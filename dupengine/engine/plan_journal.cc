@@ -95,13 +95,13 @@ bool mark_has_room(const CopyPlan& plan, const IncompleteMark::Journal& journal)
 // Fills plan.journal. Returns why it could not.
 std::string find_journal(CopyPlan& plan) {
     if (plan.options.verify == Verify::kNone) return "nothing is read back";
-    if (plan.options.source_state.empty()) return "nothing would show that the source is still the same";
+    if (plan.options.source_state->empty()) return "nothing would show that the source is still the same";
     JournalPlan journal;
     journal.chunk_bytes = choose_pipeline(plan.source.geometry, plan.target.geometry, plan.data.total_bytes(),
                                           plan.options.tuning)
                               .lanes.chunk_bytes;
     journal.mark.plan = digest_of(plan, journal.chunk_bytes);
-    journal.mark.source = codec::sha256(as_bytes(plan.options.source_state));
+    journal.mark.source = codec::sha256(as_bytes(*plan.options.source_state));
     const auto place = find_place(plan, journal_bytes(count_chunks(plan.data, journal.chunk_bytes)));
     if (!place) return "the target has no free space for it";
     journal.mark.place = *place;
@@ -143,7 +143,7 @@ std::string continue_journal(CopyPlan& plan, const block::Reader& target,
 }  // namespace
 
 void plan_journal(CopyPlan& plan, const block::Reader& target) {
-    if (plan.data.empty()) return;
+    if (!plan.options.source_state || plan.data.empty()) return;
     const std::string none = find_journal(plan);
     if (!none.empty())
         plan.notes.push_back(

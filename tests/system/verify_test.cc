@@ -51,6 +51,7 @@ TEST(Verify, ACopyIsACopyAndNeitherSideIsWritten) {
     const Verdict verdict = verify(c.source.path, c.target, {"--all"});
     EXPECT_EQ(verdict.status, 0);
     EXPECT_EQ(verdict.report["result"], "same");
+    EXPECT_EQ(verdict.report["notes"].dump().find("journal"), std::string::npos) << "that is for who copies";
     EXPECT_EQ(file_sha256(c.source.path) + file_sha256(c.target), before);
 }
 
