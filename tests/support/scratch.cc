@@ -4,8 +4,11 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <chrono>
 #include <cstdlib>
 #include <filesystem>
+#include <fstream>
+#include <thread>
 
 #include "base/fd.h"
 #include "block/open.h"
@@ -48,12 +51,31 @@ LoopDevice::LoopDevice(const std::string& file, const Options& options) {
         path_.pop_back();
 }
 
+namespace {
+
+// The file below a loop device; empty if nothing is attached.
+std::string backing_of(const std::string& device) {
+    std::ifstream file("/sys/block/" + device.substr(device.rfind('/') + 1) + "/loop/backing_file");
+    std::string name;
+    std::getline(file, name);
+    return name;
+}
+
+}  // namespace
+
 LoopDevice::~LoopDevice() {
+    const std::string backing = backing_of(path_);
     try {
         run_program({"losetup", "--detach", path_});
     } catch (const std::exception&) {
         // Nothing a destructor could do about it; the next losetup --find takes another device.
     }
+    // Whoever has it open at this moment, a program that looks at all devices, keeps it attached until it is
+    // through. Till then the file would count as in use by whatever is tested next.
+    constexpr int kTries = 500;
+    constexpr std::chrono::milliseconds kPause{20};
+    for (int i = 0; i < kTries && !backing.empty() && backing_of(path_) == backing; ++i)
+        std::this_thread::sleep_for(kPause);
 }
 
 std::string must_run(const std::vector<std::string>& argv, const RunOptions& options) {

@@ -1,24 +1,9 @@
 // `dupengine assume` on real disks: GPT, FAT, swap and ext4 made by the field's own programs, looked at by
 // them afterwards.
 
-#include <fcntl.h>
-#include <gmock/gmock.h>
-#include <signal.h>
-#include <spawn.h>
-#include <sys/wait.h>
-#include <unistd.h>
-
-#include <filesystem>
-#include <nlohmann/json.hpp>
-#include <thread>
-
-#include "base/fd.h"
-#include "base/random.h"
-#include "block/open.h"
 #include "tests/support/disk_image.h"
 #include "tests/support/fake_system.h"
-#include "tests/support/golden_disk.h"
-#include "tests/support/paths.h"
+#include "tests/system/assume_disk.h"
 
 namespace dupengine {
 namespace {
@@ -28,75 +13,6 @@ using test::GoldenDisk;
 using test::must_run;
 using test::ScratchFolder;
 using ::testing::HasSubstr;
-
-constexpr const char* kProfile = R"(
-schema = 1
-kind = "node"
-node = "web-1"
-[identity]
-machine_id = { mode = "derive" }
-ssh_host_keys = { mode = "derive", types = ["ed25519", "ecdsa"] }
-random_seed = { mode = "regenerate" }
-[storage]
-disk_guid = { mode = "derive" }
-part_guid = { mode = "derive" }
-fs_uuid = { mode = "derive" }
-swap_uuid = { mode = "derive" }
-[services]
-enable = ["web.service"]
-[[user]]
-name = "ops"
-ssh_authorized_keys = ["ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQE ops"]
-)";
-
-RunResult assume(const std::string& disk, std::vector<std::string> more = {"--yes"}) {
-    std::vector<std::string> argv = {"assume", "--json", "--disk", disk};
-    argv.insert(argv.end(), more.begin(), more.end());
-    return test::run_dupengine(argv);
-}
-
-json must_assume(const std::string& disk, std::vector<std::string> more = {"--yes"}) {
-    const RunResult result = assume(disk, std::move(more));
-    EXPECT_EQ(result.status, 0) << result.err;
-    return json::parse(result.out, nullptr, false);
-}
-
-class AssumeDisk : public ::testing::Test {
-  protected:
-    GoldenDisk make(const std::string& name, const test::GoldenRecipe& recipe = {}) {
-        GoldenDisk made = test::make_golden_disk(folder, name, recipe);
-        write_file_atomic(folder.file("profile.toml"), as_bytes(kProfile), 0644, Code::kInternal);
-        const RunResult init = test::run_dupengine(
-            {"profile", "init", "--store", "partition:" + made.path, "--from", folder.file("profile.toml")});
-        EXPECT_EQ(init.status, 0) << init.err;
-        return made;
-    }
-    void expect_sound(const GoldenDisk& golden) {
-        const std::string part = folder.file("part.img");
-        test::extract_range(golden.path, golden.root, part);
-        const RunResult fsck = run_program({"e2fsck", "-fn", part});
-        EXPECT_EQ(fsck.status, 0) << fsck.out;
-        test::extract_range(golden.path, golden.esp, part);
-        EXPECT_EQ(run_program({"fsck.fat", "-n", part}).status, 0);
-        std::filesystem::remove(part);
-        EXPECT_THAT(must_run({"sgdisk", "-v", golden.path}), HasSubstr("No problems found"));
-    }
-    // Everything that a person would see: both trees and all identifiers.
-    std::string picture(const GoldenDisk& golden) {
-        const std::string part = folder.file("part.img");
-        test::extract_range(golden.path, golden.root, part);
-        std::string all = test::ext_tree_digest(folder, part);
-        test::extract_range(golden.path, golden.esp, part);
-        all += " " + test::fat_tree_digest(folder, part);
-        std::filesystem::remove(part);
-        for (const block::Extent place : {golden.esp, golden.swap, golden.root})
-            all += " " + test::probed(golden.path, place, "UUID");
-        for (const unsigned number : {1u, 2u, 3u, 128u})
-            all += " " + test::partition_guid(golden, number);
-        return all + " " + test::disk_guid(golden);
-    }
-    ScratchFolder folder;
-};
 
 TEST_F(AssumeDisk, EveryIdentifierIsNewAndEveryReferenceKnowsIt) {
     const GoldenDisk golden = make("disk.img");
@@ -381,113 +297,6 @@ TEST_F(AssumeDisk, ADamagedFileSystemStopsItWithOneLine) {
     const RunResult result = assume(golden.path);
     EXPECT_THAT(result.status, testing::AnyOf(3, 6)) << result.err;
     EXPECT_EQ(std::count(result.err.begin(), result.err.end(), '\n'), 1) << result.err;
-}
-
-// Starts the command, kills it and every program it started after a while, and says whether it had ended by
-// itself.
-bool run_and_kill(const std::vector<std::string>& arguments, std::chrono::microseconds after) {
-    std::vector<std::string> words = {"setsid", test::command()};
-    words.insert(words.end(), arguments.begin(), arguments.end());
-    std::vector<char*> argv;
-    for (std::string& word : words)
-        argv.push_back(word.data());
-    argv.push_back(nullptr);
-    posix_spawn_file_actions_t actions;
-    posix_spawn_file_actions_init(&actions);
-    posix_spawn_file_actions_addopen(&actions, 1, "/dev/null", O_WRONLY, 0);
-    posix_spawn_file_actions_addopen(&actions, 2, "/dev/null", O_WRONLY, 0);
-    pid_t pid = -1;
-    EXPECT_EQ(::posix_spawnp(&pid, "setsid", &actions, nullptr, argv.data(), environ), 0);
-    posix_spawn_file_actions_destroy(&actions);
-    std::this_thread::sleep_for(after);
-    int status = 0;
-    const bool ended = ::waitpid(pid, &status, WNOHANG) == pid;
-    if (!ended) {
-        ::kill(pid, SIGKILL);
-        ::waitpid(pid, &status, 0);
-    }
-    return ended;
-}
-
-TEST_F(AssumeDisk, AKilledRunIsFinishedOrUndoneByTheNext) {
-    const GoldenDisk golden = make("disk.img");
-    const std::string before = picture(golden), spare = folder.file("spare.img");
-    must_run({"cp", "--sparse=always", golden.path, spare});
-    const auto begin = std::chrono::steady_clock::now();
-    must_assume(golden.path);
-    const auto whole =
-        std::chrono::duration_cast<std::chrono::microseconds>(std::chrono::steady_clock::now() - begin);
-    const std::string seed_text =
-        std::getenv("DUPENGINE_SEED") != nullptr ? std::getenv("DUPENGINE_SEED") : "1";
-    SeededRandom random(std::stoull(seed_text));
-    unsigned killed = 0;
-    for (unsigned round = 0; round < 10; ++round) {
-        SCOPED_TRACE(fmt::format("round {} of DUPENGINE_SEED={}", round, seed_text));
-        must_run({"cp", "--sparse=always", spare, golden.path});
-        killed +=
-            !run_and_kill({"assume", "--yes", "--disk", golden.path},
-                          std::chrono::microseconds(random.below(static_cast<std::uint64_t>(whole.count()))));
-        std::this_thread::sleep_for(
-            std::chrono::milliseconds(200));  // a program it had started may still be at work
-        if (round % 2 == 0) {
-            must_assume(golden.path);
-            EXPECT_EQ(must_assume(golden.path).value("result", ""), "nothing to change");
-            expect_sound(golden);
-            EXPECT_NE(test::probed(golden.path, golden.root, "UUID"), test::kGoldenRoot);
-        }
-        const RunResult undone = assume(golden.path, {"--yes", "--undo"});
-        // Killed before it had begun: then there is nothing to undo, and nothing was changed.
-        if (undone.status != 0) {
-            EXPECT_THAT(undone.err, HasSubstr("nothing to undo"));
-        }
-        expect_sound(golden);
-        EXPECT_EQ(picture(golden), before);
-        if (HasFailure()) return;
-    }
-    EXPECT_GT(killed, 0u) << "every run was through before it could be killed";
-}
-
-// tune2fs rewrites every checksum when the UUID changes. Here it is killed in the middle of that, again and
-// again.
-TEST_F(AssumeDisk, AUuidChangeThatIsKilledHalfWayLosesNothing) {
-    test::GoldenRecipe recipe;
-    recipe.size_bytes = 600 << 20;
-    recipe.extra_files = 6000;
-    const GoldenDisk golden = make("disk.img", recipe);
-    const std::string before = picture(golden);
-    const std::string real = "/usr/sbin/tune2fs";
-    unsigned marked = 0;
-    for (unsigned delay = 1; delay <= 14; ++delay) {
-        SCOPED_TRACE(fmt::format("killed after {} tenths of a millisecond", delay * 5));
-        write_file_atomic(folder.file("tune2fs"),
-                          as_bytes(fmt::format("#!/bin/sh\ncase \"$1\" in -U) timeout -s KILL 0.{:04} {} "
-                                               "\"$@\" || exit 9;; *) exec {} \"$@\";; esac\n",
-                                               delay * 5, real, real)),
-                          0755, Code::kInternal);
-        const RunResult cut = run_program({"env", "PATH=" + folder.path() + ":/usr/sbin:/usr/bin:/sbin:/bin",
-                                           test::command(), "assume", "--yes", "--disk", golden.path});
-        const std::string mark =
-            as_text(block::read_extent(*block::open_source(golden.path),
-                                       {golden.root.begin + 1024 + 0x88, golden.root.begin + 1024 + 0xc8}))
-                .data();
-        if (cut.status != 0) {
-            EXPECT_THAT(cut.err, HasSubstr("stopped half-way"));
-            EXPECT_THAT(mark, HasSubstr("dupengine-uuid:"));
-            if (++marked == 1) {
-                const std::string left = test::file_sha256(golden.path);
-                EXPECT_THAT(assume(golden.path, {}).err, HasSubstr("not confirmed"));
-                EXPECT_EQ(assume(golden.path, {"--plan"}).status, 3);
-                EXPECT_EQ(test::file_sha256(golden.path), left);
-            }
-        }
-        must_assume(golden.path);
-        EXPECT_EQ(must_assume(golden.path).value("result", ""), "nothing to change");
-        expect_sound(golden);
-        must_assume(golden.path, {"--yes", "--undo"});
-        EXPECT_EQ(picture(golden), before);
-        if (HasFailure()) return;
-    }
-    EXPECT_GT(marked, 2u);
 }
 
 TEST(AssumeFolder, AMountedTreeIsChangedButForTheIdentifiersOfItsDisk) {

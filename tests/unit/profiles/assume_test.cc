@@ -1,65 +1,17 @@
-#include "profiles/assume.h"
+// Taking up a role: what changes, what stays, what stops it.
 
 #include <gmock/gmock.h>
 
-#include "base/error.h"
-#include "tests/support/fake_system.h"
+#include "tests/unit/profiles/assume_fixture.h"
 
 namespace dupengine::profiles {
 namespace {
 
 using test::FakeSystem;
-using test::PowerCut;
 using ::testing::Contains;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::Not;
-
-Profile web_profile() {
-    Profile profile;
-    profile.node = "web-1";
-    profile.generation = 7;
-    profile.hostname.mode = Mode::kDerive;
-    profile.machine_id.mode = Mode::kDerive;
-    profile.ssh_host_keys = {Mode::kDerive, {"ed25519", "ecdsa"}};
-    profile.random_seed.mode = Mode::kRegenerate;
-    for (Item* item : {&profile.disk_guid, &profile.part_guid, &profile.fs_uuid, &profile.swap_uuid})
-        item->mode = Mode::kDerive;
-    profile.services = {{"web"}, {"old"}, {"noise.timer"}};
-    profile.hosts = {{"10.0.0.2", {"storage-1", "storage"}}};
-    profile.users = {{"ops", {"ssh-ed25519 AAAA ops"}}};
-    profile.files = {{"/etc/web/site.conf", "hello\n", 0640}};
-    return profile;
-}
-
-const NodeSecret kSecret{std::string(32, 'k')}, kOtherSecret{std::string(32, 'o')};
-
-AssumePlan plan(FakeSystem& system, const Profile& profile, const NodeSecret& secret = kSecret,
-                std::uint64_t seed = 1) {
-    SeededRandom random(seed);
-    return plan_assume(profile, secret, system, random);
-}
-
-void assume(FakeSystem& system, const Profile& profile = web_profile(), const NodeSecret& secret = kSecret) {
-    apply_assume(plan(system, profile, secret), secret, system);
-}
-
-std::string refusal_of(const std::function<void()>& action) {
-    try {
-        action();
-    } catch (const Error& e) {
-        EXPECT_EQ(e.code(), Code::kRefused) << e.what();
-        return e.what();
-    }
-    ADD_FAILURE() << "was not refused";
-    return {};
-}
-
-class AssumeTest : public ::testing::Test {
-  protected:
-    AssumeTest() { fill_golden(system); }
-    FakeSystem system;
-};
 
 TEST_F(AssumeTest, NothingOfTheSourceIdentityIsLeftInTheCopy) {
     assume(system);
@@ -233,153 +185,6 @@ TEST_F(AssumeTest, TwoNodesOfOneSourceShareNothing) {
         EXPECT_NE(system.root_files.text(path), other.root_files.text(path)) << path;
 }
 
-TEST_F(AssumeTest, UndoBringsBackEveryByte) {
-    const std::string before = system.picture();
-    assume(system);
-    EXPECT_NE(system.picture(), before);
-    EXPECT_FALSE(plan_undo(kSecret, system).changes.empty());
-    EXPECT_EQ(plan_undo(kSecret, system).node, "web-1");
-    undo_assume(kSecret, system);
-    EXPECT_EQ(system.picture(), before);
-    EXPECT_THAT(refusal_of([&] { undo_assume(kSecret, system); }), HasSubstr("nothing to undo"));
-}
-
-// Runs `work` on a fresh golden system with the power cut at its k-th write, for every k, in every way; then
-// `after`.
-void for_every_cut(const std::function<void(FakeSystem&)>& prepare,
-                   const std::function<void(FakeSystem&)>& work,
-                   const std::function<void(FakeSystem&)>& after) {
-    for (const PowerCut::How how :
-         {PowerCut::How::kBeforeTheWrite, PowerCut::How::kAfterTheWrite, PowerCut::How::kTornWrite}) {
-        for (unsigned k = 1;; ++k) {
-            ASSERT_LT(k, 10'000u);
-            FakeSystem system;
-            fill_golden(system);
-            prepare(system);
-            system.power.writes = 0;
-            system.power.at = k;
-            system.power.how = how;
-            bool cut = false;
-            try {
-                work(system);
-            } catch (const PowerCut::Happened&) {
-                cut = true;
-            }
-            system.power.at = 0;
-            SCOPED_TRACE(fmt::format("cut at write {} ({})", k, static_cast<int>(how)));
-            if (!cut) {
-                ASSERT_GT(k, 30u);  // the work is that long, so the cuts were real
-                break;
-            }
-            after(system);
-            if (::testing::Test::HasFailure()) return;
-        }
-    }
-}
-
-// The first start makes keys, a machine-id and seeds of its own. They are nobody's to lose, and no reason to
-// keep the rest of a role that was a mistake.
-TEST_F(AssumeTest, UndoAfterTheFirstStartLeavesWhatTheSystemMadeAndUndoesTheRest) {
-    const std::string machine = "99999999999999999999999999999999\n";
-    Profile profile = web_profile();
-    profile.machine_id.mode = Mode::kRemove;
-    profile.ssh_host_keys.mode = Mode::kRemove;
-    profile.random_seed.mode = Mode::kRemove;
-    assume(system, profile);
-    system.root_files.add("/etc/machine-id", machine, 0444);
-    system.root_files.add("/etc/ssh/ssh_host_rsa_key", "made at the first start\n", 0600);
-    system.root_files.add("/var/lib/systemd/random-seed", std::string(512, 'n'), 0600);
-    const UndoPlan undo = plan_undo(kSecret, system);
-    EXPECT_THAT(undo.notes, Contains(HasSubstr("/etc/machine-id")));
-    EXPECT_THAT(undo.notes, Contains(HasSubstr("/etc/ssh/ssh_host_rsa_key:")));
-    undo_assume(kSecret, system);
-    EXPECT_EQ(system.root_files.text("/etc/machine-id"), machine);
-    EXPECT_EQ(system.root_files.text("/etc/ssh/ssh_host_rsa_key"), "made at the first start\n");
-    EXPECT_EQ(system.root_files.text("/etc/hostname"), "golden\n");
-    EXPECT_THAT(system.root_files.text("/etc/fstab"), HasSubstr(test::kGoldenRoot));
-    EXPECT_EQ(system.ids[1].value, test::kGoldenRoot);
-    EXPECT_EQ(find_pending(kSecret, system), Pending::kNothing);
-}
-
-TEST_F(AssumeTest, UndoLeavesWhatSomebodyWroteSinceAlsoIfItIsCut) {
-    const AssumePlan made = plan(system, web_profile());
-    for_every_cut(
-        [&](FakeSystem& fresh) {
-            apply_assume(made, kSecret, fresh);
-            fresh.root_files.add("/etc/hosts", "somebody's work\n");
-        },
-        [](FakeSystem& cut) { undo_assume(kSecret, cut); },
-        [&](FakeSystem& cut) {
-            complete_pending(kSecret, cut);
-            if (cut.root_files.text("/etc/hostname") != "golden\n") undo_assume(kSecret, cut);
-            EXPECT_EQ(cut.root_files.text("/etc/hosts"), "somebody's work\n");
-            EXPECT_EQ(cut.root_files.text("/etc/hostname"), "golden\n");
-        });
-}
-
-// The line in fstab knows the new UUID only. After undo that file system would not be found any more.
-TEST_F(AssumeTest, UndoRefusesIfSomethingNewKnowsTheNewIdentifiers) {
-    assume(system);
-    const std::string root = system.ids[1].value;
-    for (const auto& [path, text] :
-         {std::pair<std::string, std::string>{"/etc/fstab",
-                                              system.root_files.text("/etc/fstab") + "# mine\n"},
-          {"/boot/grub/custom.cfg", "linux /vmlinuz-7 root=UUID=" + root + "\n"}}) {
-        const std::string old = system.root_files.text(path);
-        system.root_files.add(path, text);
-        const std::string before = system.picture();
-        const std::string message = refusal_of([&] { undo_assume(kSecret, system); });
-        EXPECT_THAT(message, HasSubstr(path));
-        EXPECT_THAT(message, HasSubstr("--leave-reference"));
-        EXPECT_EQ(system.picture(), before);
-        AssumeOptions accepted;
-        accepted.left_references = {path};
-        EXPECT_FALSE(plan_undo(kSecret, system, accepted).changes.empty());
-        old.empty() ? system.root_files.put(path, {}) : system.root_files.add(path, old);
-    }
-    undo_assume(kSecret, system);
-}
-
-// The folder of the journal may outlive a cut undo, empty; a cut before the journal was valid leaves images
-// behind.
-TEST_F(AssumeTest, ACutAtAnyWriteIsFinishedByTheNextRun) {
-    FakeSystem uncut;
-    fill_golden(uncut);
-    assume(uncut);
-    const std::string whole = uncut.picture_of_system();
-    const AssumePlan made = plan(system, web_profile());
-    for_every_cut([](FakeSystem&) {}, [&](FakeSystem& cut) { apply_assume(made, kSecret, cut); },
-                  [&](FakeSystem& cut) {
-                      const bool begun = find_pending(kSecret, cut) == Pending::kFinish;
-                      complete_pending(kSecret, cut);
-                      if (!begun && cut.picture_of_system() != whole) apply_assume(made, kSecret, cut);
-                      EXPECT_EQ(cut.picture_of_system(), whole);
-                      EXPECT_EQ(find_pending(kSecret, cut), Pending::kNothing);
-                      // Private keys of this node, or of the source it was.
-                      EXPECT_THAT(cut.root_files.picture(), Not(HasSubstr("/after-")));
-                  });
-}
-
-// FAT's renames are not whole: what the kernel lies in may be at no place at all after a cut.
-TEST_F(AssumeTest, ACutRenameOnTheBootPartitionLosesNoKernel) {
-    const AssumePlan made = plan(system, web_profile());
-    const auto kernel_of = [](FakeSystem& cut) {
-        const std::string machine = cut.root_files.text("/etc/machine-id").substr(0, 32);
-        EXPECT_THAT(cut.boot_files.list("/loader/entries"), ElementsAre(machine + "-6.1.conf"));
-        return cut.boot_files.text("/" + machine + "/6.1/linux");
-    };
-    const std::string kernel = kernel_of(system);
-    EXPECT_EQ(kernel.size(), 9u);
-    for_every_cut([](FakeSystem&) {}, [&](FakeSystem& cut) { apply_assume(made, kSecret, cut); },
-                  [&](FakeSystem& cut) {
-                      complete_pending(kSecret, cut);
-                      EXPECT_EQ(kernel_of(cut), kernel);
-                      EXPECT_THAT(cut.boot_files.list("/"), Not(Contains("SHORT~1.CON")));
-                      if (cut.root_files.text("/etc/hostname") == "web-1\n") undo_assume(kSecret, cut);
-                      EXPECT_EQ(kernel_of(cut), kernel);
-                  });
-}
-
 TEST_F(AssumeTest, WhatIsRenamedOnTheBootPartitionNeedsRoomInTheJournal) {
     system.boot_files.add("/" + test::kGoldenMachine + "/6.1/initrd.img", std::string(8 << 20, 'x'));
     system.root_files.room = 4 << 20;
@@ -388,46 +193,12 @@ TEST_F(AssumeTest, WhatIsRenamedOnTheBootPartitionNeedsRoomInTheJournal) {
     EXPECT_EQ(system.picture(), before);
 }
 
-TEST_F(AssumeTest, ACutAtAnyWriteCanBeUndoneInstead) {
-    const std::string before = system.picture_of_system();
-    const AssumePlan made = plan(system, web_profile());
-    for_every_cut([](FakeSystem&) {}, [&](FakeSystem& cut) { apply_assume(made, kSecret, cut); },
-                  [&](FakeSystem& cut) {
-                      const bool begun = find_pending(kSecret, cut) == Pending::kFinish;
-                      if (!begun) complete_pending(kSecret, cut);
-                      EXPECT_THAT(begun ? "" : cut.root_files.picture(), Not(HasSubstr("/after-")));
-                      if (begun || cut.picture_of_system() != before) undo_assume(kSecret, cut);
-                      EXPECT_EQ(cut.picture_of_system(), before);
-                  });
-}
-
-TEST_F(AssumeTest, ACutUndoIsCompletedByTheNextRun) {
-    const std::string before = system.picture_of_system();
-    const AssumePlan made = plan(system, web_profile());
-    for_every_cut([&](FakeSystem& fresh) { apply_assume(made, kSecret, fresh); },
-                  [](FakeSystem& cut) { undo_assume(kSecret, cut); },
-                  [&](FakeSystem& cut) {
-                      complete_pending(kSecret, cut);
-                      // Cut before the journal said so: then the role is still there, whole.
-                      if (cut.picture_of_system() != before) undo_assume(kSecret, cut);
-                      EXPECT_EQ(cut.picture_of_system(), before);
-                  });
-}
-
 TEST_F(AssumeTest, ASourceThatHadItsOwnRoleIsNotTakenForOurs) {
     assume(system, web_profile(), kOtherSecret);  // the source itself; now it was copied here
     EXPECT_THAT(refusal_of([&] { undo_assume(kSecret, system); }), HasSubstr("nothing to undo"));
     assume(system);
     EXPECT_TRUE(plan(system, web_profile()).empty());
     EXPECT_FALSE(plan_undo(kSecret, system).changes.empty());
-}
-
-TEST_F(AssumeTest, ASourceThatWasCutInTheMiddleIsRefused) {
-    system.power.at = 60;
-    EXPECT_THROW(assume(system, web_profile(), kOtherSecret), PowerCut::Happened);
-    system.power.at = 0;
-    EXPECT_THAT(refusal_of([&] { plan(system, web_profile()); }),
-                HasSubstr("in the middle of taking up the role of 'web-1'"));
 }
 
 TEST_F(AssumeTest, AJournalWithOneChangedByteIsNobodys) {
@@ -541,27 +312,6 @@ TEST_F(AssumeTest, AProfileThatAsksForNothingChangesNothing) {
     Profile profile;
     profile.node = "web-1";
     EXPECT_TRUE(plan(system, profile).empty());
-}
-
-// A cut between "done" and the last image: the images hold private host keys.
-TEST_F(AssumeTest, WhatACutLeftInTheJournalIsTakenAwayByTheNextRun) {
-    assume(system);
-    const std::string whole = system.picture();
-    for (const char* left : {"/var/lib/dupengine/assume/1/after-3", "/var/lib/dupengine/assume/7/before-0"})
-        system.root_files.add(left, "a private key");
-    EXPECT_EQ(find_pending(kSecret, system), Pending::kTidy);
-    complete_pending(kSecret, system);
-    EXPECT_EQ(system.picture(), whole);
-    EXPECT_EQ(find_pending(kSecret, system), Pending::kNothing);
-}
-
-TEST_F(AssumeTest, WhatACutLeftBeforeTheJournalWasValidIsTakenAwayToo) {
-    const std::string before = system.picture();
-    system.root_files.add("/var/lib/dupengine/assume/1/after-0", "a private key");
-    EXPECT_EQ(find_pending(kSecret, system), Pending::kTidy);
-    EXPECT_FALSE(plan(system, web_profile()).empty());
-    complete_pending(kSecret, system);
-    EXPECT_EQ(system.picture(), before);
 }
 
 TEST_F(AssumeTest, TheRandomSeedsAreFreshAndTheSourcesKeysAreGone) {
