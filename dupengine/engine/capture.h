@@ -1,0 +1,48 @@
+#pragma once
+// Takes a disk into an image: the same look at the source as for a copy (plan.h), with a disk that does not
+// exist yet as its target, and the same moving of chunks. What the source does not use, and its profile, are
+// not in the image.
+
+#include <stop_token>
+
+#include "base/progress.h"
+#include "engine/plan.h"
+#include "image/image_writer.h"
+
+namespace dupengine::engine {
+
+struct CaptureReport {
+    std::string source, store;
+    image::StoredImage image;
+    bool is_signed = false;
+    std::uint64_t bytes_used = 0;    ///< what of the source was to be captured
+    std::uint64_t bytes_read = 0;    ///< from the source
+    std::uint64_t bytes_data = 0;    ///< in chunks that are not all zero
+    std::uint64_t bytes_shared = 0;  ///< of these, in the store already
+    std::uint64_t bytes_stored = 0;  ///< new in the store: compressed, flushed, read back
+    double seconds = 0;
+    std::vector<std::string> notes;
+};
+
+struct CaptureContext {
+    Progress& progress;
+    std::stop_token stop;
+    /// How the source changed since it was planned; empty if it did not.
+    std::function<std::string()> source_change = {};
+};
+
+/// Throws as make_plan.
+CopyPlan make_capture_plan(const block::Reader& source, const std::string& target, CopyOptions options);
+
+/// The part of the manifest that follows from the plan.
+image::Manifest draft_manifest(const CopyPlan& plan);
+
+/// What of the source goes into the image.
+block::ExtentSet captured_extents(const CopyPlan& plan);
+
+/// Puts all of it into the image, which is not finished yet. Throws kSourceIo, kTargetIo, kInterrupted;
+/// kRefused if the source changed.
+CaptureReport capture(const CopyPlan& plan, const block::Reader& source, image::ImageWriter& writer,
+                      CaptureContext& context);
+
+}  // namespace dupengine::engine

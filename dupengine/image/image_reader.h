@@ -1,0 +1,48 @@
+#pragma once
+// An image as a disk: what a copy reads from. Every chunk is held against its digest before a byte of it is
+// handed out, and the digests against the manifest's. The manifest itself is for whoever opens it to believe
+// (signature.h). From any thread.
+
+#include "block/device.h"
+#include "image/chunk_list.h"
+
+namespace dupengine::image {
+
+class ImageReader final : public block::Reader {
+  public:
+    /// `files` outlives it.
+    ImageReader(const Files& files, Manifest manifest, std::string base, std::string name);
+
+    const Manifest& manifest() const { return map_.manifest(); }
+    const block::Geometry& geometry() const override { return geometry_; }
+    const std::string& name() const override { return name_; }
+    /// Throws kIntegrity for what is not as the manifest says; what Files throw.
+    void read(ByteOffset offset, std::span<std::byte> buffer) const override;
+    block::Extent next_data(block::Extent within) const override;
+
+    /// Whether `bytes`, at `offset`, are what the image holds there, told without reading it. Both are
+    /// multiples of the chunk size, but for the disk's end.
+    bool holds(ByteOffset offset, std::span<const std::byte> bytes) const;
+
+    const ChunkMap& map() const { return map_; }
+
+  private:
+    struct Run;
+    block::Extent extent_of(std::uint64_t chunk) const;
+    void read_chunks(std::uint64_t first, std::span<std::byte> buffer) const;
+    void read_run(const Run& run, std::span<std::byte> buffer) const;
+    std::shared_ptr<const Bytes> chunk_for_a_part(std::uint64_t chunk) const;
+
+    ChunkMap map_;
+    std::string name_;
+    block::Geometry geometry_;
+    const Files& files_;
+    struct Cached {
+        std::uint64_t chunk = 0;
+        std::shared_ptr<const Bytes> bytes;
+    };
+    mutable std::mutex mutex_;
+    mutable std::list<Cached> cache_;  // of chunks that were read in part; the one used last first
+};
+
+}  // namespace dupengine::image

@@ -1,0 +1,26 @@
+#pragma once
+// How an image is named: the store that holds it, and there a name and a version. Pure.
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+
+namespace dupengine::image {
+
+/// "image:PATH", "image:PATH#NAME", "image:PATH#NAME@VERSION". The last '#' counts.
+struct Reference {
+    std::string place;                     ///< where the store is
+    std::optional<std::string> name;       ///< not given: the only one that the store holds
+    std::optional<std::uint64_t> version;  ///< not given: the newest
+    std::string text() const;              ///< "image:/srv/images#web@7"
+    bool operator==(const Reference&) const = default;
+};
+
+/// Empty unless `text` begins with "image:". Throws kUsage for a name or a version that cannot be one.
+std::optional<Reference> parse_reference(std::string_view text);
+
+/// 1 to 64 letters, digits, '-', '_' and '.', the first a letter or a digit. So it is a file name anywhere.
+bool is_image_name(std::string_view name);
+
+}  // namespace dupengine::image
