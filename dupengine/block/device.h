@@ -46,6 +46,17 @@ class Reader {
     virtual Extent next_data(Extent within) const { return within; }
     /// Whether next_data would find any; may be answered in less time.
     virtual bool has_data(Extent within) const { return !next_data(within).empty(); }
+    /// What of it a copy is going to read, about in order, and that nothing else of it matters; for a reader
+    /// that can prepare for that. Before any start_read or holds of these bytes.
+    virtual void expect(const ExtentSet& data) const { static_cast<void>(data); }
+    /// Not 0: `holds` can be asked about pieces that begin at multiples of this and are as long.
+    virtual std::uint64_t known_piece_bytes() const { return 0; }
+    /// Whether it holds just these bytes, told by their digest and without reading them. What is not
+    /// expected of the piece is zero in `bytes`, and so is what lies behind the end.
+    virtual bool holds(ByteOffset offset, std::span<const std::byte> bytes) const {
+        static_cast<void>(offset), static_cast<void>(bytes);
+        return false;
+    }
     /// A descriptor that libraries may read from (never write), or -1.
     virtual int native_fd() const { return -1; }
     /// Where byte 0 of this reader lies in what native_fd() reads.

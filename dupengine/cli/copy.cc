@@ -13,8 +13,10 @@
 
 #include "base/units.h"
 #include "block/open.h"
+#include "cli/capture.h"
 #include "cli/command.h"
 #include "cli/confirm.h"
+#include "cli/copy_source.h"
 #include "cli/copy_view.h"
 #include "cli/created_file.h"
 #include "cli/disk_pairs.h"
@@ -37,6 +39,8 @@ struct CopyArguments {
     std::vector<std::string> maps;
     engine::CopyOptions options;
     LuksOptions luks;
+    ImageTrustOptions trust;
+    NewImageOptions image;
     bool busy_source = false;
     bool create = false;
     bool shrink = false;
@@ -47,16 +51,10 @@ struct CopyArguments {
     }
 };
 
-struct Source {
-    explicit Source(const std::string& path) : reader(block::open_source(path)), held(path) {}
-    std::unique_ptr<block::Reader> reader;
-    block::SourceHold held;
-};
-
 // One SOURCE and its TARGET; the target is opened when all that can be refused was.
 struct Disk {
-    engine::PathPair paths;
-    std::shared_ptr<Source> source;        // of several targets, perhaps
+    engine::PathPair paths;                // without a source if that is an image
+    std::shared_ptr<CopySource> source;    // of several targets, perhaps
     std::unique_ptr<FittedSource> fitted;  // once it is planned
     CreatedFile created;
 };
@@ -83,38 +81,41 @@ void go_last() {
     static_cast<void>(::syscall(SYS_ioprio_set, kOfThisThread, 0, kIdle));
 }
 
-std::vector<Disk> open_sources(const std::vector<engine::PathPair>& pairs, bool create) {
+std::vector<Disk> open_sources(const std::vector<engine::PathPair>& pairs, const CopyArguments& arguments) {
     std::vector<Disk> disks;
     const std::vector<std::size_t> numbers = number_sources(pairs);
     for (std::size_t i = 0; i < pairs.size(); ++i) {
         const std::string& target = pairs[i].target;
-        const auto source =
-            numbers[i] < i ? disks[numbers[i]].source : std::make_shared<Source>(pairs[i].source);
-        Disk& disk = disks.emplace_back(Disk{pairs[i], source, nullptr, {}});
-        if (create && ::access(target.c_str(), F_OK) != 0)
-            disk.created = CreatedFile(target, source->reader->geometry().size_bytes);
+        const auto source = numbers[i] < i ? disks[numbers[i]].source
+                                           : std::make_shared<CopySource>(pairs[i].source, arguments.trust);
+        Disk& disk = disks.emplace_back(Disk{{source->local_path(), target}, source, nullptr, {}});
+        if (arguments.create && ::access(target.c_str(), F_OK) != 0)
+            disk.created = CreatedFile(target, source->reader().geometry().size_bytes);
     }
     return disks;
 }
 
 // Everything that can be refused is refused here, for all disks, while the targets are open for reading only.
-std::vector<engine::CopyPlan> plan_disks(const std::vector<engine::PathPair>& paths, std::vector<Disk>& disks,
-                                         const CopyArguments& arguments, SourcePlaintext& plaintext,
-                                         const Globals& globals) {
-    for (const Disk& disk : disks)
+std::vector<engine::CopyPlan> plan_disks(std::vector<Disk>& disks, const CopyArguments& arguments,
+                                         SourcePlaintext& plaintext, const Globals& globals) {
+    std::vector<engine::PathPair> paths;
+    for (const Disk& disk : disks) {
         block::refuse_if_read_only(disk.paths.target);
+        paths.push_back(disk.paths);
+    }
     const auto notes = engine::refuse_if_in_use(paths, arguments.busy());
     if (!arguments.busy_source)
         for (Disk& disk : disks)
-            disk.source->held.take_alone();
+            disk.source->take_alone();
     std::vector<std::unique_ptr<block::Reader>> targets;
     std::vector<engine::DiskPair> pairs;
     for (Disk& disk : disks) {
         targets.push_back(block::open_source(disk.paths.target));
-        disk.fitted = std::make_unique<FittedSource>(*disk.source->reader, *targets.back(), arguments.shrink,
+        disk.fitted = std::make_unique<FittedSource>(disk.source->reader(), *targets.back(), arguments.shrink,
                                                      arguments.options, globals);
         // That the source is the same does not show that a view of it is.
-        const bool can_show_state = !arguments.busy_source && !disk.fitted->is_view();
+        const bool can_show_state =
+            !arguments.busy_source && !disk.fitted->is_view() && !disk.paths.source.empty();
         pairs.push_back({disk.fitted->reader(), *targets.back(),
                          can_show_state ? layout::content_state(disk.paths.source) : ""});
     }
@@ -133,7 +134,7 @@ std::vector<engine::CopyPlan> plan_disks(const std::vector<engine::PathPair>& pa
 
 std::string source_change(const Disk& disk, const CopyArguments& arguments) {
     if (arguments.busy_source) return "";
-    if (disk.source->held.has_changed()) return "was written";
+    if (disk.source->has_changed()) return "was written";
     const std::string uses = engine::name_changing_uses(disk.paths.source);
     return uses.empty() ? "" : "came into use (" + uses + ")";
 }
@@ -201,6 +202,23 @@ std::vector<engine::CopyReport> execute(const std::vector<engine::CopyPlan>& pla
     }
 }
 
+int capture(const CopyArguments& arguments, const image::Reference& target, const Globals& globals) {
+    const engine::CopyOptions usual;
+    const engine::CopyOptions& options = arguments.options;
+    if (!arguments.maps.empty() || !arguments.report.empty() || arguments.shrink || arguments.create ||
+        options.grow || options.tolerate_bad_sectors || !options.protect.empty() ||
+        options.unused != usual.unused || options.verify != usual.verify || options.delta != usual.delta ||
+        options.ignore_target_table)
+        throw_error(
+            Code::kUsage,
+            "a TARGET that is an image takes SOURCE, --sign-key, --expires, --target-class, --busy-source, "
+            "--luks-key-file, --rate, --nice and the sizes of the work; the rest is of disks");
+    if (arguments.nice) go_last();
+    return run_capture({arguments.source, target, options, arguments.luks, arguments.trust, arguments.image,
+                        arguments.busy_source},
+                       globals);
+}
+
 int run_copy(const CopyArguments& arguments, const Globals& globals) {
     if (!arguments.report.empty() && arguments.options.grow)
         throw_error(Code::kUsage, "--report tells what was copied, and --grow changes it; choose one");
@@ -210,12 +228,17 @@ int run_copy(const CopyArguments& arguments, const Globals& globals) {
         throw_error(Code::kUsage,
                     "--shrink and --protect together are for one disk; copy the disks one by one");
     const auto pairs = find_pairs(arguments.source, arguments.target, arguments.maps);
+    if (const auto image = image::parse_reference(pairs.front().target))
+        return capture(arguments, *image, globals);
+    if (arguments.image.any_given())
+        throw_error(Code::kUsage,
+                    "--sign-key, --expires and --target-class are for a TARGET that is an image");
     // How it was asked decides the form of the answer, not how many disks there happen to be.
     const ReportForm form = arguments.maps.empty() ? ReportForm::kOneDisk : ReportForm::kSet;
-    std::vector<Disk> disks = open_sources(pairs, arguments.create);
+    std::vector<Disk> disks = open_sources(pairs, arguments);
     // Until the end: it keeps others from mounting what is open.
     SourcePlaintext plaintext(arguments.luks);
-    const std::vector<engine::CopyPlan> plans = plan_disks(pairs, disks, arguments, plaintext, globals);
+    const std::vector<engine::CopyPlan> plans = plan_disks(disks, arguments, plaintext, globals);
     const DrawingStyle style = look_at_terminal(STDOUT_FILENO).style;
     if (!globals.json)
         for (const Disk& disk : disks)
@@ -252,8 +275,10 @@ void add_copy(CLI::App& app, Globals& globals, Action& action) {
         {"auto", engine::Delta::kAuto}, {"always", engine::Delta::kAlways}, {"never", engine::Delta::kNever}};
     CLI::App* verb = app.add_subcommand("copy", "Duplicate a disk or image onto another and verify it");
     const auto arguments = std::make_shared<CopyArguments>();
-    verb->add_option("SOURCE", arguments->source, "Block device or raw image file to read");
-    verb->add_option("TARGET", arguments->target, "Block device or raw image file to overwrite");
+    verb->add_option("SOURCE", arguments->source,
+                     "Block device, raw image file or image (image:STORE#NAME) to read");
+    verb->add_option("TARGET", arguments->target,
+                     "Block device or raw image file to overwrite, or image to add to");
     verb->add_option("--map", arguments->maps,
                      "In place of both: SOURCE=TARGET for each of several disks that belong together")
         ->option_text("SOURCE=TARGET")
@@ -277,6 +302,8 @@ void add_copy(CLI::App& app, Globals& globals, Action& action) {
         ->option_text("REGION")
         ->allow_extra_args(false);
     add_luks_options(*verb, arguments->luks);
+    add_image_trust_options(*verb, arguments->trust);
+    add_new_image_options(*verb, arguments->image);
     verb->add_flag("--tolerate-bad-sectors", arguments->options.tolerate_bad_sectors,
                    "Copy what can be read of a failing source; the report names the rest");
     verb->add_option("--rate", arguments->options.tuning.bytes_per_second,

@@ -201,6 +201,19 @@ std::string draw_plans(std::span<const engine::CopyPlan> plans, const DrawingSty
                        format_size(bytes));
 }
 
+std::string draw_capture(const engine::CopyPlan& plan, const DrawingStyle& style) {
+    const block::Extent whole{0, plan.source.geometry.size_bytes};
+    std::string text = fmt::format("source  {}\n", printable(headline(plan.source), style.charset));
+    text += fmt::format("target  {}\n\n", printable(plan.target.name, style.charset));
+    text += draw_bar(with_free_space(segments_after(plan), whole, kSmallestGapShown, "free"), style);
+    text += partition_rows(plan, style);
+    text += fmt::format("\ncaptured {} of {}\n", format_size(plan.bytes_used),
+                        format_size(plan.source.geometry.size_bytes));
+    for (const std::string& note : plan.notes)
+        text += "note     " + printable(note, style.charset) + "\n";
+    return text + "\n";
+}
+
 std::string draw_reports(std::span<const engine::CopyReport> reports, std::span<const engine::CopyPlan> plans,
                          const DrawingStyle& style) {
     std::string text;

@@ -12,6 +12,8 @@ namespace dupengine::cli {
 
 /// Of each disk: the target as it is and as it will be, what is copied, cleared and kept, and the notes.
 std::string draw_plans(std::span<const engine::CopyPlan> plans, const DrawingStyle& style);
+/// The plan of a capture: the disk that goes into an image.
+std::string draw_capture(const engine::CopyPlan& plan, const DrawingStyle& style);
 std::string draw_reports(std::span<const engine::CopyReport> reports, std::span<const engine::CopyPlan> plans,
                          const DrawingStyle& style);
 

@@ -1,8 +1,10 @@
 #include "cli/disk_pairs.h"
 
 #include <algorithm>
+#include <variant>
 
 #include "block/open.h"
+#include "image/reference.h"
 
 namespace dupengine::cli {
 
@@ -38,10 +40,13 @@ std::vector<engine::PathPair> find_pairs(const std::string& source, const std::s
 }
 
 std::vector<std::size_t> number_sources(const std::vector<engine::PathPair>& pairs) {
-    std::vector<block::PathIdentity> known;
+    std::vector<std::variant<block::PathIdentity, std::string>> known;
     std::vector<std::size_t> numbers;
     for (const engine::PathPair& pair : pairs) {
-        known.push_back(block::identify(pair.source));
+        if (image::parse_reference(pair.source))
+            known.emplace_back(pair.source);
+        else
+            known.emplace_back(block::identify(pair.source));
         const auto first = std::find(known.begin(), known.end(), known.back());
         numbers.push_back(static_cast<std::size_t>(first - known.begin()));
     }

@@ -10,6 +10,7 @@
 #include "base/units.h"
 #include "block/open.h"
 #include "cli/command.h"
+#include "cli/copy_source.h"
 #include "cli/disk_pairs.h"
 #include "cli/fitted_source.h"
 #include "cli/interrupt.h"
@@ -34,6 +35,7 @@ struct VerifyArguments {
     engine::CopyOptions options;
     bool shrink = false;
     LuksOptions luks;
+    ImageTrustOptions trust;
 };
 
 Json comparison_json(const engine::CopyPlan& plan, const Comparison& comparison) {
@@ -84,7 +86,8 @@ std::string comparison_text(const engine::CopyPlan& plan, const Comparison& comp
 
 // The disks of one command, opened and planned as their copy was.
 struct OpenDisks {
-    std::vector<std::unique_ptr<block::Reader>> sources, targets;  // null: a source that came before
+    std::vector<std::unique_ptr<CopySource>> sources;  // null: one that came before
+    std::vector<std::unique_ptr<block::Reader>> targets;
     std::vector<std::unique_ptr<FittedSource>> fitted;
     std::vector<engine::DiskPair> pairs;
     std::vector<engine::CopyPlan> plans;
@@ -95,10 +98,12 @@ OpenDisks open_disks(const std::vector<engine::PathPair>& paths, const VerifyArg
     OpenDisks disks;
     const std::vector<std::size_t> numbers = number_sources(paths);
     for (std::size_t i = 0; i < paths.size(); ++i) {
-        disks.sources.push_back(numbers[i] < i ? nullptr : block::open_source(paths[i].source));
+        disks.sources.push_back(
+            numbers[i] < i ? nullptr : std::make_unique<CopySource>(paths[i].source, arguments.trust));
         disks.targets.push_back(block::open_source(paths[i].target));
-        disks.fitted.push_back(std::make_unique<FittedSource>(*disks.sources[numbers[i]], *disks.targets[i],
-                                                              arguments.shrink, arguments.options, globals));
+        disks.fitted.push_back(std::make_unique<FittedSource>(disks.sources[numbers[i]]->reader(),
+                                                              *disks.targets[i], arguments.shrink,
+                                                              arguments.options, globals));
         disks.pairs.push_back({disks.fitted[i]->reader(), *disks.targets[i]});
     }
     SourcePlaintext plaintext(arguments.luks);
@@ -191,6 +196,7 @@ void add_verify(CLI::App& app, Globals& globals, Action& action) {
         "Look only at what the source uses");
     verb->add_flag("--shrink", arguments->shrink, "TARGET was made by copy --shrink");
     add_luks_options(*verb, arguments->luks);
+    add_image_trust_options(*verb, arguments->trust);
     verb->add_option("--protect", arguments->options.protect,
                      "Not part of the copy: BEGIN+SIZE, BEGIN..END, PARTLABEL or PARTUUID; may be repeated")
         ->option_text("REGION")

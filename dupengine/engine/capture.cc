@@ -35,29 +35,6 @@ block::Patchwork with_boot_structures(const CopyPlan& plan, const block::Reader&
     return view;
 }
 
-// Hands each chunk of the image to the writer; what of it is not captured is zero.
-void put_chunks(const Slot& slot, image::ImageWriter& writer) {
-    const std::uint64_t size = writer.manifest().chunk_bytes;
-    const auto& extents = slot.chunk.extents;
-    auto extent = extents.begin();
-    ByteOffset at = align_down(extents.front().begin, size);
-    while (extent != extents.end()) {
-        at = std::max(at, align_down(extent->begin, size));
-        const Extent chunk{at, at + size};
-        ByteOffset filled = chunk.begin;
-        while (extent != extents.end() && extent->begin < chunk.end) {
-            if (filled < extent->begin)
-                std::ranges::fill(slot.bytes_of({filled, extent->begin}), std::byte{0});
-            filled = std::max(filled, std::min(extent->end, chunk.end));
-            if (extent->end > chunk.end) break;
-            ++extent;
-        }
-        if (filled < chunk.end) std::ranges::fill(slot.bytes_of({filled, chunk.end}), std::byte{0});
-        writer.put(at / size, slot.bytes_of(chunk));
-        at += size;
-    }
-}
-
 }  // namespace
 
 CopyPlan make_capture_plan(const block::Reader& source, const std::string& target, CopyOptions options) {
@@ -100,7 +77,12 @@ CaptureReport capture(const CopyPlan& plan, const block::Reader& source, image::
     work.read = [&](Slot& slot) {
         bytes_read += start_reads(slot, view, block::Reader::From::kAnywhere, options.bridge_bytes);
     };
-    work.look = [&](Slot& slot) { put_chunks(slot, writer); };
+    const std::uint64_t piece_bytes = writer.manifest().chunk_bytes;
+    work.look = [&](Slot& slot) {
+        for_each_piece(slot, piece_bytes, 0, [&](Extent piece, std::span<const Extent>) {
+            writer.put(piece.begin / piece_bytes, slot.bytes_of(piece));
+        });
+    };
     work.end = [&](Slot& slot) { context.progress.advance(size_of(slot.chunk)); };
     context.progress.begin("capture", extents.total_bytes());
     for_each_chunk(extents, options.lanes, context.stop, work);

@@ -36,6 +36,31 @@ std::uint64_t start_reads(Slot& slot, const block::Reader& from, block::Reader::
     return read_bytes;
 }
 
+void for_each_piece(Slot& slot, std::uint64_t piece_bytes, unsigned area, const OnPiece& on_piece) {
+    const auto& extents = slot.chunk.extents;
+    std::vector<Extent> inside;
+    for (std::size_t next = 0; next < extents.size();) {
+        // An extent may go on from the piece before.
+        ByteOffset begin = align_down(extents[next].begin, piece_bytes);
+        do {
+            const Extent piece{begin, begin + piece_bytes};
+            inside.clear();
+            ByteOffset filled = piece.begin;
+            while (next < extents.size() && extents[next].begin < piece.end) {
+                const Extent part = extents[next].clipped_to(piece);
+                std::ranges::fill(slot.bytes_of({filled, part.begin}, area), std::byte{0});
+                filled = part.end;
+                inside.push_back(part);
+                if (extents[next].end > piece.end) break;
+                ++next;
+            }
+            std::ranges::fill(slot.bytes_of({filled, piece.end}, area), std::byte{0});
+            on_piece(piece, inside);
+            begin = piece.end;
+        } while (next < extents.size() && extents[next].begin < begin);
+    }
+}
+
 codec::Xxh128 digest_of(const Slot& slot) {
     const auto& extents = slot.chunk.extents;
     // Bytes between the extents are set to zero, so that one pass is enough.

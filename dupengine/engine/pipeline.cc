@@ -99,6 +99,29 @@ class Likelihood {
     std::atomic<unsigned> misses_{0};
 };
 
+// As start_writes_of_differences for a source that knows the digests of what it holds: of area 0 only what
+// the target's bytes in area 1 are not is read. Area 0 holds the chunk afterwards.
+std::uint64_t start_writes_of_unknown(Slot& slot, const block::Reader& source, block::Target& target,
+                                      block::Device::Zeroing how) {
+    std::uint64_t equal_bytes = 0;
+    for_each_piece(slot, source.known_piece_bytes(), 1, [&](Extent piece, std::span<const Extent> extents) {
+        const bool equal = source.holds(piece.begin, slot.bytes_of(piece, 1));
+        for (Extent e : extents) {
+            if (equal) {
+                std::ranges::copy(slot.bytes_of(e, 1), slot.bytes_of(e, 0).begin());
+                equal_bytes += e.size();
+            } else {
+                const Extent readable = e.clipped_to({0, source.geometry().size_bytes});
+                source.read(readable.begin, slot.bytes_of(readable, 0));
+                if (readable.end < e.end)
+                    std::ranges::fill(slot.bytes_of({readable.end, e.end}), std::byte{0});
+                equal_bytes += start_writes_of_differences(slot, target, e, how);
+            }
+        }
+    });
+    return equal_bytes;
+}
+
 void throw_if_bad(const block::Reader& source, const BadSectors& bad) {
     const ExtentSet extents = bad.extents();
     if (!extents.empty())
@@ -158,12 +181,16 @@ Moved copy_data(const block::Reader& source, block::Target& target, const Extent
         return is_read_back(options, chunk, equal) || options.digest_equal;
     };
     std::atomic<std::uint64_t> bytes_read{0}, bytes_equal{0};
+    const bool source_knows =
+        source.known_piece_bytes() != 0 && lanes.chunk_bytes % source.known_piece_bytes() == 0;
+    source.expect(data);
     Likelihood likely;
     ChunkWork work;
     work.leaves_out = [&](const Chunk& chunk) { return is_known[chunk.number] != 0; };
     work.read = [&](Slot& slot) {
         slot.compares = options.differences_only && likely.worth_comparing(slot.chunk.number);
         if (slot.compares) start_reads(slot, target, From::kMedium, options.bridge_bytes, 1);
+        if (slot.compares && source_knows) return;
         bytes_read += start_reads(slot, source, From::kAnywhere, options.bridge_bytes);
     };
     work.read_failed = [&](const Error& e) {
@@ -174,21 +201,27 @@ Moved copy_data(const block::Reader& source, block::Target& target, const Extent
             salvage(slot, source, bad);
             if (!options.tolerate_bad_sectors) throw_if_bad(source, bad);
         }
+        const bool compares = slot.compares && !slot.incomplete;
+        std::uint64_t equal = 0;
+        if (compares && source_knows) {
+            equal = start_writes_of_unknown(slot, source, target, options.zeroing);
+            bytes_read += size_of(slot.chunk) - equal;
+        }
         if (options.on_chunk) options.on_chunk(slot);
         const auto keep_digest = [&](bool equal) {
             moved.chunks.was_equal[slot.chunk.number] = equal;
             if (has_digest(slot.chunk.number, equal))
                 moved.chunks.digests[slot.chunk.number] = digest_of(slot);
         };
-        if (!slot.compares || slot.incomplete) {
+        if (!compares) {
             keep_digest(false);
             for (Extent e : slot.chunk.extents)
                 start_writes(slot, target, e, options.zeroing);
             return;
         }
-        std::uint64_t equal = 0;
-        for (Extent e : slot.chunk.extents)
-            equal += start_writes_of_differences(slot, target, e, options.zeroing);
+        if (!source_knows)
+            for (Extent e : slot.chunk.extents)
+                equal += start_writes_of_differences(slot, target, e, options.zeroing);
         bytes_equal += equal;
         likely.learn(equal, size_of(slot.chunk));
         keep_digest(equal == size_of(slot.chunk));

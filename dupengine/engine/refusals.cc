@@ -22,11 +22,16 @@ bool changes_content(const layout::Use& use) {
 
 std::vector<std::string> refuse_if_in_use(const std::string& source, const std::string& target,
                                           BusySource busy, const layout::SystemRoots& roots) {
-    if (layout::same_storage(source, target, roots))
+    if (!source.empty() && layout::same_storage(source, target, roots))
         throw_error(Code::kRefused, "{} and {} are the same storage", source, target);
     const auto target_uses = layout::find_uses(target, roots);
     if (!target_uses.empty())
         throw_error(Code::kRefused, "{}: is in use: {}", target, list_uses(target_uses));
+    return refuse_if_changing(source, busy, roots);
+}
+
+std::vector<std::string> refuse_if_changing(const std::string& source, BusySource busy,
+                                            const layout::SystemRoots& roots) {
     const std::string changing = name_changing_uses(source, roots);
     if (changing.empty()) return {};
     if (busy == BusySource::kRefuse)
@@ -46,7 +51,8 @@ std::vector<std::vector<std::string>> refuse_if_in_use(std::span<const PathPair>
                 throw_error(Code::kRefused,
                             "{} and {} are the same storage; only one source can be copied there",
                             pairs[i].target, pairs[j].target);
-            if (i != j && layout::same_storage(pairs[i].target, pairs[j].source, roots))
+            if (i != j && !pairs[j].source.empty() &&
+                layout::same_storage(pairs[i].target, pairs[j].source, roots))
                 throw_error(Code::kRefused,
                             "{} and {} are the same storage, a target and a source of one set",
                             pairs[i].target, pairs[j].source);
@@ -58,6 +64,7 @@ std::vector<std::vector<std::string>> refuse_if_in_use(std::span<const PathPair>
 }
 
 std::string name_changing_uses(const std::string& source, const layout::SystemRoots& roots) {
+    if (source.empty()) return "";
     std::vector<layout::Use> changing;
     for (const layout::Use& use : layout::find_uses(source, roots))
         if (changes_content(use)) changing.push_back(use);

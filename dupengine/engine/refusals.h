@@ -18,10 +18,15 @@ enum class BusySource { kRefuse, kAccept };
 std::vector<std::string> refuse_if_in_use(const std::string& source, const std::string& target,
                                           BusySource busy, const layout::SystemRoots& roots = {});
 
-/// SOURCE and TARGET as they are named on the command line.
+/// SOURCE and TARGET as they are named on the command line. An empty source is none of this machine: only the
+/// target can be in use.
 struct PathPair {
     std::string source, target;
 };
+
+/// Throws kRefused if the source is mounted or used as swap, unless that is accepted; then it is a note.
+std::vector<std::string> refuse_if_changing(const std::string& source, BusySource busy,
+                                            const layout::SystemRoots& roots = {});
 
 /// The same for the disks of a set: their notes, by pair. Refuses as well, by any names, a target that is the
 /// target or the source of another pair.

@@ -166,26 +166,11 @@ Extent ImageReader::next_data(Extent within) const {
 }
 
 bool ImageReader::holds(ByteOffset offset, std::span<const std::byte> bytes) const {
-    const std::size_t size = manifest().chunk_bytes;
-    for (std::size_t done = 0; done < bytes.size(); done += size) {
-        const std::uint64_t chunk = (offset + done) / size;
-        const auto part = bytes.subspan(done, std::min(size, bytes.size() - done));
-        const auto index = map_.list_of(chunk);
-        const codec::Sha256 digest =
-            index ? map_.list(*index)->digests[chunk % manifest().chunks_per_list] : kZeroChunk;
-        if (digest == kZeroChunk) {
-            if (!is_zero(part)) return false;
-            continue;
-        }
-        if (part.size() == size) {
-            if (codec::sha256(part) != digest) return false;
-            continue;
-        }
-        Bytes padded(size);  // the last chunk of the disk
-        std::ranges::copy(part, padded.begin());
-        if (codec::sha256(padded) != digest) return false;
-    }
-    return true;
+    const std::uint64_t chunk = offset / manifest().chunk_bytes;
+    const auto index = map_.list_of(chunk);
+    const codec::Sha256 digest =
+        index ? map_.list(*index)->digests[chunk % manifest().chunks_per_list] : kZeroChunk;
+    return digest == kZeroChunk ? is_zero(bytes) : codec::sha256(bytes) == digest;
 }
 
 }  // namespace dupengine::image

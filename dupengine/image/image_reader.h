@@ -20,9 +20,8 @@ class ImageReader final : public block::Reader {
     void read(ByteOffset offset, std::span<std::byte> buffer) const override;
     block::Extent next_data(block::Extent within) const override;
 
-    /// Whether `bytes`, at `offset`, are what the image holds there, told without reading it. Both are
-    /// multiples of the chunk size, but for the disk's end.
-    bool holds(ByteOffset offset, std::span<const std::byte> bytes) const;
+    std::uint64_t known_piece_bytes() const override { return manifest().chunk_bytes; }
+    bool holds(ByteOffset offset, std::span<const std::byte> bytes) const override;
 
     const ChunkMap& map() const { return map_; }
 

@@ -1,0 +1,136 @@
+#include "cli/capture.h"
+
+#include <unistd.h>
+
+#include <ctime>
+#include <nlohmann/json.hpp>
+
+#include "base/units.h"
+#include "cli/copy_source.h"
+#include "cli/copy_view.h"
+#include "cli/interrupt.h"
+#include "cli/progress_view.h"
+#include "cli/terminal.h"
+#include "cli/text.h"
+#include "engine/capture.h"
+#include "engine/refusals.h"
+
+namespace dupengine::cli {
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+constexpr const char* kDefaultName = "disk";
+
+// The image of a store that has only one need not be named again.
+std::string choose_name(const image::Reference& target, const image::StoreIndex& index) {
+    if (target.name) return *target.name;
+    if (index.images.empty()) return kDefaultName;
+    return index.find(target).name;
+}
+
+std::string capture_text(const engine::CaptureReport& report, Charset charset) {
+    std::string text = fmt::format(
+        "done and verified: image:{}#{} holds {}{}\n", printable(report.store, charset), report.image.text(),
+        printable(report.source, charset), report.is_signed ? ", signed" : ", not signed");
+    text += fmt::format("read {}, {} of data; {} were in the store already, {} are new in it, in {}\n",
+                        format_size(report.bytes_read), format_size(report.bytes_data),
+                        format_size(report.bytes_shared), format_size(report.bytes_stored),
+                        format_duration(report.seconds));
+    for (const std::string& note : report.notes)
+        text += fmt::format("note: {}\n", printable(note, charset));
+    return text;
+}
+
+std::string capture_json(const engine::CopyPlan& plan, const engine::CaptureReport* report) {
+    Json json = {{"result", report != nullptr ? "verified" : "planned"},
+                 {"source", plan.source.name},
+                 {"target", plan.target.name},
+                 {"bytes_used", plan.bytes_used}};
+    if (report != nullptr) {
+        json["name"] = report->image.name;
+        json["version"] = report->image.version;
+        json["signed"] = report->is_signed;
+        json["bytes_read"] = report->bytes_read;
+        json["bytes_data"] = report->bytes_data;
+        json["bytes_shared"] = report->bytes_shared;
+        json["bytes_stored"] = report->bytes_stored;
+        json["seconds"] = report->seconds;
+    }
+    json["notes"] = report != nullptr ? report->notes : plan.notes;
+    return json.dump(2, ' ', false, Json::error_handler_t::replace);
+}
+
+image::Manifest draft_of(const engine::CopyPlan& plan, const CaptureRequest& request,
+                         const image::Store& store) {
+    constexpr std::int64_t kDay = 86400;
+    image::Manifest draft = engine::draft_manifest(plan);
+    draft.name = choose_name(request.target, store.index());
+    draft.created = std::time(nullptr);
+    if (request.image.expires_days != 0) draft.expires = draft.created + request.image.expires_days * kDay;
+    draft.target_class = request.image.target_class;
+    return draft;
+}
+
+engine::CaptureReport execute(const engine::CopyPlan& plan, const CopySource& source,
+                              const CaptureRequest& request, const image::SigningKey* key,
+                              const Globals& globals) {
+    const InterruptWatch interrupt;
+    image::Store::create(request.target.place);
+    image::Store store(request.target.place, image::StoreLock::For::kWriting);
+    image::ImageWriter writer(store, draft_of(plan, request, store), engine::captured_extents(plan));
+    Progress progress;
+    const ProgressView view(progress, globals.progress);
+    engine::CaptureContext context{progress, interrupt.token(), [&]() -> std::string {
+                                       if (request.busy_source) return "";
+                                       if (source.has_changed()) return "was written";
+                                       const std::string uses =
+                                           engine::name_changing_uses(source.local_path());
+                                       return uses.empty() ? "" : "came into use (" + uses + ")";
+                                   }};
+    engine::CaptureReport report = engine::capture(plan, source.reader(), writer, context);
+    image::ImageWriter::Sign sign;
+    if (key != nullptr) sign = [&](std::span<const std::byte> manifest) { return key->sign(manifest); };
+    writer.finish(sign);
+    report.store = request.target.place;
+    report.image = {writer.manifest().name, writer.manifest().version};
+    report.is_signed = key != nullptr;
+    report.bytes_data = writer.data_bytes();
+    report.bytes_shared = writer.shared_bytes();
+    report.bytes_stored = writer.stored_bytes();
+    const auto notes = writer.notes();
+    report.notes.insert(report.notes.end(), notes.begin(), notes.end());
+    return report;
+}
+
+}  // namespace
+
+int run_capture(const CaptureRequest& request, const Globals& globals) {
+    if (request.target.version)
+        throw_error(Code::kUsage, "{}: a new image gets the next version by itself", request.target.text());
+    // All that can be wrong with it is found before hours are spent.
+    std::optional<image::SigningKey> key;
+    if (!request.image.signing_key.empty()) key.emplace(request.image.signing_key);
+    CopySource source(request.source, request.trust);
+    const auto uses = engine::refuse_if_changing(
+        source.local_path(), request.busy_source ? engine::BusySource::kAccept : engine::BusySource::kRefuse);
+    if (!request.busy_source) source.take_alone();
+    SourcePlaintext plaintext(request.luks);
+    engine::CopyOptions options = request.options;
+    options.plaintext = &plaintext.finder();
+    engine::CopyPlan plan = engine::make_capture_plan(source.reader(), request.target.text(), options);
+    plan.notes.insert(plan.notes.end(), uses.begin(), uses.end());
+    plan.notes.insert(plan.notes.end(), plaintext.notes().begin(), plaintext.notes().end());
+    const DrawingStyle style = look_at_terminal(STDOUT_FILENO).style;
+    if (!globals.json) fmt::print("{}", draw_capture(plan, style));
+    if (globals.dry_run) {
+        if (globals.json) fmt::print("{}\n", capture_json(plan, nullptr));
+        return 0;
+    }
+    std::fflush(stdout);
+    const engine::CaptureReport report = execute(plan, source, request, key ? &*key : nullptr, globals);
+    fmt::print("{}", globals.json ? capture_json(plan, &report) + "\n" : capture_text(report, style.charset));
+    return 0;
+}
+
+}  // namespace dupengine::cli

@@ -1,0 +1,38 @@
+#include "cli/image_options.h"
+
+#include <ctime>
+
+namespace dupengine::cli {
+
+void add_image_trust_options(CLI::App& verb, ImageTrustOptions& options) {
+    verb.add_option("--trust", options.trusted,
+                    "Take images signed with this public key, besides those in /etc/dupengine/trusted.d; may "
+                    "be repeated")
+        ->option_text("FILE")
+        ->allow_extra_args(false);
+    verb.add_flag("--insecure", options.insecure, "Take an image whoever made it, signed or not");
+}
+
+image::OpenImage open_trusted_image(const image::Reference& reference, const ImageTrustOptions& options) {
+    image::TrustedKeys keys;
+    if (!options.insecure) {
+        keys.add_folder(image::kTrustedFolder);
+        for (const std::string& file : options.trusted)
+            keys.add_file(file);
+    }
+    return image::open_image(reference, {options.insecure ? nullptr : &keys, std::time(nullptr)});
+}
+
+void add_new_image_options(CLI::App& verb, NewImageOptions& options) {
+    verb.add_option("--sign-key", options.signing_key, "Sign the new image with this secret key")
+        ->option_text("FILE");
+    verb.add_option("--expires", options.expires_days,
+                    "The new image is not taken any more after so many days")
+        ->check(CLI::Range(1, 36500).description(""))
+        ->option_text("DAYS");
+    verb.add_option("--target-class", options.target_class,
+                    "The new image is for machines with this role only")
+        ->option_text("ROLE");
+}
+
+}  // namespace dupengine::cli

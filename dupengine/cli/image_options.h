@@ -1,0 +1,29 @@
+#pragma once
+// Options of the verbs that read or write images: whose images are taken, and how a new one is signed.
+
+#include <CLI/CLI.hpp>
+#include <string>
+#include <vector>
+
+#include "image/open_image.h"
+
+namespace dupengine::cli {
+
+struct ImageTrustOptions {
+    std::vector<std::string> trusted;  ///< public keys besides those of the system
+    bool insecure = false;
+};
+void add_image_trust_options(CLI::App& verb, ImageTrustOptions& options);
+
+/// Opens an image as the options say. Throws as image::open_image.
+image::OpenImage open_trusted_image(const image::Reference& reference, const ImageTrustOptions& options);
+
+struct NewImageOptions {
+    std::string signing_key;
+    unsigned expires_days = 0;  ///< 0: never
+    std::string target_class;
+    bool any_given() const { return !signing_key.empty() || expires_days != 0 || !target_class.empty(); }
+};
+void add_new_image_options(CLI::App& verb, NewImageOptions& options);
+
+}  // namespace dupengine::cli

@@ -1,0 +1,53 @@
+#include "image/open_image.h"
+
+namespace dupengine::image {
+namespace {
+
+std::string authenticate(const Files& files, const StoredImage& image, std::span<const std::byte> json,
+                         const TrustedKeys& keys) {
+    const std::string file = image.base() + ".sig";
+    const auto size = files.size_of(file);
+    if (!size) throw_error(Code::kAuthenticity, "it is not signed (--insecure takes it all the same)");
+    if (*size > kSignatureLimit) throw_error(Code::kAuthenticity, "the signature is damaged");
+    return keys.verify(json, read_whole(files, file, kSignatureLimit));
+}
+
+}  // namespace
+
+std::unique_ptr<Files> open_files(const std::string& place) {
+    return open_folder(place);
+}
+
+Manifest read_manifest(const Files& files, const StoredImage& image, const Trust& trust,
+                       std::string* signed_by) {
+    try {
+        const Bytes json = read_whole(files, image.base() + ".json", kManifestLimit);
+        if (trust.keys != nullptr) {
+            const std::string key = authenticate(files, image, json, *trust.keys);
+            if (signed_by != nullptr) *signed_by = key;
+        }
+        Manifest manifest = parse_manifest(json);
+        // A good manifest of another image, put in the place of this one, is as bad as a forged one.
+        if (manifest.name != image.name || manifest.version != image.version)
+            throw_error(Code::kAuthenticity, "its manifest is of {}@{}", manifest.name, manifest.version);
+        if (trust.keys != nullptr && manifest.expires && *manifest.expires < trust.now)
+            throw_error(Code::kAuthenticity, "it has expired (--insecure takes it all the same)");
+        return manifest;
+    } catch (Error& e) {
+        e.add_context(fmt::format("{}#{}", files.name(), image.text()));
+        throw;
+    }
+}
+
+OpenImage open_image(const Reference& reference, const Trust& trust) {
+    OpenImage open;
+    open.files = open_files(reference.place);
+    open.lock.emplace(reference.place, StoreLock::For::kReading);
+    const StoredImage image = read_store_index(*open.files).find(reference);
+    Manifest manifest = read_manifest(*open.files, image, trust, &open.signed_by);
+    const std::string name = Reference{reference.place, image.name, image.version}.text();
+    open.reader = std::make_unique<ImageReader>(*open.files, std::move(manifest), image.base(), name);
+    return open;
+}
+
+}  // namespace dupengine::image
