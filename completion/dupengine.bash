@@ -34,6 +34,10 @@ _dupengine() {
         mapfile -t COMPREPLY < <(compgen -f -- "${current#:}")
         return
     fi
+    if [[ $previous == --trust || $previous == --sign-key ]]; then
+        mapfile -t COMPREPLY < <(compgen -f -- "$current")
+        return
+    fi
     if values=$(_dupengine_values "$previous"); then
         mapfile -t COMPREPLY < <(compgen -W "$values" -- "$current")
         if [[ $previous == --store ]]; then compopt -o nospace 2>/dev/null; fi

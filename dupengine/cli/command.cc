@@ -88,6 +88,7 @@ int run_command(int argc, const char* const* argv) {
     add_inspect(app, globals, action);
     add_copy(app, globals, action);
     add_verify(app, globals, action);
+    add_image(app, globals, action);
     add_profile(app, globals, action);
     add_assume(app, globals, action);
     try {

@@ -26,6 +26,7 @@ using Action = std::function<int()>;
 
 void add_inspect(CLI::App& app, Globals& globals, Action& action);
 void add_copy(CLI::App& app, Globals& globals, Action& action);
+void add_image(CLI::App& app, Globals& globals, Action& action);
 void add_verify(CLI::App& app, Globals& globals, Action& action);
 void add_profile(CLI::App& app, Globals& globals, Action& action);
 void add_assume(CLI::App& app, Globals& globals, Action& action);

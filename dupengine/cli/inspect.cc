@@ -5,6 +5,7 @@
 #include <memory>
 
 #include "cli/command.h"
+#include "cli/image_view.h"
 #include "cli/inspection.h"
 #include "cli/terminal.h"
 
@@ -18,6 +19,10 @@ struct InspectOptions {
 
 // What can be seen is shown even where not all can; then the reason follows, as one line.
 int inspect(const InspectOptions& options, const Globals& globals) {
+    if (const auto reference = image::parse_reference(options.path)) {
+        if (options.sector_bytes != 0) throw_error(Code::kUsage, "--sector-size is for a raw image file");
+        return inspect_image(*reference, globals);
+    }
     const Inspection inspection = look_at_disk(
         options.path, options.sector_bytes == 0 ? std::nullopt : std::optional(options.sector_bytes));
     if (globals.json) {
@@ -36,7 +41,8 @@ int inspect(const InspectOptions& options, const Globals& globals) {
 void add_inspect(CLI::App& app, Globals& globals, Action& action) {
     CLI::App& verb = *app.add_subcommand("inspect", "Show what is on a disk or in an image file");
     const auto options = std::make_shared<InspectOptions>();
-    verb.add_option("ENDPOINT", options->path, "A block device or a raw image file")
+    verb.add_option("ENDPOINT", options->path,
+                    "A block device, a raw image file, a store of images or one of them")
         ->required()
         ->option_text(" ");
     verb.add_option("--sector-size", options->sector_bytes,

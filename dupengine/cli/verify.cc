@@ -13,6 +13,7 @@
 #include "cli/copy_source.h"
 #include "cli/disk_pairs.h"
 #include "cli/fitted_source.h"
+#include "cli/image_view.h"
 #include "cli/interrupt.h"
 #include "cli/luks_options.h"
 #include "cli/places_view.h"
@@ -155,7 +156,13 @@ bool compares(const VerifyArguments& arguments) {
 }
 
 int run_verify(const VerifyArguments& arguments, const Globals& globals) {
-    if (!compares(arguments)) return verify_alone(arguments.source, arguments.report, globals);
+    if (!compares(arguments)) {
+        if (const auto reference = image::parse_reference(arguments.source)) {
+            if (!arguments.report.empty()) throw_error(Code::kUsage, "--report is for a disk");
+            return verify_image(*reference, arguments.trust, globals);
+        }
+        return verify_alone(arguments.source, arguments.report, globals);
+    }
     const auto paths = find_pairs(arguments.source, arguments.target, arguments.maps);
     const OpenDisks disks = open_disks(paths, arguments, globals);
     const std::vector<Comparison> comparisons = compare_disks(paths, disks, globals.progress);
