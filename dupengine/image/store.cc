@@ -51,7 +51,7 @@ StoreLock::StoreLock(const std::string& store, For what) {
         }
         return;
     }
-    fd_ = open_path(path, O_RDWR | O_CREAT, Code::kTargetIo);
+    fd_ = open_path(path, O_RDWR, Code::kTargetIo);
     if (!try_lock(fd_.get(), kAdding, F_WRLCK, store))
         throw_error(Code::kRefused, "{}: another dupengine is writing to it; try again when it is done",
                     store);
@@ -67,6 +67,8 @@ void Store::create(const std::string& path) {
     make_folder(path);
     make_folder(path + "/images");
     make_folder(path + "/packs");
+    const std::string lock = path + "/lock";
+    open_path(lock, O_RDWR | O_CREAT, Code::kTargetIo).close(Code::kTargetIo, lock);
     NewFile file(path + "/" + kStoreFile);
     file.append(as_bytes(to_json(StoreIndex{})));
     file.commit();
