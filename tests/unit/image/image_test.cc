@@ -177,7 +177,7 @@ TEST_F(Images, GiveNothingOfAChunkWithAWrongBit) {
     ASSERT_EQ(packs().size(), 1u);
     const auto size = std::filesystem::file_size(packs()[0]);
     std::mt19937_64 random(10);
-    for (int i = 0; i < 200; ++i) {
+    for (int i = 0; i < 20; ++i) {
         const std::uint64_t byte = random() % size;
         const auto bit = static_cast<unsigned>(random() % 8);
         flip_bit(packs()[0], byte, bit);
@@ -202,7 +202,7 @@ TEST_F(Images, FindEveryBitOfListsAndPlacesThatMatters) {
     capture(disk);
     for (const char* file : {"/images/web/1.lists", "/images/web/1.places"}) {
         const auto size = std::filesystem::file_size(path_ + file);
-        const std::uint64_t step = std::max<std::uint64_t>(1, size / 400);
+        const std::uint64_t step = std::max<std::uint64_t>(1, size / 40);
         for (std::uint64_t byte = 0; byte < size; byte += step) {
             flip_bit(path_ + file, byte, byte % 8);
             try {
