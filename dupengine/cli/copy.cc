@@ -28,6 +28,7 @@
 #include "engine/refusals.h"
 #include "engine/report.h"
 #include "layout/content_state.h"
+#include "layout/write_watch.h"
 
 namespace dupengine::cli {
 namespace {
@@ -51,6 +52,7 @@ struct Source {
     explicit Source(const std::string& path) : reader(block::open_source(path)), held(path) {}
     std::unique_ptr<block::Reader> reader;
     block::SourceHold held;
+    layout::WritesSeen writes;  // before it was read
 };
 
 // One SOURCE and its TARGET; the target is opened when all that can be refused was.
@@ -97,6 +99,12 @@ std::vector<Disk> open_sources(const std::vector<engine::PathPair>& pairs, bool 
     return disks;
 }
 
+// Somebody may have it open for writing. Asked when it was read: then transfers have been counted.
+bool could_change_unseen(const Disk& disk) {
+    return disk.source->reader->geometry().is_block_device && !disk.source->held.is_alone() &&
+           !layout::writes_until_now(disk.paths.source).all;
+}
+
 // Everything that can be refused is refused here, for all disks, while the targets are open for reading only.
 std::vector<engine::CopyPlan> plan_disks(const std::vector<engine::PathPair>& paths, std::vector<Disk>& disks,
                                          const CopyArguments& arguments, SourcePlaintext& plaintext,
@@ -105,8 +113,10 @@ std::vector<engine::CopyPlan> plan_disks(const std::vector<engine::PathPair>& pa
         block::refuse_if_read_only(disk.paths.target);
     const auto notes = engine::refuse_if_in_use(paths, arguments.busy());
     if (!arguments.busy_source)
-        for (Disk& disk : disks)
+        for (Disk& disk : disks) {
             disk.source->held.take_alone();
+            disk.source->writes = layout::writes_until_now(disk.paths.source);
+        }
     std::vector<std::unique_ptr<block::Reader>> targets;
     std::vector<engine::DiskPair> pairs;
     for (Disk& disk : disks) {
@@ -127,13 +137,19 @@ std::vector<engine::CopyPlan> plan_disks(const std::vector<engine::PathPair>& pa
         plans[i].notes.insert(plans[i].notes.begin(), changes.begin(), changes.end());
         plans[i].notes.insert(plans[i].notes.end(), notes[i].begin(), notes[i].end());
         plans[i].notes.insert(plans[i].notes.end(), plaintext.notes().begin(), plaintext.notes().end());
+        if (!arguments.busy_source && could_change_unseen(disks[i]))
+            plans[i].notes.push_back(fmt::format(
+                "nothing would show that {} is written while it is copied: see to it that nobody does",
+                disks[i].paths.source));
     }
     return plans;
 }
 
 std::string source_change(const Disk& disk, const CopyArguments& arguments) {
     if (arguments.busy_source) return "";
-    if (disk.source->held.has_changed()) return "was written";
+    if (disk.source->held.has_changed() ||
+        layout::writes_until_now(disk.paths.source).text != disk.source->writes.text)
+        return "was written";
     const std::string uses = engine::name_changing_uses(disk.paths.source);
     return uses.empty() ? "" : "came into use (" + uses + ")";
 }

@@ -1,13 +1,10 @@
 #include "layout/content_state.h"
 
 #include <fcntl.h>
-#include <linux/magic.h>
 #include <sys/stat.h>
-#include <sys/vfs.h>
 #include <unistd.h>
 
 #include <algorithm>
-#include <array>
 #include <csignal>
 #include <ctime>
 
@@ -17,15 +14,6 @@
 
 namespace dupengine::layout {
 namespace {
-
-// Filesystems of this machine alone that give a file a new time when it is written.
-bool keeps_times(int fd) {
-    constexpr std::array<std::uint32_t, 5> kLocal = {BTRFS_SUPER_MAGIC, EXT4_SUPER_MAGIC, F2FS_SUPER_MAGIC,
-                                                     TMPFS_MAGIC, XFS_SUPER_MAGIC};
-    struct statfs fs {};
-    if (::fstatfs(fd, &fs) != 0) return false;
-    return std::find(kLocal.begin(), kLocal.end(), static_cast<std::uint32_t>(fs.f_type)) != kLocal.end();
-}
 
 // A page that a program has mapped for writing changes without a new time, as long as it was changed before.
 // No lease is given on a file that is open for writing, and a mapping keeps it open.

@@ -1,9 +1,21 @@
 #include "layout/write_counters.h"
 
+#include <linux/magic.h>
+#include <sys/vfs.h>
+
+#include <algorithm>
 #include <array>
 #include <sstream>
 
 namespace dupengine::layout {
+
+bool keeps_times(int fd) {
+    constexpr std::array<std::uint32_t, 5> kLocal = {BTRFS_SUPER_MAGIC, EXT4_SUPER_MAGIC, F2FS_SUPER_MAGIC,
+                                                     TMPFS_MAGIC, XFS_SUPER_MAGIC};
+    struct statfs fs {};
+    if (::fstatfs(fd, &fs) != 0) return false;
+    return std::find(kLocal.begin(), kLocal.end(), static_cast<std::uint32_t>(fs.f_type)) != kLocal.end();
+}
 
 std::optional<WriteCounters> read_write_counters(DeviceNumber device, const BlockGraph& graph) {
     constexpr std::size_t kSectorsRead = 2, kSectorsWritten = 6, kSectorsDiscarded = 13;

@@ -22,4 +22,8 @@ std::optional<WriteCounters> read_write_counters(DeviceNumber device, const Bloc
 /// Device-mapper or md: its parts can be exchanged, and written below it.
 bool is_mapped(DeviceNumber device, const BlockGraph& graph);
 
+/// An open file is on a filesystem of this machine alone, of those that give a file a new time when it is
+/// written, and only then.
+bool keeps_times(int fd);
+
 }  // namespace dupengine::layout
