@@ -340,6 +340,24 @@ TEST(CopyShrink, AFilesystemThatIsNotInOrderOrAMissingProgramStopsItBeforeTheFir
     expect_unwritten(target);
 }
 
+// A folder for temporary files on a disk that has less room than it says (thin provisioning): what is written
+// is taken, and lost when it has to get there.
+TEST(CopyShrink, ChangesThatTheTemporaryFileLostDoNotBecomeTheCopy) {
+    const ScratchFolder folder;
+    const std::string source = make_aged_ext4(folder, "source.img", 40 * kMiB);
+    const std::string target = folder.sparse_file("target.img", 30 * kMiB);
+    const Mount pool("none", folder.file("pool"), "tmpfs", "size=2M");
+    must_run({"truncate", "-s", "200M", folder.file("pool/thin")});
+    must_run({"mke2fs", "-q", "-F", "-t", "ext2", "-N", "64", folder.file("pool/thin")});
+    const LoopDevice thin(folder.file("pool/thin"));
+    const Mount scratch(thin.path(), folder.file("scratch"), "ext2");
+    const RunResult result = run_program({"env", "TMPDIR=" + folder.file("scratch"), test::command(), "copy",
+                                          "--yes", "--shrink", source, target});
+    EXPECT_EQ(result.status, 3) << result.err;
+    EXPECT_THAT(result.err, HasSubstr("TMPDIR"));
+    expect_unwritten(target);
+}
+
 // In front of the real one in PATH: writes its process number, and does not end.
 std::string folder_of_endless_resize2fs(const ScratchFolder& folder) {
     const std::string bin = folder.file("bin");

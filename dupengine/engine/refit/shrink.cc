@@ -235,6 +235,7 @@ class Shrinking {
         }
         progress_.begin(part.number == 0 ? "shrink" : fmt::format("shrink {}", part.number), 0);
         part.shrinker->shrink(*part.overlay, size_bytes, stop_);
+        part.overlay->settle();
     }
 
     Shrunk assemble(const std::vector<Extent>& places) {
