@@ -161,13 +161,23 @@ Moved copy_data(const block::Reader& source, block::Target& target, const Extent
     Likelihood likely;
     ChunkWork work;
     work.leaves_out = [&](const Chunk& chunk) { return is_known[chunk.number] != 0; };
+    work.read_failed = [](Slot& slot, const Error& e) {
+        if (e.code() == Code::kSourceIo)
+            slot.incomplete = true;
+        else if (e.code() == Code::kTargetIo)
+            slot.compares =
+                false;  // it is written, and read back: a disk replaces a sector when it is written
+        else
+            throw;
+    };
     work.read = [&](Slot& slot) {
         slot.compares = options.differences_only && likely.worth_comparing(slot.chunk.number);
-        if (slot.compares) start_reads(slot, target, From::kMedium, options.bridge_bytes, 1);
+        try {
+            if (slot.compares) start_reads(slot, target, From::kMedium, options.bridge_bytes, 1);
+        } catch (const Error& e) {
+            work.read_failed(slot, e);
+        }
         bytes_read += start_reads(slot, source, From::kAnywhere, options.bridge_bytes);
-    };
-    work.read_failed = [&](const Error& e) {
-        if (e.code() != Code::kSourceIo) throw;
     };
     work.look = [&](Slot& slot) {
         if (slot.incomplete) {

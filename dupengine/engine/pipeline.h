@@ -65,9 +65,10 @@ struct Moved {
 
 /// Copies `data` from source to target, same offsets. Runs of zeros become zeroing, or nothing where the
 /// target has a hole already. Adds data.total_bytes() to progress. What of the source cannot be read is added
-/// to `bad`, exact to a sector; it throws kSourceIo then, unless that is tolerated. Chunks that `known` calls
-/// equal are left alone, and their progress is not counted. The journal is told of all others but those with
-/// bad sectors, which the next run shall find again.
+/// to `bad`, exact to a sector; it throws kSourceIo then, unless that is tolerated. Where the target cannot
+/// be read to compare, it is written. Chunks that `known` calls equal are left alone, and their progress is
+/// not counted. The journal is told of all others but those with bad sectors, which the next run shall find
+/// again.
 Moved copy_data(const block::Reader& source, block::Target& target, const block::ExtentSet& data,
                 const PipelineOptions& options, Progress& progress, std::stop_token stop, BadSectors& bad,
                 ChunkDigests known = {}, Journal* journal = nullptr);

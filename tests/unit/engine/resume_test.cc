@@ -282,6 +282,37 @@ TEST(Resume, AChunkThatTheTargetLostIsCopiedAgain) {
     c.expect_complete();
 }
 
+// As a disk has it after a power cut: unreadable until it is written again.
+test::Interceptor dead_until_written(Extent place) {
+    return [place, dead = true](std::size_t, const Call& call) mutable {
+        if (!call.extent.touches(place)) return;
+        if (writes(call)) dead = false;
+        if (dead && reads(call)) throw_error(Code::kTargetIo, "pending sector");
+    };
+}
+
+TEST(Resume, AChunkThatCannotBeReadOnTheTargetAnyMoreIsCopiedAgain) {
+    Copying c;
+    c.cut_after(12 * kUnit);
+    const ByteOffset at = kSecond.begin + 5 * kUnit;
+    c.on_target = dead_until_written({at, at + 512});
+    const CopyReport report = c.run();
+    EXPECT_EQ(report.bytes_resumed, c.plan.journal->bytes_named - kChunk);
+    c.expect_complete();
+}
+
+TEST(Resume, WhereTheTargetCannotBeReadToCompareItIsWritten) {
+    Copying c;
+    c.run();
+    c.options.delta = Delta::kAlways;
+    const ByteOffset at = kSecond.begin + 5 * kUnit;
+    c.on_target = dead_until_written({at, at + 512});
+    const CopyReport report = c.run();
+    EXPECT_EQ(report.bytes_equal, c.plan.data.total_bytes() - kChunk);
+    EXPECT_EQ(c.written_to_root(), kChunk);
+    c.expect_complete();
+}
+
 TEST(Resume, ADamagedJournalCostsOnlyWhatItNamed) {
     Copying c;
     c.cut_after(16 * kUnit);
