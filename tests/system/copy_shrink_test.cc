@@ -303,6 +303,20 @@ TEST(CopyShrink, WhatCannotMoveIsNamedAndNothingIsWritten) {
     EXPECT_EQ(run_dupengine({"copy", "--yes", "--shrink", "--busy-source", logical, target}).status, 2);
 }
 
+// Its entry in the MBR would go on to say where the partition ended before.
+TEST(CopyShrink, APartitionThatAHybridMbrNamesKeepsItsSize) {
+    const ScratchFolder folder;
+    const std::string disk = folder.sparse_file("source.img", 64 * kMiB);
+    must_run({"sgdisk", "-n1:0:0", "-h1", disk});
+    const std::string root = make_aged_ext4(folder, "root", place_of(disk, 1).size());
+    put(root, disk, place_of(disk, 1).begin);
+    const std::string target = folder.sparse_file("target.img", 56 * kMiB);
+    const RunResult result = run_dupengine({"copy", "--yes", "--shrink", disk, target});
+    EXPECT_EQ(result.status, 3) << result.err;
+    EXPECT_THAT(result.err, HasSubstr("partition 1 (ext4): a hybrid MBR names sectors of this disk"));
+    expect_unwritten(target);
+}
+
 // Only the partition is too large: its filesystem is not grown into what is left of it, nor touched.
 TEST(CopyShrink, APartitionLargerThanItsFilesystemIsCutAndTheFilesystemStaysAsItIs) {
     const ScratchFolder folder;

@@ -121,7 +121,8 @@ class Shrinking {
             const std::string why = why_immovable(from_, described);
             part.place.movable = why.empty();
             if (!why.empty()) part.stays_because = why;
-            if (from_.table.mbr_extended) part.shrinker = nullptr;
+            // Other tables name these sectors, too.
+            if (from_.table.mbr_extended || is_hybrid(from_.table)) part.shrinker = nullptr;
             parts_.push_back(std::move(part));
         }
         std::sort(parts_.begin(), parts_.end(),
