@@ -84,6 +84,21 @@ void mark_unfinished(const CopyPlan& plan, block::Target& target, std::int64_t n
     target.flush();
 }
 
+// A mark for other sectors stands elsewhere, and would outlive the copy. The new one is in force by now.
+void erase_other_mark(const CopyPlan& plan, block::Target& target) {
+    if (!plan.target.incomplete || plan.target.incomplete->sector_bytes == plan.sector_bytes) return;
+    block::Geometry old = target.geometry();
+    old.logical_sector_bytes = plan.target.incomplete->sector_bytes;
+    block::ExtentSet stays = late_extents(target.geometry(), plan.sector_bytes);
+    stays.insert(plan.protected_regions().extents());
+    for (const block::Extent mark : {layout::mark_extent_head(old), layout::mark_extent_tail(old)}) {
+        const ByteOffset begin = align_down(mark.begin, plan.sector_bytes);
+        const block::Extent first_sector{begin, begin + plan.sector_bytes};
+        if (!stays.touches(first_sector)) target.write(begin, Bytes(plan.sector_bytes));
+    }
+    target.flush();
+}
+
 void read_back(const BootStage& stage, const block::Target& target) {
     for (const auto& piece : stage.pieces) {
         Bytes content(piece.content.size());
@@ -196,7 +211,10 @@ class DiskCopy {
         }
     }
 
-    void mark() { mark_unfinished(plan_, target_, context_.now, resumed_.journal); }
+    void mark() {
+        mark_unfinished(plan_, target_, context_.now, resumed_.journal);
+        erase_other_mark(plan_, target_);
+    }
 
     void copy_and_verify() {
         const Step step(*this);

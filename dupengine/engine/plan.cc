@@ -60,12 +60,13 @@ void refuse_broken_sectors(const CopyPlan& plan) {
     layout::encode_mark(mark, plan.sector_bytes);
 }
 
-// Both sides must speak of the same sectors (refit.h sees to that before); a file without a table has no
-// opinion.
+// Both sides must speak of the same sectors (refit.h sees to that before); a file without a table or a mark
+// has no opinion.
 std::uint32_t agree_on_sectors(const layout::DiskDescription& source, const layout::DiskDescription& target) {
     const auto sectors_of = [](const layout::DiskDescription& disk) -> std::uint32_t {
         if (disk.geometry.is_block_device) return disk.geometry.logical_sector_bytes;
-        return disk.table.kind != TableKind::kNone ? disk.table.sector_bytes : 0;
+        if (disk.table.kind != TableKind::kNone) return disk.table.sector_bytes;
+        return disk.incomplete ? disk.incomplete->sector_bytes : 0;
     };
     const std::uint32_t from = sectors_of(source);
     const std::uint32_t to = sectors_of(target);
