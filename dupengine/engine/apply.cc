@@ -68,15 +68,9 @@ void compare_protected(std::vector<ProtectedDigest>& digests, const block::Reade
 // the mark does, so what must be kept can always be found.
 void mark_unfinished(const CopyPlan& plan, block::Target& target, std::int64_t now,
                      const std::optional<layout::IncompleteMark::Journal>& journal) {
-    layout::IncompleteMark mark;
-    mark.source = plan.source.name;
-    mark.started = now;
-    mark.size_bytes = target.geometry().size_bytes;
-    mark.kept = plan.kept;
-    mark.journal = journal;
     block::Geometry geometry = target.geometry();
     geometry.logical_sector_bytes = plan.sector_bytes;
-    const Bytes content = layout::encode_mark(mark, plan.sector_bytes);
+    const Bytes content = layout::encode_mark(mark_for(plan, now, journal), plan.sector_bytes);
     target.write(layout::mark_extent_tail(geometry).begin, content);
     target.flush();
     target.write(layout::mark_extent_head(geometry).begin, content);

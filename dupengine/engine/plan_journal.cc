@@ -80,12 +80,8 @@ bool is_a_place(const CopyPlan& plan, Extent place, std::uint64_t size_bytes) {
 }
 
 bool mark_has_room(const CopyPlan& plan, const IncompleteMark::Journal& journal) {
-    IncompleteMark mark;
-    mark.source = plan.source.name;
-    mark.kept = plan.kept;
-    mark.journal = journal;
     try {
-        layout::encode_mark(mark, plan.sector_bytes);
+        layout::encode_mark(mark_for(plan, kLongestTime, journal), plan.sector_bytes);
         return true;
     } catch (const Error&) {
         return false;

@@ -43,6 +43,7 @@ struct Copying {
     std::shared_ptr<DiskBytes> to = make_gpt_disk(
         kSize, {{1, {kUnit, 6 * kUnit}, "old"}, {128, kProfilePlace, "profile", layout::type_guid::kProfile}},
         2, true);
+    std::string source_name = "source";
     CopyOptions options;
     test::Interceptor on_source, on_target;
     std::stop_source stop;
@@ -55,7 +56,7 @@ struct Copying {
     }
 
     CopyReport run() {
-        MemoryDevice source(from, 512, "source");
+        MemoryDevice source(from, 512, source_name);
         plan = make_plan(source, MemoryDevice(to, 512, "target"), options);
         auto device = std::make_unique<MemoryDevice>(to, 512, "target");
         MemoryDevice& fake = *device;
@@ -64,7 +65,7 @@ struct Copying {
         const std::size_t planned = source.calls().size();
         block::Target target(std::move(device), plan.protected_regions());
         Progress progress;
-        ApplyContext context{progress, stop.get_token(), 1, {}};
+        ApplyContext context{progress, stop.get_token(), 1'700'000'000, {}};
         context.journal_pace = std::chrono::milliseconds(0);
         const auto keep_calls = [&] {
             source_calls = source.calls();
@@ -259,6 +260,36 @@ TEST(Resume, WithoutReadingBackThereIsNoJournal) {
     EXPECT_THAT(c.run().notes, Contains(HasSubstr("nothing is read back")));
     EXPECT_FALSE(c.plan.journal);
     c.expect_complete();
+}
+
+// The longest name of a source with which `planned` says yes: it fills the mark.
+std::size_t longest_name(Copying& c, const std::function<bool(const CopyPlan&)>& planned) {
+    std::size_t fits = 0, too_long = 20'000;
+    while (too_long - fits > 1) {
+        const std::size_t length = (fits + too_long) / 2;
+        bool good = false;
+        try {
+            good = planned(make_plan(MemoryDevice(c.from, 512, std::string(length, 'x')),
+                                     MemoryDevice(c.to, 512, "target"), c.options));
+        } catch (const Error&) {
+            good = false;
+        }
+        (good ? fits : too_long) = length;
+    }
+    return fits;
+}
+
+TEST(Resume, WhatIsPlannedIsNeverRefusedBecauseTheMarkThatIsWrittenIsLonger) {
+    Copying planning;
+    const std::size_t with_journal =
+        longest_name(planning, [](const CopyPlan& plan) { return plan.journal.has_value(); });
+    const std::size_t at_all = longest_name(planning, [](const CopyPlan&) { return true; });
+    ASSERT_LT(with_journal, at_all) << "the journal was never what had no room";
+    for (const std::size_t length : {with_journal, with_journal + 1, at_all}) {
+        Copying c;
+        c.source_name = std::string(length, 'x');
+        EXPECT_NO_THROW(c.run()) << length;
+    }
 }
 
 TEST(Resume, WithoutFreeSpaceThereIsNoJournalAndTheNextRunCompares) {
