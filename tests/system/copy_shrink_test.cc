@@ -13,6 +13,7 @@
 #include "layout/partition_table.h"
 #include "tests/support/aged_filesystem.h"
 #include "tests/support/disk_image.h"
+#include "tests/support/filesystems.h"
 
 namespace dupengine {
 namespace {
@@ -178,6 +179,30 @@ TEST(CopyShrink, ABareFilesystemThatWasCutArrivesWithItsJournalReplayed) {
     test::expect_same_mounted(folder, source, target, "ext4", "ro");
 }
 
+// What the source held between would pass for data that somebody put behind the filesystem.
+void expect_ntfs_up_to_the_end(const std::string& image) {
+    const auto part = block::open_source(image);
+    const std::uint64_t size = part->geometry().size_bytes;
+    const Bytes boot = block::read_extent(*part, {0, 512});
+    EXPECT_EQ((load_le<std::uint64_t>(boot, 40) + 1) * 512, size);
+    EXPECT_EQ(block::read_extent(*part, {size - 512, size}), boot);
+}
+
+// Its last group would be too small to be one, so resize2fs leaves it out.
+TEST(CopyShrink, WhatAProgramLeavesBehindTheFilesystemIsEmptyAndShrinksAgain) {
+    const ScratchFolder folder;
+    const std::string source = folder.file("source.img"),
+                      target = folder.sparse_file("target.img", 24 * kMiB + 64 * kKiB);
+    must_run({"dd", "if=/dev/urandom", "of=" + source, "bs=1M", "count=48", "status=none"});
+    must_run({"mke2fs", "-q", "-F", "-t", "ext4", "-b", "1024", "-J", "size=1", "-E", "nodiscard", source});
+    const RunResult result = run_dupengine({"copy", "--yes", "--shrink", source, target});
+    ASSERT_EQ(result.status, 0) << result.err;
+    ASSERT_LT(test::dumpe2fs_number(target, "Block count"), 24u * 1024 + 64) << "the test showed nothing";
+    const std::string smaller = folder.sparse_file("smaller.img", 16 * kMiB);
+    const RunResult again = run_dupengine({"copy", "--yes", "--shrink", target, smaller});
+    EXPECT_EQ(again.status, 0) << again.err;
+}
+
 // NTFS shrinks, and the FAT behind it moves: the boot sectors of both say where they are.
 TEST(CopyShrink, NtfsBecomesSmallerAndBootSectorsFollowWhatMoves) {
     const ScratchFolder folder;
@@ -203,6 +228,7 @@ TEST(CopyShrink, NtfsBecomesSmallerAndBootSectorsFollowWhatMoves) {
     test::expect_same_mounted(folder, ntfs, small, "ntfs-3g", "ro");
     must_run({"ntfsresize", "--info", "--force", small});
     EXPECT_THAT(must_run({"ntfsfix", "--no-action", small}), HasSubstr("OK"));
+    expect_ntfs_up_to_the_end(small);
     const std::string moved = part_of(folder, target, 2, "fat-after");
     const auto hidden = [](const std::string& part, ByteOffset sector) {
         return load_le<std::uint32_t>(block::read_extent(*block::open_source(part), {sector, sector + 512}),

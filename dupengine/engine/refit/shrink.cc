@@ -235,7 +235,10 @@ class Shrinking {
             return;
         }
         progress_.begin(part.number == 0 ? "shrink" : fmt::format("shrink {}", part.number), 0);
-        part.shrinker->shrink(*part.overlay, size_bytes, stop_);
+        part.filesystem_bytes = part.shrinker->shrink(*part.overlay, size_bytes, stop_);
+        if (part.filesystem_bytes > size_bytes)
+            throw_error(Code::kUnsupported, "{}: its program left it {} bytes large, of {} wanted", part.who,
+                        part.filesystem_bytes, size_bytes);
         part.overlay->settle();
     }
 
@@ -258,8 +261,8 @@ class Shrinking {
 
     void lay_part(block::Patchwork& view, const Part& part, Extent place) const {
         const Extent before = part.place.extent;
-        if (part.overlay)
-            view.lay(place, *part.overlay, 0);
+        if (part.overlay)  // behind the filesystem there was nothing, and is nothing
+            view.lay({place.begin, place.begin + part.filesystem_bytes}, *part.overlay, 0);
         else
             view.lay(place, source_, before.begin);
         const block::Window content(view, place, part.who);

@@ -57,7 +57,7 @@ std::uint64_t find_least_ext(block::Overlay& part, std::stop_token stop) {
     return std::max(used_of_filesystem(layout::ext_used_extents(part)), bytes_for_inodes(part));
 }
 
-void shrink_ext(block::Overlay& part, std::uint64_t size_bytes, std::stop_token stop) {
+std::uint64_t shrink_ext(block::Overlay& part, std::uint64_t size_bytes, std::stop_token stop) {
     const block::LentFile file(part);
     // Forced below what -P says. Where that is too little, it fails, and nothing but the overlay is lost.
     const RunResult result =
@@ -66,6 +66,7 @@ void shrink_ext(block::Overlay& part, std::uint64_t size_bytes, std::stop_token 
     file.rethrow_error();
     if (result.status != 0) throw_error(Code::kRefused, "{}: resize2fs: {}", part.name(), result.complaint());
     check(part, file, stop);
+    return layout::ext_used_extents(part).filesystem_bytes;
 }
 
 }  // namespace dupengine::engine
