@@ -91,6 +91,7 @@ DebianDisk make_debian_disk(const ScratchFolder& folder) {
     must_run({"mmd", "-i", esp, "::/EFI"});
     must_run({"mcopy", "-i", esp, "/etc/os-release", "::/EFI/BOOT.TXT"});
     disk.root = make_aged_ext4(folder, "root", place_of(disk.path, 2).size());
+    std::ofstream(disk.root, std::ios::in | std::ios::out) << "EXTLINUX";  // in front of the superblock
     const std::string swap = folder.sparse_file("swap", place_of(disk.path, 3).size());
     must_run({"mkswap", "-L", "swap", swap});
     disk.swap_uuid = must_run({"blkid", "-p", "-o", "value", "-s", "UUID", swap});
@@ -137,6 +138,7 @@ TEST(CopyShrink, ADebianDiskFitsOntoOneTwoThirdsAsLarge) {
     const RunResult result = run_dupengine({"copy", "--yes", "--shrink", source.path, target});
     ASSERT_EQ(result.status, 0) << result.err;
     EXPECT_THAT(result.out, HasSubstr("partition 2 (ext4) becomes smaller: "));
+    EXPECT_THAT(result.out, HasSubstr("partition 2 (ext4): a boot loader in front of it"));
     EXPECT_THAT(result.out, HasSubstr("partition 3 (swap) moves to "));
     EXPECT_EQ(test::file_sha256(source.path), source.sha256) << "the source was written";
     EXPECT_THAT(must_run({"sgdisk", "-v", target}), HasSubstr("No problems found"));

@@ -290,7 +290,7 @@ class Shrinking {
                 view.lay(piece.offset, piece.content);
     }
 
-    static void note_change(const Part& part, Extent place, std::vector<std::string>& notes) {
+    void note_change(const Part& part, Extent place, std::vector<std::string>& notes) const {
         const Extent before = part.place.extent;
         if (place.size() != before.size())
             notes.push_back(fmt::format("{} becomes smaller: {}, on the source {}{}{}", part.who,
@@ -299,6 +299,11 @@ class Shrinking {
         if (place.begin != before.begin)
             notes.push_back(fmt::format("{} moves to {}, on the source it is at {}", part.who,
                                         format_size(place.begin), format_size(before.begin)));
+        if (place != before && has_boot_loader_in_front(block::Window(source_, before, part.who), part.type))
+            notes.push_back(
+                fmt::format("{}: a boot loader in front of it (EXTLINUX, GRUB) finds its files by "
+                            "sectors that are others now: install it anew before it boots",
+                            part.who));
     }
 
     const block::Reader& source_;
