@@ -9,10 +9,12 @@
 #include <nlohmann/json.hpp>
 
 #include "base/fd.h"
+#include "block/lent_file.h"
 #include "block/open.h"
 #include "layout/partition_table.h"
 #include "tests/support/aged_filesystem.h"
 #include "tests/support/disk_image.h"
+#include "tests/support/fake_devices.h"
 #include "tests/support/filesystems.h"
 
 namespace dupengine {
@@ -203,6 +205,31 @@ TEST(CopyShrink, WhatAProgramLeavesBehindTheFilesystemIsEmptyAndShrinksAgain) {
     const std::string smaller = folder.sparse_file("smaller.img", 16 * kMiB);
     const RunResult again = run_dupengine({"copy", "--yes", "--shrink", target, smaller});
     EXPECT_EQ(again.status, 0) << again.err;
+}
+
+// A source with a sector that cannot be read, and nothing needs: in free space, where the kernel reads ahead.
+TEST(CopyShrink, ABadSectorThatNoProgramAskedForIsNoError) {
+    const ScratchFolder folder;
+    const auto bytes = std::make_shared<test::DiskBytes>(kMiB);
+    test::MemoryDevice disk(bytes);
+    disk.set_interceptor([](std::size_t, const test::Call& call) {
+        if (call.extent.touches({kMiB / 2, kMiB / 2 + 512})) throw_error(Code::kSourceIo, "bad sector");
+    });
+    block::Overlay overlay(disk, {0, kMiB}, "part", 0);
+    const block::LentFile file(overlay);
+    const auto read_it = [&](const std::string& then) {
+        return run_program(
+            {"sh", "-c",
+             fmt::format("dd if={} bs=4096 skip=128 count=1 of=/dev/null; {}", file.path(), then)});
+    };
+    EXPECT_EQ(read_it("exit 0").status, 0);
+    EXPECT_NO_THROW(file.rethrow_error(block::LentFile::Program::kSucceeded));
+    try {
+        file.rethrow_error(block::LentFile::Program::kFailed);
+        ADD_FAILURE() << "the sector was never read: the test showed nothing";
+    } catch (const Error& e) {
+        EXPECT_THAT(e.what(), HasSubstr("bad sector"));
+    }
 }
 
 // NTFS shrinks, and the FAT behind it moves: the boot sectors of both say where they are.

@@ -15,10 +15,10 @@ namespace {
 
 void must_succeed(const block::Overlay& part, const block::LentFile& file, const std::string& program,
                   const RunResult& result) {
-    file.rethrow_error();
-    if (result.status != 0)
-        throw_error(Code::kRefused, "{}: cannot be made smaller: {}: {}", part.name(), program,
-                    result.complaint());
+    if (result.status == 0) return file.rethrow_error(block::LentFile::Program::kSucceeded);
+    file.rethrow_error(block::LentFile::Program::kFailed);
+    throw_error(Code::kRefused, "{}: cannot be made smaller: {}: {}", part.name(), program,
+                result.complaint());
 }
 
 std::string identifier_of(const block::Overlay& part) {

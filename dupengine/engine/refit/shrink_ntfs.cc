@@ -13,12 +13,12 @@ constexpr std::uint64_t kBootSectorBytes = 512;
 constexpr std::size_t kSectorBytesAt = 11, kClusterSectorsAt = 13, kSectorCountAt = 40;  // of the boot sector
 
 void must_succeed(const block::Overlay& part, const block::LentFile& file, const RunResult& result) {
-    file.rethrow_error();
-    if (result.status != 0)
-        throw_error(Code::kRefused,
-                    "{}: cannot be made smaller; start Windows, let it check the volume (chkdsk) and shut it "
-                    "down fully: ntfsresize: {}",
-                    part.name(), result.complaint());
+    if (result.status == 0) return file.rethrow_error(block::LentFile::Program::kSucceeded);
+    file.rethrow_error(block::LentFile::Program::kFailed);
+    throw_error(Code::kRefused,
+                "{}: cannot be made smaller; start Windows, let it check the volume (chkdsk) and shut it "
+                "down fully: ntfsresize: {}",
+                part.name(), result.complaint());
 }
 
 // NTFS keeps a copy of its boot sector behind the last sector that it counts, which is the last one of the
