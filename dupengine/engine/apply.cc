@@ -237,7 +237,7 @@ class DiskCopy {
     // A filesystem in a partition grows while there is no table yet; perhaps over the place of the journal.
     void grow_in_partition() {
         const Step step(*this);
-        if (journal_) report_.bytes_verified += journal_->erase(options_.zeroing);
+        if (journal_) report_.bytes_verified += journal_->erase(options_.zeroing, context_.stop);
         if (!is_bare()) grow(plan_, target_, context_);
         compare_protected(report_.protected_regions, target_, context_);
     }

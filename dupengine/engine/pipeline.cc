@@ -106,6 +106,18 @@ void throw_if_bad(const block::Reader& source, const BadSectors& bad) {
                     format_size(extents.begin()->size()), extents.begin()->begin);
 }
 
+// Of each chunk there is a digest in memory, and its place in the journal.
+void refuse_too_many_chunks(std::uint64_t data_bytes, std::uint64_t chunk_bytes,
+                            std::uint64_t largest_chunk) {
+    constexpr std::uint64_t kMostChunks = 1u << 22;
+    std::uint64_t least = chunk_bytes;
+    while (least < largest_chunk && data_bytes / least > kMostChunks)
+        least *= 2;
+    if (least != chunk_bytes)
+        throw_error(Code::kUsage, "{} in chunks of {} are too many; --chunk-size={}K or more works",
+                    format_size(data_bytes), format_size(chunk_bytes), least / kKiB);
+}
+
 // Large ranges in pieces, so that they can be interrupted and shown; each may be of any length for the
 // device.
 constexpr std::uint64_t kZeroPiece = kGiB;
@@ -130,7 +142,10 @@ PipelineOptions choose_pipeline(const block::Geometry& source, const block::Geom
     constexpr std::uint64_t kUsualMemory = 16 * kMiB, kMostMemory = 64 * kMiB;
     while (data_bytes / lanes.chunk_bytes > kMostDigests && lanes.chunk_bytes < kLargestChunk)
         lanes.chunk_bytes *= 2;
-    if (tuning.chunk_bytes != 0) lanes.chunk_bytes = tuning.chunk_bytes;
+    if (tuning.chunk_bytes != 0) {
+        lanes.chunk_bytes = tuning.chunk_bytes;
+        refuse_too_many_chunks(data_bytes, lanes.chunk_bytes, kLargestChunk);
+    }
     if (tuning.workers != 0) lanes.workers = tuning.workers;
     const auto memory = [&] { return std::uint64_t{lanes.workers} * lanes.depth * lanes.chunk_bytes; };
     while (lanes.depth > 1 && memory() > kUsualMemory)

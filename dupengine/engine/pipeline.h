@@ -41,7 +41,8 @@ struct PipelineOptions {
 };
 
 /// Workers, depth and chunk size for these two devices and this much data, where `tuning` leaves the choice.
-/// The number of digests stays below about a million. Throws kUsage for a tuning that takes too much memory.
+/// The number of digests stays below about a million, with a tuning below four. Throws kUsage for a tuning
+/// that takes too much memory.
 PipelineOptions choose_pipeline(const block::Geometry& source, const block::Geometry& target,
                                 std::uint64_t data_bytes, const Tuning& tuning = {});
 
