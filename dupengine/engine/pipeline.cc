@@ -18,7 +18,8 @@ using From = block::Reader::From;
 
 // Zeros are looked for in pieces of this size: small enough to find them, large enough for big transfers.
 constexpr std::uint64_t kZeroGrain = 64 * kKiB;
-// Differences are looked for in pieces of a page: what is written beside what differs stays small.
+// Differences are looked for in pieces of a page, or a sector: what is written beside what differs stays
+// small.
 constexpr std::uint64_t kCompareGrain = 4 * kKiB;
 
 void zero_unless_hole(block::Target& target, Extent extent, block::Device::Zeroing how) {
@@ -69,7 +70,8 @@ std::uint64_t start_writes_of_differences(Slot& slot, block::Target& target, Ext
     if (is_equal(slot, extent)) return extent.size();
     std::uint64_t equal_bytes = 0;
     for_each_run(
-        extent, kCompareGrain, [&](Extent piece) { return is_equal(slot, piece); },
+        extent, std::max<std::uint64_t>(kCompareGrain, target.geometry().logical_sector_bytes),
+        [&](Extent piece) { return is_equal(slot, piece); },
         [&](Extent run, bool equal) {
             if (equal)
                 equal_bytes += run.size();

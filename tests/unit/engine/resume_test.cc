@@ -292,6 +292,26 @@ TEST(Resume, WhatIsPlannedIsNeverRefusedBecauseTheMarkThatIsWrittenIsLonger) {
     }
 }
 
+TEST(Resume, ADiskOfSectorsLargerThanTheJournalsBlocksIsCopiedWithoutOne) {
+    constexpr std::uint32_t kLargeSector = 16 * kKiB;
+    const auto from =
+        make_gpt_disk(kSize, {{1, kFirst, "esp"}, {2, kSecond, "root"}}, 1, false, kLargeSector);
+    const auto to = std::make_shared<DiskBytes>(*from);
+    to->content[kSecond.begin + 9000] ^= std::byte{1};  // a difference is smaller than a sector
+    const MemoryDevice source(from, kLargeSector);
+    CopyOptions options;
+    options.source_state = "as it was";
+    options.delta = Delta::kAlways;
+    const CopyPlan plan = make_plan(source, MemoryDevice(to, kLargeSector), options);
+    ASSERT_EQ(plan.sector_bytes, kLargeSector);
+    EXPECT_THAT(plan.notes, Contains(HasSubstr("no journal is kept")));
+    block::Target target(std::make_unique<MemoryDevice>(to, kLargeSector), {});
+    Progress progress;
+    ApplyContext context{progress, {}, 1, {}};
+    EXPECT_NO_THROW(apply_plan(plan, source, target, context));
+    EXPECT_EQ(to->content, from->content);
+}
+
 TEST(Resume, WithoutFreeSpaceThereIsNoJournalAndTheNextRunCompares) {
     Copying c;
     c.options.unused = Unused::kKeep;
