@@ -226,6 +226,7 @@ int run_copy(const CopyArguments& arguments, const Globals& globals) {
         throw_error(Code::kUsage,
                     "--shrink and --protect together are for one disk; copy the disks one by one");
     const auto pairs = find_pairs(arguments.source, arguments.target, arguments.maps);
+    if (arguments.nice) go_last();  // before the plan, which --shrink works on longest
     // How it was asked decides the form of the answer, not how many disks there happen to be.
     const ReportForm form = arguments.maps.empty() ? ReportForm::kOneDisk : ReportForm::kSet;
     std::vector<Disk> disks = open_sources(pairs, arguments.create);
@@ -243,7 +244,6 @@ int run_copy(const CopyArguments& arguments, const Globals& globals) {
     }
     std::fflush(stdout);
     if (!globals.yes) confirm_overwrite(name_targets(pairs));
-    if (arguments.nice) go_last();
     std::vector<engine::CopyReport> reports = execute(plans, disks, arguments, globals);
     for (std::size_t i = 0; i < disks.size(); ++i)
         if (!block::reread_partitions(pairs[i].target))

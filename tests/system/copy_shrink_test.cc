@@ -427,6 +427,22 @@ TEST(CopyShrink, ChangesThatTheTemporaryFileLostDoNotBecomeTheCopy) {
     expect_unwritten(target);
 }
 
+// The programs work longest, so they are who has to stand back.
+TEST(CopyShrink, NiceIsForTheProgramsThatMakeItSmallerToo) {
+    const ScratchFolder folder;
+    const std::string source = make_aged_ext4(folder, "source.img", 40 * kMiB);
+    const std::string target = folder.sparse_file("target.img", 30 * kMiB);
+    std::filesystem::create_directories(folder.file("bin"));
+    std::ofstream(folder.file("bin/e2fsck"))
+        << "#!/bin/sh\nnice > '" << folder.file("nice") << "'\nexec /sbin/e2fsck \"$@\"\n";
+    std::filesystem::permissions(folder.file("bin/e2fsck"), std::filesystem::perms::owner_all);
+    const RunResult result =
+        run_program({"sh", "-c", "PATH=\"$0:$PATH\" exec \"$1\" copy --dry-run --nice --shrink \"$2\" \"$3\"",
+                     folder.file("bin"), test::command(), source, target});
+    EXPECT_EQ(result.status, 0) << result.err;
+    EXPECT_EQ(must_run({"cat", folder.file("nice")}), "19\n");
+}
+
 // In front of the real one in PATH: writes its process number, and does not end.
 std::string folder_of_endless_resize2fs(const ScratchFolder& folder) {
     const std::string bin = folder.file("bin");
