@@ -53,7 +53,7 @@ struct LentFile::Service {
 
     void start();
     void serve();
-    void remember_error();
+    void remember_error(std::exception_ptr& which);
     struct stat attributes() const;
 
     // What the kernel asks for; `service` is the session's user data.
@@ -73,7 +73,7 @@ struct LentFile::Service {
     fuse_session* session = nullptr;
     Bytes buffer;
     mutable std::mutex mutex;
-    std::exception_ptr error;
+    std::exception_ptr read_error, write_error;  // the first of each
     std::thread thread;
 };
 
@@ -132,9 +132,9 @@ void LentFile::Service::serve() {
     std::free(request.mem);  // libfuse's, from malloc
 }
 
-void LentFile::Service::remember_error() {
+void LentFile::Service::remember_error(std::exception_ptr& which) {
     const std::lock_guard lock(mutex);
-    if (!error) error = std::current_exception();
+    if (!which) which = std::current_exception();
 }
 
 struct stat LentFile::Service::attributes() const {
@@ -182,7 +182,7 @@ void LentFile::Service::read(fuse_req_t request, fuse_ino_t, size_t size, off_t 
         service.buffer.resize(std::min<std::uint64_t>(size, whole - begin));
         service.overlay.read(begin, service.buffer);
     } catch (...) {
-        service.remember_error();
+        service.remember_error(service.read_error);
         fuse_reply_err(request, EIO);
         return;
     }
@@ -200,7 +200,7 @@ void LentFile::Service::write(fuse_req_t request, fuse_ino_t, const char* bytes,
     try {
         service.overlay.write(static_cast<std::uint64_t>(offset), as_bytes(std::string_view(bytes, size)));
     } catch (...) {
-        service.remember_error();
+        service.remember_error(service.write_error);
         fuse_reply_err(request, EIO);
         return;
     }
@@ -214,9 +214,10 @@ LentFile::LentFile(Overlay& overlay) : service_(std::make_unique<Service>(overla
 
 LentFile::~LentFile() = default;
 
-void LentFile::rethrow_error() const {
+void LentFile::rethrow_error(Program program) const {
     const std::lock_guard lock(service_->mutex);
-    if (service_->error) std::rethrow_exception(service_->error);
+    if (service_->write_error) std::rethrow_exception(service_->write_error);
+    if (service_->read_error && program == Program::kFailed) std::rethrow_exception(service_->read_error);
 }
 
 }  // namespace dupengine::block

@@ -23,9 +23,11 @@ class LentFile {
 
     /// "/proc/PID/fd/N"
     const std::string& path() const { return path_; }
-    /// Throws the first error that a program met here (the source cannot be read, no room for changes): it
-    /// says more than the program's own complaint.
-    void rethrow_error() const;
+    enum class Program { kSucceeded, kFailed };
+    /// When a program has ended: throws the first error that it met here (the source cannot be read, no room
+    /// for changes), which says more than its own complaint. Of one that succeeded only errors of writes
+    /// count: what could not be read may be what the kernel read ahead, and nobody wanted.
+    void rethrow_error(Program program) const;
 
   private:
     struct Service;

@@ -33,9 +33,12 @@ class SourceHold {
   public:
     /// Throws kRefused if a copy is writing to it now.
     explicit SourceHold(const std::string& path);
-    /// Nobody can mount a block device from here on, or use it as swap. Not where another copy reads it, too.
+    /// Nobody can mount a block device from here on, or use it as swap. Not where another copy reads it, or
+    /// another device stands on it.
     void take_alone();
-    /// Whether a file was written, or cut, since this was made. A device does not tell.
+    bool is_alone() const { return alone_.valid(); }
+    /// Whether a file was written, or cut, since this was made. A device does not tell
+    /// (layout/write_watch.h).
     bool has_changed() const;
 
   private:

@@ -151,6 +151,13 @@ void Overlay::remember(Extent extent) {
     changed_.emplace(extent.begin, extent.end);
 }
 
+void Overlay::settle() {
+    if (::fsync(changes_.get()) != 0)
+        throw_errno(Code::kRefused, errno,
+                    "{}: what changes of the source could not be kept there (name another folder in TMPDIR)",
+                    folder_);
+}
+
 std::uint64_t Overlay::changed_bytes() const {
     const std::shared_lock lock(mutex_);
     std::uint64_t sum = 0;

@@ -30,6 +30,9 @@ class Overlay final : public Reader {
     /// Any alignment. Throws kRefused if the changes find no room, kInternal past the end.
     void write(ByteOffset offset, std::span<const std::byte> buffer);
     std::uint64_t changed_bytes() const;
+    /// When all is written, and before any of it counts: what did not get to the disk is an error here, and
+    /// read as something else later. Throws kRefused.
+    void settle();
 
   private:
     struct Piece {

@@ -121,6 +121,10 @@ int run_capture(const CaptureRequest& request, const Globals& globals) {
     engine::CopyPlan plan = engine::make_capture_plan(source.reader(), request.target.text(), options);
     plan.notes.insert(plan.notes.end(), uses.begin(), uses.end());
     plan.notes.insert(plan.notes.end(), plaintext.notes().begin(), plaintext.notes().end());
+    if (!request.busy_source && source.could_change_unseen())
+        plan.notes.push_back(fmt::format(
+            "nothing would show that {} is written while it is captured: see to it that nobody does",
+            source.local_path()));
     const DrawingStyle style = look_at_terminal(STDOUT_FILENO).style;
     if (!globals.json) fmt::print("{}", draw_capture(plan, style));
     if (globals.dry_run) {

@@ -128,6 +128,10 @@ std::vector<engine::CopyPlan> plan_disks(std::vector<Disk>& disks, const CopyArg
         plans[i].notes.insert(plans[i].notes.begin(), changes.begin(), changes.end());
         plans[i].notes.insert(plans[i].notes.end(), notes[i].begin(), notes[i].end());
         plans[i].notes.insert(plans[i].notes.end(), plaintext.notes().begin(), plaintext.notes().end());
+        if (!arguments.busy_source && disks[i].source->could_change_unseen())
+            plans[i].notes.push_back(fmt::format(
+                "nothing would show that {} is written while it is copied: see to it that nobody does",
+                disks[i].paths.source));
     }
     return plans;
 }
@@ -233,6 +237,7 @@ int run_copy(const CopyArguments& arguments, const Globals& globals) {
     if (arguments.image.any_given())
         throw_error(Code::kUsage,
                     "--sign-key, --expires and --target-class are for a TARGET that is an image");
+    if (arguments.nice) go_last();  // before the plan, which --shrink works on longest
     // How it was asked decides the form of the answer, not how many disks there happen to be.
     const ReportForm form = arguments.maps.empty() ? ReportForm::kOneDisk : ReportForm::kSet;
     std::vector<Disk> disks = open_sources(pairs, arguments);
@@ -250,7 +255,6 @@ int run_copy(const CopyArguments& arguments, const Globals& globals) {
     }
     std::fflush(stdout);
     if (!globals.yes) confirm_overwrite(name_targets(pairs));
-    if (arguments.nice) go_last();
     std::vector<engine::CopyReport> reports = execute(plans, disks, arguments, globals);
     for (std::size_t i = 0; i < disks.size(); ++i)
         if (!block::reread_partitions(pairs[i].target))

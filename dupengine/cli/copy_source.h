@@ -6,6 +6,7 @@
 
 #include "block/open.h"
 #include "cli/image_options.h"
+#include "layout/write_watch.h"
 
 namespace dupengine::cli {
 
@@ -19,15 +20,19 @@ class CopySource {
     const image::OpenImage* image() const { return image_ ? &*image_ : nullptr; }
     /// Its path, for questions about a disk of this machine; empty for an image.
     std::string local_path() const { return held_ ? path_ : ""; }
-    /// As SourceHold; an image cannot change.
+    /// As SourceHold, and from here on writes to it are watched; an image cannot change.
     void take_alone();
-    bool has_changed() const { return held_ && held_->has_changed(); }
+    /// Since take_alone.
+    bool has_changed() const;
+    /// Somebody may have it open for writing. Asked when it was read: then transfers have been counted.
+    bool could_change_unseen() const;
 
   private:
     std::string path_;
     std::optional<image::OpenImage> image_;
     std::unique_ptr<block::Reader> disk_;
     std::optional<block::SourceHold> held_;
+    layout::WritesSeen writes_;  // before it was read
 };
 
 }  // namespace dupengine::cli

@@ -147,9 +147,9 @@ bool compares(const VerifyArguments& arguments) {
     }
     if (arguments.options.verify == engine::Verify::kAll ||
         arguments.options.unused == engine::Unused::kKeep || !arguments.options.protect.empty() ||
-        !arguments.luks.key_files.empty())
+        !arguments.luks.key_files.empty() || arguments.shrink)
         throw_error(Code::kUsage,
-                    "--all, --used, --protect and --luks-key-file need a TARGET to compare with");
+                    "--all, --used, --shrink, --protect and --luks-key-file need a TARGET to compare with");
     if (arguments.source.empty())
         throw_error(Code::kUsage, "verify needs a SOURCE, alone or with a TARGET, or --map SOURCE=TARGET");
     return false;

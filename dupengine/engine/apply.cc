@@ -68,19 +68,28 @@ void compare_protected(std::vector<ProtectedDigest>& digests, const block::Reade
 // the mark does, so what must be kept can always be found.
 void mark_unfinished(const CopyPlan& plan, block::Target& target, std::int64_t now,
                      const std::optional<layout::IncompleteMark::Journal>& journal) {
-    layout::IncompleteMark mark;
-    mark.source = plan.source.name;
-    mark.started = now;
-    mark.size_bytes = target.geometry().size_bytes;
-    mark.kept = plan.kept;
-    mark.journal = journal;
     block::Geometry geometry = target.geometry();
     geometry.logical_sector_bytes = plan.sector_bytes;
-    const Bytes content = layout::encode_mark(mark, plan.sector_bytes);
+    const Bytes content = layout::encode_mark(mark_for(plan, now, journal), plan.sector_bytes);
     target.write(layout::mark_extent_tail(geometry).begin, content);
     target.flush();
     target.write(layout::mark_extent_head(geometry).begin, content);
     target.write(0, Bytes(plan.sector_bytes));
+    target.flush();
+}
+
+// A mark for other sectors stands elsewhere, and would outlive the copy. The new one is in force by now.
+void erase_other_mark(const CopyPlan& plan, block::Target& target) {
+    if (!plan.target.incomplete || plan.target.incomplete->sector_bytes == plan.sector_bytes) return;
+    block::Geometry old = target.geometry();
+    old.logical_sector_bytes = plan.target.incomplete->sector_bytes;
+    block::ExtentSet stays = late_extents(target.geometry(), plan.sector_bytes);
+    stays.insert(plan.protected_regions().extents());
+    for (const block::Extent mark : {layout::mark_extent_head(old), layout::mark_extent_tail(old)}) {
+        const ByteOffset begin = align_down(mark.begin, plan.sector_bytes);
+        const block::Extent first_sector{begin, begin + plan.sector_bytes};
+        if (!stays.touches(first_sector)) target.write(begin, Bytes(plan.sector_bytes));
+    }
     target.flush();
 }
 
@@ -196,7 +205,10 @@ class DiskCopy {
         }
     }
 
-    void mark() { mark_unfinished(plan_, target_, context_.now, resumed_.journal); }
+    void mark() {
+        mark_unfinished(plan_, target_, context_.now, resumed_.journal);
+        erase_other_mark(plan_, target_);
+    }
 
     void copy_and_verify() {
         const Step step(*this);
@@ -225,7 +237,7 @@ class DiskCopy {
     // A filesystem in a partition grows while there is no table yet; perhaps over the place of the journal.
     void grow_in_partition() {
         const Step step(*this);
-        if (journal_) report_.bytes_verified += journal_->erase(options_.zeroing);
+        if (journal_) report_.bytes_verified += journal_->erase(options_.zeroing, context_.stop);
         if (!is_bare()) grow(plan_, target_, context_);
         compare_protected(report_.protected_regions, target_, context_);
     }

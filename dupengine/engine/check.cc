@@ -65,8 +65,9 @@ void read_chunks(const block::Reader& disk, const ExtentSet& extents, const Pipe
                  const std::function<void(const Slot&)>& look) {
     ChunkWork work;
     work.read = [&](Slot& slot) { start_reads(slot, disk, From::kMedium, options.bridge_bytes); };
-    work.read_failed = [](const Error& e) {
+    work.read_failed = [](Slot& slot, const Error& e) {
         if (e.code() != Code::kSourceIo) throw;
+        slot.incomplete = true;
     };
     work.look = [&](Slot& slot) {
         if (slot.incomplete)

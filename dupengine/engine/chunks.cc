@@ -141,8 +141,7 @@ class Lane {
     // Within a handler of `e`.
     void accept_or_throw(Slot& slot, const Error& e) {
         if (slot.stage_ != Slot::Stage::kReading || !work_.read_failed) throw;
-        work_.read_failed(e);
-        slot.incomplete = true;
+        work_.read_failed(slot, e);
     }
 
     void go_on(Slot& slot) {

@@ -48,10 +48,12 @@ class Slot {
         : memory_(memory), areas_(areas), number_(number), transfers_(transfers) {}
 
     Chunk chunk;
-    /// A read failed that ChunkWork::read_failed accepted: not all of the memory is filled.
+    /// A read failed, and ChunkWork::read_failed said that: not all of the memory is filled.
     bool incomplete = false;
     /// For ChunkWork: area 1 is in use for this chunk.
     bool compares = false;
+    /// For ChunkWork: area 0 has not been read yet.
+    bool unread = false;
     /// The bytes of an extent of the chunk; `area` tells apart several memories of a chunk's size.
     std::span<std::byte> bytes_of(block::Extent extent, unsigned area = 0) const;
 
@@ -86,9 +88,9 @@ struct ChunkWork {
     std::function<void(Slot&)> read;  ///< starts reads
     std::function<void(Slot&)> look;  ///< all has been read; may start writes
     std::function<void(Slot&)> end;   ///< all has been written
-    /// A read failed with this; returns if the chunk shall go on, incomplete. Without it every error is
-    /// final.
-    std::function<void(const Error&)> read_failed = {};
+    /// A read failed with this; called within its handler. Returns if the chunk shall go on, and says in the
+    /// slot what of it is missing. Without it every error is final.
+    std::function<void(Slot&, const Error&)> read_failed = {};
 };
 
 /// Takes every chunk through `work`. The first exception stops the dealing and is thrown again here, when

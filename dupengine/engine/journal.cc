@@ -71,11 +71,14 @@ void Journal::write_blocks(std::vector<std::size_t> durable, const std::vector<c
     }
 }
 
-std::uint64_t Journal::erase(block::Device::Zeroing how) {
+std::uint64_t Journal::erase(block::Device::Zeroing how, const std::stop_token& stop) {
     target_.zero(where_.place, how);
     target_.flush();
     constexpr std::uint64_t kPiece = kMiB;
     for (ByteOffset at = where_.place.begin; at < where_.place.end; at += kPiece) {
+        if (stop.stop_requested())
+            throw_error(Code::kInterrupted,
+                        "stopped on request; the target is marked unfinished, run the same command again");
         Bytes piece(std::min(kPiece, where_.place.end - at));
         target_.read_from_medium(at, piece);
         if (!is_zero(piece))

@@ -76,8 +76,8 @@ class Journal {
     void record_before_stopping(const std::vector<codec::Xxh128>& digests);
     /// The same, when all has been written and flushed.
     void record_flushed(const std::vector<codec::Xxh128>& digests);
-    /// Makes the place zero, flushes, and reads it back. Returns its size. Throws kIntegrity.
-    std::uint64_t erase(block::Device::Zeroing how);
+    /// Makes the place zero, flushes, and reads it back. Returns its size. Throws kIntegrity, kInterrupted.
+    std::uint64_t erase(block::Device::Zeroing how, const std::stop_token& stop);
 
   private:
     using Clock = std::chrono::steady_clock;

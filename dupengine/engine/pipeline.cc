@@ -18,7 +18,8 @@ using From = block::Reader::From;
 
 // Zeros are looked for in pieces of this size: small enough to find them, large enough for big transfers.
 constexpr std::uint64_t kZeroGrain = 64 * kKiB;
-// Differences are looked for in pieces of a page: what is written beside what differs stays small.
+// Differences are looked for in pieces of a page, or a sector: what is written beside what differs stays
+// small.
 constexpr std::uint64_t kCompareGrain = 4 * kKiB;
 
 void zero_unless_hole(block::Target& target, Extent extent, block::Device::Zeroing how) {
@@ -69,7 +70,8 @@ std::uint64_t start_writes_of_differences(Slot& slot, block::Target& target, Ext
     if (is_equal(slot, extent)) return extent.size();
     std::uint64_t equal_bytes = 0;
     for_each_run(
-        extent, kCompareGrain, [&](Extent piece) { return is_equal(slot, piece); },
+        extent, std::max<std::uint64_t>(kCompareGrain, target.geometry().logical_sector_bytes),
+        [&](Extent piece) { return is_equal(slot, piece); },
         [&](Extent run, bool equal) {
             if (equal)
                 equal_bytes += run.size();
@@ -99,6 +101,14 @@ class Likelihood {
     std::atomic<unsigned> misses_{0};
 };
 
+// The last sector of an odd-sized source is filled up with zeros.
+void read_now(Slot& slot, const block::Reader& source, Extent extent) {
+    const Extent readable = extent.clipped_to({0, source.geometry().size_bytes});
+    source.read(readable.begin, slot.bytes_of(readable));
+    if (readable.end < extent.end)
+        std::ranges::fill(slot.bytes_of({readable.end, extent.end}), std::byte{0});
+}
+
 // As start_writes_of_differences for a source that knows the digests of what it holds: of area 0 only what
 // the target's bytes in area 1 are not is read. Area 0 holds the chunk afterwards.
 std::uint64_t start_writes_of_unknown(Slot& slot, const block::Reader& source, block::Target& target,
@@ -111,10 +121,7 @@ std::uint64_t start_writes_of_unknown(Slot& slot, const block::Reader& source, b
                 std::ranges::copy(slot.bytes_of(e, 1), slot.bytes_of(e, 0).begin());
                 equal_bytes += e.size();
             } else {
-                const Extent readable = e.clipped_to({0, source.geometry().size_bytes});
-                source.read(readable.begin, slot.bytes_of(readable, 0));
-                if (readable.end < e.end)
-                    std::ranges::fill(slot.bytes_of({readable.end, e.end}), std::byte{0});
+                read_now(slot, source, e);
                 equal_bytes += start_writes_of_differences(slot, target, e, how);
             }
         }
@@ -127,6 +134,18 @@ void throw_if_bad(const block::Reader& source, const BadSectors& bad) {
     if (!extents.empty())
         throw_errno(Code::kSourceIo, EIO, "{}: {} at byte {} cannot be read", source.name(),
                     format_size(extents.begin()->size()), extents.begin()->begin);
+}
+
+// Of each chunk there is a digest in memory, and its place in the journal.
+void refuse_too_many_chunks(std::uint64_t data_bytes, std::uint64_t chunk_bytes,
+                            std::uint64_t largest_chunk) {
+    constexpr std::uint64_t kMostChunks = 1u << 22;
+    std::uint64_t least = chunk_bytes;
+    while (least < largest_chunk && data_bytes / least > kMostChunks)
+        least *= 2;
+    if (least != chunk_bytes)
+        throw_error(Code::kUsage, "{} in chunks of {} are too many; --chunk-size={}K or more works",
+                    format_size(data_bytes), format_size(chunk_bytes), least / kKiB);
 }
 
 // Large ranges in pieces, so that they can be interrupted and shown; each may be of any length for the
@@ -153,7 +172,10 @@ PipelineOptions choose_pipeline(const block::Geometry& source, const block::Geom
     constexpr std::uint64_t kUsualMemory = 16 * kMiB, kMostMemory = 64 * kMiB;
     while (data_bytes / lanes.chunk_bytes > kMostDigests && lanes.chunk_bytes < kLargestChunk)
         lanes.chunk_bytes *= 2;
-    if (tuning.chunk_bytes != 0) lanes.chunk_bytes = tuning.chunk_bytes;
+    if (tuning.chunk_bytes != 0) {
+        lanes.chunk_bytes = tuning.chunk_bytes;
+        refuse_too_many_chunks(data_bytes, lanes.chunk_bytes, kLargestChunk);
+    }
     if (tuning.workers != 0) lanes.workers = tuning.workers;
     const auto memory = [&] { return std::uint64_t{lanes.workers} * lanes.depth * lanes.chunk_bytes; };
     while (lanes.depth > 1 && memory() > kUsualMemory)
@@ -187,14 +209,25 @@ Moved copy_data(const block::Reader& source, block::Target& target, const Extent
     Likelihood likely;
     ChunkWork work;
     work.leaves_out = [&](const Chunk& chunk) { return is_known[chunk.number] != 0; };
+    work.read_failed = [](Slot& slot, const Error& e) {
+        if (e.code() == Code::kSourceIo)
+            slot.incomplete = true;
+        else if (e.code() == Code::kTargetIo)
+            slot.compares =
+                false;  // it is written, and read back: a disk replaces a sector when it is written
+        else
+            throw;
+    };
     work.read = [&](Slot& slot) {
         slot.compares = options.differences_only && likely.worth_comparing(slot.chunk.number);
-        if (slot.compares) start_reads(slot, target, From::kMedium, options.bridge_bytes, 1);
-        if (slot.compares && source_knows) return;
+        slot.unread = slot.compares && source_knows;
+        try {
+            if (slot.compares) start_reads(slot, target, From::kMedium, options.bridge_bytes, 1);
+        } catch (const Error& e) {
+            work.read_failed(slot, e);
+        }
+        if (slot.unread) return;
         bytes_read += start_reads(slot, source, From::kAnywhere, options.bridge_bytes);
-    };
-    work.read_failed = [&](const Error& e) {
-        if (e.code() != Code::kSourceIo) throw;
     };
     work.look = [&](Slot& slot) {
         if (slot.incomplete) {
@@ -203,9 +236,13 @@ Moved copy_data(const block::Reader& source, block::Target& target, const Extent
         }
         const bool compares = slot.compares && !slot.incomplete;
         std::uint64_t equal = 0;
-        if (compares && source_knows) {
+        if (slot.unread && compares) {
             equal = start_writes_of_unknown(slot, source, target, options.zeroing);
             bytes_read += size_of(slot.chunk) - equal;
+        } else if (slot.unread) {  // the target cannot be read there
+            for (Extent e : slot.chunk.extents)
+                read_now(slot, source, e);
+            bytes_read += size_of(slot.chunk);
         }
         if (options.on_chunk) options.on_chunk(slot);
         const auto keep_digest = [&](bool was_equal) {
@@ -219,7 +256,7 @@ Moved copy_data(const block::Reader& source, block::Target& target, const Extent
                 start_writes(slot, target, e, options.zeroing);
             return;
         }
-        if (!source_knows)
+        if (!slot.unread)
             for (Extent e : slot.chunk.extents)
                 equal += start_writes_of_differences(slot, target, e, options.zeroing);
         bytes_equal += equal;

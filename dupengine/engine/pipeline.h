@@ -41,7 +41,8 @@ struct PipelineOptions {
 };
 
 /// Workers, depth and chunk size for these two devices and this much data, where `tuning` leaves the choice.
-/// The number of digests stays below about a million. Throws kUsage for a tuning that takes too much memory.
+/// The number of digests stays below about a million, with a tuning below four. Throws kUsage for a tuning
+/// that takes too much memory.
 PipelineOptions choose_pipeline(const block::Geometry& source, const block::Geometry& target,
                                 std::uint64_t data_bytes, const Tuning& tuning = {});
 
@@ -65,9 +66,10 @@ struct Moved {
 
 /// Copies `data` from source to target, same offsets. Runs of zeros become zeroing, or nothing where the
 /// target has a hole already. Adds data.total_bytes() to progress. What of the source cannot be read is added
-/// to `bad`, exact to a sector; it throws kSourceIo then, unless that is tolerated. Chunks that `known` calls
-/// equal are left alone, and their progress is not counted. The journal is told of all others but those with
-/// bad sectors, which the next run shall find again.
+/// to `bad`, exact to a sector; it throws kSourceIo then, unless that is tolerated. Where the target cannot
+/// be read to compare, it is written. Chunks that `known` calls equal are left alone, and their progress is
+/// not counted. The journal is told of all others but those with bad sectors, which the next run shall find
+/// again.
 Moved copy_data(const block::Reader& source, block::Target& target, const block::ExtentSet& data,
                 const PipelineOptions& options, Progress& progress, std::stop_token stop, BadSectors& bad,
                 ChunkDigests known = {}, Journal* journal = nullptr);

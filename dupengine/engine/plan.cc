@@ -54,18 +54,16 @@ void refuse_broken_sectors(const CopyPlan& plan) {
             throw_error(Code::kRefused, "{}: {} {} is not made of whole {} byte sectors", plan.target.name,
                         k.name, k.extent.text(), plan.sector_bytes);
     // The mark must be able to name all that is kept; better said now than after the first write.
-    layout::IncompleteMark mark;
-    mark.kept = plan.kept;
-    mark.source = plan.source.name;
-    layout::encode_mark(mark, plan.sector_bytes);
+    layout::encode_mark(mark_for(plan, kLongestTime, {}), plan.sector_bytes);
 }
 
-// Both sides must speak of the same sectors (refit.h sees to that before); a file without a table has no
-// opinion.
+// Both sides must speak of the same sectors (refit.h sees to that before); a file without a table or a mark
+// has no opinion.
 std::uint32_t agree_on_sectors(const layout::DiskDescription& source, const layout::DiskDescription& target) {
     const auto sectors_of = [](const layout::DiskDescription& disk) -> std::uint32_t {
         if (disk.geometry.is_block_device) return disk.geometry.logical_sector_bytes;
-        return disk.table.kind != TableKind::kNone ? disk.table.sector_bytes : 0;
+        if (disk.table.kind != TableKind::kNone) return disk.table.sector_bytes;
+        return disk.incomplete ? disk.incomplete->sector_bytes : 0;
     };
     const std::uint32_t from = sectors_of(source);
     const std::uint32_t to = sectors_of(target);
@@ -113,6 +111,17 @@ block::ProtectedRegions CopyPlan::protected_regions() const {
     for (const Kept& k : kept)
         regions.add(k.name, k.extent);
     return regions;
+}
+
+layout::IncompleteMark mark_for(const CopyPlan& plan, std::int64_t started,
+                                const std::optional<layout::IncompleteMark::Journal>& journal) {
+    layout::IncompleteMark mark;
+    mark.source = plan.source.name;
+    mark.started = started;
+    mark.size_bytes = plan.target.geometry.size_bytes;
+    mark.kept = plan.kept;
+    mark.journal = journal;
+    return mark;
 }
 
 codec::Sha256 fingerprint_of(const block::Reader& disk) {

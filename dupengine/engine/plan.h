@@ -127,6 +127,12 @@ std::vector<CopyPlan> make_plans(std::span<const DiskPair> pairs, const CopyOpti
 /// A set of one. Throws kRefused, kSourceIo (the source's table is damaged) or what reading throws.
 CopyPlan make_plan(const block::Reader& source, const block::Reader& target, const CopyOptions& options);
 
+/// The mark that stands on the target until the plan is carried out. `started`: Unix seconds.
+layout::IncompleteMark mark_for(const CopyPlan& plan, std::int64_t started,
+                                const std::optional<layout::IncompleteMark::Journal>& journal);
+/// As many digits as a time has until 2286: to try whether a mark has room.
+inline constexpr std::int64_t kLongestTime = 9'999'999'999;
+
 /// SHA-256 over size, sector size and the bytes at both ends where tables and marks live.
 codec::Sha256 fingerprint_of(const block::Reader& disk);
 

@@ -80,12 +80,8 @@ bool is_a_place(const CopyPlan& plan, Extent place, std::uint64_t size_bytes) {
 }
 
 bool mark_has_room(const CopyPlan& plan, const IncompleteMark::Journal& journal) {
-    IncompleteMark mark;
-    mark.source = plan.source.name;
-    mark.kept = plan.kept;
-    mark.journal = journal;
     try {
-        layout::encode_mark(mark, plan.sector_bytes);
+        layout::encode_mark(mark_for(plan, kLongestTime, journal), plan.sector_bytes);
         return true;
     } catch (const Error&) {
         return false;
@@ -95,6 +91,7 @@ bool mark_has_room(const CopyPlan& plan, const IncompleteMark::Journal& journal)
 // Fills plan.journal. Returns why it could not.
 std::string find_journal(CopyPlan& plan) {
     if (plan.options.verify == Verify::kNone) return "nothing is read back";
+    if (plan.sector_bytes > kJournalBlockBytes) return "the target's sectors are larger than its blocks";
     if (plan.options.source_state->empty()) return "nothing would show that the source is still the same";
     JournalPlan journal;
     journal.chunk_bytes = choose_pipeline(plan.source.geometry, plan.target.geometry, plan.data.total_bytes(),

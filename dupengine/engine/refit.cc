@@ -32,8 +32,11 @@ std::uint32_t sectors_of(const block::Reader& disk, const PartitionTable& table)
 std::uint32_t sectors_of_target(const block::Reader& target) {
     try {
         const auto table = table_of(target);
-        return table ? sectors_of(target, *table)
-                     : (target.geometry().is_block_device ? target.geometry().logical_sector_bytes : 0);
+        const std::uint32_t sectors = sectors_of(target, table.value_or(PartitionTable{}));
+        if (sectors != 0) return sectors;
+        // The table that said it may be gone; an unfinished copy goes on as it began.
+        const auto mark = layout::find_mark(target);
+        return mark ? mark->sector_bytes : 0;
     } catch (Error& e) {
         if (e.code() == Code::kSourceIo) e.set_code(Code::kTargetIo);
         throw;

@@ -9,6 +9,7 @@ namespace {
 
 using From = block::Reader::From;
 
+// What becomes of a chunk that cannot be read: of the source it stays, of the target it goes.
 enum class Unreadable { kStays, kGoes };
 
 // Reads the chunks with `wanted` set, and clears it where the bytes have not the digest. Returns the bytes
@@ -21,8 +22,9 @@ std::uint64_t keep_what_matches(const block::Reader& disk, From from, const bloc
     ChunkWork work;
     work.leaves_out = [&](const Chunk& chunk) { return wanted[chunk.number] == 0; };
     work.read = [&](Slot& slot) { bytes_read += start_reads(slot, disk, from, options.bridge_bytes); };
-    work.read_failed = [](const Error& e) {
-        if (e.code() != Code::kSourceIo) throw;
+    work.read_failed = [=](Slot& slot, const Error& e) {
+        if (e.code() != (unreadable == Unreadable::kGoes ? Code::kTargetIo : Code::kSourceIo)) throw;
+        slot.incomplete = true;
     };
     work.look = [&](Slot& slot) {
         const std::size_t chunk = slot.chunk.number;

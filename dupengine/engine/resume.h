@@ -18,7 +18,8 @@ struct Resumption {
 };
 
 /// Carries plan.journal out: what it continues is read again and added to progress, else a new one begins.
-/// Throws what reading the target throws; a sample that cannot be read shows nothing. `now`: Unix seconds.
+/// What cannot be read of the target does not count, and a sample that cannot be read shows nothing. Throws
+/// what reading the journal throws. `now`: Unix seconds.
 Resumption take_up_journal(const CopyPlan& plan, const block::Reader& source, const block::Reader& target,
                            const PipelineOptions& options, Progress& progress, std::stop_token stop,
                            std::int64_t now);

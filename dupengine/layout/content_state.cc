@@ -1,31 +1,19 @@
 #include "layout/content_state.h"
 
 #include <fcntl.h>
-#include <linux/magic.h>
 #include <sys/stat.h>
-#include <sys/vfs.h>
 #include <unistd.h>
 
 #include <algorithm>
-#include <array>
 #include <csignal>
 #include <ctime>
-#include <sstream>
 
 #include "base/fd.h"
 #include "layout/storage_lineage.h"
+#include "layout/write_counters.h"
 
 namespace dupengine::layout {
 namespace {
-
-// Filesystems of this machine alone that give a file a new time when it is written.
-bool keeps_times(int fd) {
-    constexpr std::array<std::uint32_t, 5> kLocal = {BTRFS_SUPER_MAGIC, EXT4_SUPER_MAGIC, F2FS_SUPER_MAGIC,
-                                                     TMPFS_MAGIC, XFS_SUPER_MAGIC};
-    struct statfs fs {};
-    if (::fstatfs(fd, &fs) != 0) return false;
-    return std::find(kLocal.begin(), kLocal.end(), static_cast<std::uint32_t>(fs.f_type)) != kLocal.end();
-}
 
 // A page that a program has mapped for writing changes without a new time, as long as it was changed before.
 // No lease is given on a file that is open for writing, and a mapping keeps it open.
@@ -66,23 +54,15 @@ std::string state_of_backing_file(const LoopBinding& loop) {
     return state_of_file(fd);
 }
 
-// Documentation/block/stat.rst: what the columns of "stat" are.
 std::string state_of_disk(DeviceNumber device, const BlockGraph& graph) {
-    constexpr std::size_t kSectorsRead = 2, kSectorsWritten = 6, kSectorsDiscarded = 13;
-    std::array<std::uint64_t, kSectorsDiscarded + 1> counters{};
-    std::istringstream columns(graph.attribute(device, "stat"));
-    for (std::uint64_t& counter : counters)
-        if (!(columns >> counter)) return "";
+    // Somebody has looked at this disk by now, so that reads were counted.
+    const auto counters = read_write_counters(device, graph);
     // "diskseq" (Linux 5.15): another disk in the same place, another medium, another file below a loop
     // device.
     const std::string sequence = graph.attribute(device, "diskseq");
-    // Somebody has looked at this disk by now. Where no reads are counted, no writes are.
-    const bool counts = graph.attribute(device, "queue/iostats") == "1" && counters[kSectorsRead] != 0;
-    const bool mapped = !graph.slaves(device).empty() || !graph.attribute(device, "dm/uuid").empty() ||
-                        !graph.attribute(device, "md/level").empty();
-    if (sequence.empty() || !counts || mapped) return "";
+    if (sequence.empty() || !counters || !counters->counts || is_mapped(device, graph)) return "";
     return fmt::format("disk {} sequence {} written {} discarded {}\n", device, sequence,
-                       counters[kSectorsWritten], counters[kSectorsDiscarded]);
+                       counters->sectors_written, counters->sectors_discarded);
 }
 
 std::string state_of_device(DeviceNumber device, const BlockGraph& graph) {

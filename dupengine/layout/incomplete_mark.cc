@@ -218,8 +218,11 @@ std::optional<IncompleteMark> find_mark(const block::Reader& disk) {
     for (const block::Geometry& geometry : geometries) {
         if (!has_room(geometry)) continue;
         // The one at the end is written first and removed last: it is never the older one.
-        if (auto mark = find_at(disk, mark_extent_tail(geometry))) return mark;
-        if (auto mark = find_at(disk, mark_extent_head(geometry))) return mark;
+        for (const block::Extent place : {mark_extent_tail(geometry), mark_extent_head(geometry)})
+            if (auto mark = find_at(disk, place)) {
+                mark->sector_bytes = geometry.logical_sector_bytes;
+                return mark;
+            }
     }
     return {};
 }

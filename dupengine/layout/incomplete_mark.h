@@ -43,6 +43,8 @@ struct IncompleteMark {
     std::string source;            ///< for a person
     std::int64_t started = 0;      ///< Unix seconds
     std::uint64_t size_bytes = 0;  ///< of the disk it was written to; a mark of another size is not ours
+    /// Of the disk that is being made. Not written: a mark stands where only a mark for these sectors does.
+    std::uint32_t sector_bytes = 0;
     std::vector<Kept> kept;
     std::optional<Journal> journal;  ///< none, too, if it is written in a way that is not known here
 };

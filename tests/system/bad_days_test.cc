@@ -159,6 +159,43 @@ TEST(BadDays, ASourceDeviceCannotBeMountedWhileItIsCopied) {
         << "it cannot be mounted at all: the test showed nothing";
 }
 
+// A program needs no mount to write to a disk.
+TEST(BadDays, ASourceDeviceThatIsWrittenMeanwhileIsNeverCalledACopy) {
+    const ScratchFolder folder;
+    const DiskImage source = test::make_disk_image(folder, "source.img");
+    const test::LoopDevice loop(source.path);
+    const std::string target = folder.sparse_file("target.img", kLarger);
+    const Fd writer = open_path(loop.path(), O_RDWR, Code::kInternal);
+    // What was written before is only in the page cache when the copy begins: no change of its source.
+    pwrite_exact(writer.get(), source.root.begin + 5 * kMiB, Bytes(4096, std::byte{1}), Code::kInternal,
+                 "loop");
+    const RunResult quiet = copy_and_meanwhile(loop.path(), target, "");
+    EXPECT_EQ(quiet.status, 0) << quiet.err;
+    for (const std::string& path : {loop.path(), source.path}) {
+        const std::string write = fmt::format("printf x | dd of={} bs=1 seek={} conv=notrunc status=none",
+                                              path, source.root.begin + 5 * kMiB);
+        must_run({"rm", target});
+        const std::string again = folder.sparse_file("target.img", kLarger);
+        const RunResult result = copy_and_meanwhile(loop.path(), again, write);
+        EXPECT_EQ(result.status, 6) << path << ": " << result.err;
+        EXPECT_NE(result.err.find("was written while it was copied"), std::string::npos) << result.err;
+        EXPECT_EQ(table_type(again), "");
+    }
+}
+
+TEST(BadDays, ASourceThatOthersMayWriteUnseenIsNamedInThePlan) {
+    const ScratchFolder folder;
+    const DiskImage source = test::make_disk_image(folder, "source.img");
+    const std::string target = folder.sparse_file("target.img", kLarger);
+    const test::LoopDevice loop(source.path);
+    const std::string note = "nothing would show that " + loop.path() + " is written";
+    const auto plan = [&] { return test::run_dupengine({"copy", "--dry-run", loop.path(), target}).out; };
+    const Fd held = open_path(loop.path(), O_RDONLY | O_EXCL, Code::kInternal);
+    EXPECT_EQ(plan().find(note), std::string::npos) << "its writes are counted";
+    std::filesystem::remove(source.path);  // whoever writes to the file below shows nowhere
+    EXPECT_NE(plan().find(note), std::string::npos);
+}
+
 TEST(BadDays, AClosedTerminalIsARequestToStop) {
     const ScratchFolder folder;
     const DiskImage source = test::make_disk_image(folder, "source.img");

@@ -9,10 +9,13 @@
 #include <nlohmann/json.hpp>
 
 #include "base/fd.h"
+#include "block/lent_file.h"
 #include "block/open.h"
 #include "layout/partition_table.h"
 #include "tests/support/aged_filesystem.h"
 #include "tests/support/disk_image.h"
+#include "tests/support/fake_devices.h"
+#include "tests/support/filesystems.h"
 
 namespace dupengine {
 namespace {
@@ -90,6 +93,7 @@ DebianDisk make_debian_disk(const ScratchFolder& folder) {
     must_run({"mmd", "-i", esp, "::/EFI"});
     must_run({"mcopy", "-i", esp, "/etc/os-release", "::/EFI/BOOT.TXT"});
     disk.root = make_aged_ext4(folder, "root", place_of(disk.path, 2).size());
+    std::ofstream(disk.root, std::ios::in | std::ios::out) << "EXTLINUX";  // in front of the superblock
     const std::string swap = folder.sparse_file("swap", place_of(disk.path, 3).size());
     must_run({"mkswap", "-L", "swap", swap});
     disk.swap_uuid = must_run({"blkid", "-p", "-o", "value", "-s", "UUID", swap});
@@ -136,6 +140,7 @@ TEST(CopyShrink, ADebianDiskFitsOntoOneTwoThirdsAsLarge) {
     const RunResult result = run_dupengine({"copy", "--yes", "--shrink", source.path, target});
     ASSERT_EQ(result.status, 0) << result.err;
     EXPECT_THAT(result.out, HasSubstr("partition 2 (ext4) becomes smaller: "));
+    EXPECT_THAT(result.out, HasSubstr("partition 2 (ext4): a boot loader in front of it"));
     EXPECT_THAT(result.out, HasSubstr("partition 3 (swap) moves to "));
     EXPECT_EQ(test::file_sha256(source.path), source.sha256) << "the source was written";
     EXPECT_THAT(must_run({"sgdisk", "-v", target}), HasSubstr("No problems found"));
@@ -178,6 +183,55 @@ TEST(CopyShrink, ABareFilesystemThatWasCutArrivesWithItsJournalReplayed) {
     test::expect_same_mounted(folder, source, target, "ext4", "ro");
 }
 
+// What the source held between would pass for data that somebody put behind the filesystem.
+void expect_ntfs_up_to_the_end(const std::string& image) {
+    const auto part = block::open_source(image);
+    const std::uint64_t size = part->geometry().size_bytes;
+    const Bytes boot = block::read_extent(*part, {0, 512});
+    EXPECT_EQ((load_le<std::uint64_t>(boot, 40) + 1) * 512, size);
+    EXPECT_EQ(block::read_extent(*part, {size - 512, size}), boot);
+}
+
+// Its last group would be too small to be one, so resize2fs leaves it out.
+TEST(CopyShrink, WhatAProgramLeavesBehindTheFilesystemIsEmptyAndShrinksAgain) {
+    const ScratchFolder folder;
+    const std::string source = folder.file("source.img"),
+                      target = folder.sparse_file("target.img", 24 * kMiB + 64 * kKiB);
+    must_run({"dd", "if=/dev/urandom", "of=" + source, "bs=1M", "count=48", "status=none"});
+    must_run({"mke2fs", "-q", "-F", "-t", "ext4", "-b", "1024", "-J", "size=1", "-E", "nodiscard", source});
+    const RunResult result = run_dupengine({"copy", "--yes", "--shrink", source, target});
+    ASSERT_EQ(result.status, 0) << result.err;
+    ASSERT_LT(test::dumpe2fs_number(target, "Block count"), 24u * 1024 + 64) << "the test showed nothing";
+    const std::string smaller = folder.sparse_file("smaller.img", 16 * kMiB);
+    const RunResult again = run_dupengine({"copy", "--yes", "--shrink", target, smaller});
+    EXPECT_EQ(again.status, 0) << again.err;
+}
+
+// A source with a sector that cannot be read, and nothing needs: in free space, where the kernel reads ahead.
+TEST(CopyShrink, ABadSectorThatNoProgramAskedForIsNoError) {
+    const ScratchFolder folder;
+    const auto bytes = std::make_shared<test::DiskBytes>(kMiB);
+    test::MemoryDevice disk(bytes);
+    disk.set_interceptor([](std::size_t, const test::Call& call) {
+        if (call.extent.touches({kMiB / 2, kMiB / 2 + 512})) throw_error(Code::kSourceIo, "bad sector");
+    });
+    block::Overlay overlay(disk, {0, kMiB}, "part", 0);
+    const block::LentFile file(overlay);
+    const auto read_it = [&](const std::string& then) {
+        return run_program(
+            {"sh", "-c",
+             fmt::format("dd if={} bs=4096 skip=128 count=1 of=/dev/null; {}", file.path(), then)});
+    };
+    EXPECT_EQ(read_it("exit 0").status, 0);
+    EXPECT_NO_THROW(file.rethrow_error(block::LentFile::Program::kSucceeded));
+    try {
+        file.rethrow_error(block::LentFile::Program::kFailed);
+        ADD_FAILURE() << "the sector was never read: the test showed nothing";
+    } catch (const Error& e) {
+        EXPECT_THAT(e.what(), HasSubstr("bad sector"));
+    }
+}
+
 // NTFS shrinks, and the FAT behind it moves: the boot sectors of both say where they are.
 TEST(CopyShrink, NtfsBecomesSmallerAndBootSectorsFollowWhatMoves) {
     const ScratchFolder folder;
@@ -203,6 +257,7 @@ TEST(CopyShrink, NtfsBecomesSmallerAndBootSectorsFollowWhatMoves) {
     test::expect_same_mounted(folder, ntfs, small, "ntfs-3g", "ro");
     must_run({"ntfsresize", "--info", "--force", small});
     EXPECT_THAT(must_run({"ntfsfix", "--no-action", small}), HasSubstr("OK"));
+    expect_ntfs_up_to_the_end(small);
     const std::string moved = part_of(folder, target, 2, "fat-after");
     const auto hidden = [](const std::string& part, ByteOffset sector) {
         return load_le<std::uint32_t>(block::read_extent(*block::open_source(part), {sector, sector + 512}),
@@ -303,6 +358,20 @@ TEST(CopyShrink, WhatCannotMoveIsNamedAndNothingIsWritten) {
     EXPECT_EQ(run_dupengine({"copy", "--yes", "--shrink", "--busy-source", logical, target}).status, 2);
 }
 
+// Its entry in the MBR would go on to say where the partition ended before.
+TEST(CopyShrink, APartitionThatAHybridMbrNamesKeepsItsSize) {
+    const ScratchFolder folder;
+    const std::string disk = folder.sparse_file("source.img", 64 * kMiB);
+    must_run({"sgdisk", "-n1:0:0", "-h1", disk});
+    const std::string root = make_aged_ext4(folder, "root", place_of(disk, 1).size());
+    put(root, disk, place_of(disk, 1).begin);
+    const std::string target = folder.sparse_file("target.img", 56 * kMiB);
+    const RunResult result = run_dupengine({"copy", "--yes", "--shrink", disk, target});
+    EXPECT_EQ(result.status, 3) << result.err;
+    EXPECT_THAT(result.err, HasSubstr("partition 1 (ext4): a hybrid MBR names sectors of this disk"));
+    expect_unwritten(target);
+}
+
 // Only the partition is too large: its filesystem is not grown into what is left of it, nor touched.
 TEST(CopyShrink, APartitionLargerThanItsFilesystemIsCutAndTheFilesystemStaysAsItIs) {
     const ScratchFolder folder;
@@ -338,6 +407,40 @@ TEST(CopyShrink, AFilesystemThatIsNotInOrderOrAMissingProgramStopsItBeforeTheFir
     EXPECT_EQ(damaged.status, 3) << damaged.err;
     EXPECT_THAT(damaged.err, HasSubstr("e2fsck"));
     expect_unwritten(target);
+}
+
+// A folder for temporary files on a disk that has less room than it says (thin provisioning): what is written
+// is taken, and lost when it has to get there.
+TEST(CopyShrink, ChangesThatTheTemporaryFileLostDoNotBecomeTheCopy) {
+    const ScratchFolder folder;
+    const std::string source = make_aged_ext4(folder, "source.img", 40 * kMiB);
+    const std::string target = folder.sparse_file("target.img", 30 * kMiB);
+    const Mount pool("none", folder.file("pool"), "tmpfs", "size=2M");
+    must_run({"truncate", "-s", "200M", folder.file("pool/thin")});
+    must_run({"mke2fs", "-q", "-F", "-t", "ext2", "-N", "64", folder.file("pool/thin")});
+    const LoopDevice thin(folder.file("pool/thin"));
+    const Mount scratch(thin.path(), folder.file("scratch"), "ext2");
+    const RunResult result = run_program({"env", "TMPDIR=" + folder.file("scratch"), test::command(), "copy",
+                                          "--yes", "--shrink", source, target});
+    EXPECT_EQ(result.status, 3) << result.err;
+    EXPECT_THAT(result.err, HasSubstr("TMPDIR"));
+    expect_unwritten(target);
+}
+
+// The programs work longest, so they are who has to stand back.
+TEST(CopyShrink, NiceIsForTheProgramsThatMakeItSmallerToo) {
+    const ScratchFolder folder;
+    const std::string source = make_aged_ext4(folder, "source.img", 40 * kMiB);
+    const std::string target = folder.sparse_file("target.img", 30 * kMiB);
+    std::filesystem::create_directories(folder.file("bin"));
+    std::ofstream(folder.file("bin/e2fsck"))
+        << "#!/bin/sh\nnice > '" << folder.file("nice") << "'\nexec /sbin/e2fsck \"$@\"\n";
+    std::filesystem::permissions(folder.file("bin/e2fsck"), std::filesystem::perms::owner_all);
+    const RunResult result =
+        run_program({"sh", "-c", "PATH=\"$0:$PATH\" exec \"$1\" copy --dry-run --nice --shrink \"$2\" \"$3\"",
+                     folder.file("bin"), test::command(), source, target});
+    EXPECT_EQ(result.status, 0) << result.err;
+    EXPECT_EQ(must_run({"cat", folder.file("nice")}), "19\n");
 }
 
 // In front of the real one in PATH: writes its process number, and does not end.

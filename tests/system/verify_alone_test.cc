@@ -166,6 +166,11 @@ TEST_F(VerifyAlone, AChangedOrCutReportProvesNothing) {
     EXPECT_NE(cut.told["error"]["message"].get<std::string>().find("report"), std::string::npos);
 }
 
+TEST_F(VerifyAlone, WhatNeedsASecondDiskIsNotPassedOverInSilence) {
+    for (const char* option : {"--all", "--used", "--shrink", "--protect=1M+1M"})
+        EXPECT_EQ(run_dupengine({"verify", option, source.path}).status, 2) << option;
+}
+
 TEST_F(VerifyAlone, AReportThatIsThereIsNotOverwrittenAndNothingIsCopied) {
     write_file_atomic(report, as_bytes("mine"), 0644, Code::kInternal);
     const RunResult refused = run_dupengine(

@@ -90,4 +90,10 @@ Pieces boot_sectors_for(const block::Reader& part, const std::string& type, Byte
     return pieces;
 }
 
+bool has_boot_loader_in_front(const block::Reader& part, const std::string& type) {
+    constexpr block::Extent kInFront{0, 1024};  // the superblock follows
+    return type.starts_with("ext") && part.geometry().size_bytes >= kInFront.end &&
+           !is_zero(block::read_extent(part, kInFront));
+}
+
 }  // namespace dupengine::engine

@@ -17,4 +17,9 @@ std::vector<layout::TableImage::Piece> boot_sectors_for(const block::Reader& par
                                                         ByteOffset before, ByteOffset after,
                                                         std::uint32_t sector_bytes);
 
+/// Whether a boot loader begins in front of an ext filesystem (EXTLINUX; GRUB in a partition). It finds the
+/// rest of itself by sectors, which nothing corrects: they are others when the partition moves, and can be
+/// when the filesystem becomes smaller.
+bool has_boot_loader_in_front(const block::Reader& part, const std::string& type);
+
 }  // namespace dupengine::engine

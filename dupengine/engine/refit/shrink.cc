@@ -121,7 +121,8 @@ class Shrinking {
             const std::string why = why_immovable(from_, described);
             part.place.movable = why.empty();
             if (!why.empty()) part.stays_because = why;
-            if (from_.table.mbr_extended) part.shrinker = nullptr;
+            // Other tables name these sectors, too.
+            if (from_.table.mbr_extended || is_hybrid(from_.table)) part.shrinker = nullptr;
             parts_.push_back(std::move(part));
         }
         std::sort(parts_.begin(), parts_.end(),
@@ -234,7 +235,11 @@ class Shrinking {
             return;
         }
         progress_.begin(part.number == 0 ? "shrink" : fmt::format("shrink {}", part.number), 0);
-        part.shrinker->shrink(*part.overlay, size_bytes, stop_);
+        part.filesystem_bytes = part.shrinker->shrink(*part.overlay, size_bytes, stop_);
+        if (part.filesystem_bytes > size_bytes)
+            throw_error(Code::kUnsupported, "{}: its program left it {} bytes large, of {} wanted", part.who,
+                        part.filesystem_bytes, size_bytes);
+        part.overlay->settle();
     }
 
     Shrunk assemble(const std::vector<Extent>& places) {
@@ -256,8 +261,8 @@ class Shrinking {
 
     void lay_part(block::Patchwork& view, const Part& part, Extent place) const {
         const Extent before = part.place.extent;
-        if (part.overlay)
-            view.lay(place, *part.overlay, 0);
+        if (part.overlay)  // behind the filesystem there was nothing, and is nothing
+            view.lay({place.begin, place.begin + part.filesystem_bytes}, *part.overlay, 0);
         else
             view.lay(place, source_, before.begin);
         const block::Window content(view, place, part.who);
@@ -285,7 +290,7 @@ class Shrinking {
                 view.lay(piece.offset, piece.content);
     }
 
-    static void note_change(const Part& part, Extent place, std::vector<std::string>& notes) {
+    void note_change(const Part& part, Extent place, std::vector<std::string>& notes) const {
         const Extent before = part.place.extent;
         if (place.size() != before.size())
             notes.push_back(fmt::format("{} becomes smaller: {}, on the source {}{}{}", part.who,
@@ -294,6 +299,11 @@ class Shrinking {
         if (place.begin != before.begin)
             notes.push_back(fmt::format("{} moves to {}, on the source it is at {}", part.who,
                                         format_size(place.begin), format_size(before.begin)));
+        if (place != before && has_boot_loader_in_front(block::Window(source_, before, part.who), part.type))
+            notes.push_back(
+                fmt::format("{}: a boot loader in front of it (EXTLINUX, GRUB) finds its files by "
+                            "sectors that are others now: install it anew before it boots",
+                            part.who));
     }
 
     const block::Reader& source_;

@@ -15,10 +15,10 @@ namespace {
 
 void must_succeed(const block::Overlay& part, const block::LentFile& file, const std::string& program,
                   const RunResult& result) {
-    file.rethrow_error();
-    if (result.status != 0)
-        throw_error(Code::kRefused, "{}: cannot be made smaller: {}: {}", part.name(), program,
-                    result.complaint());
+    if (result.status == 0) return file.rethrow_error(block::LentFile::Program::kSucceeded);
+    file.rethrow_error(block::LentFile::Program::kFailed);
+    throw_error(Code::kRefused, "{}: cannot be made smaller: {}: {}", part.name(), program,
+                result.complaint());
 }
 
 std::string identifier_of(const block::Overlay& part) {
@@ -78,10 +78,11 @@ std::uint64_t find_least_btrfs(block::Overlay& part, std::stop_token) {
     return std::max(kLeastOfDriver, used + used / 8 + kToMerge);
 }
 
-void shrink_btrfs(block::Overlay& part, std::uint64_t size_bytes, std::stop_token stop) {
+std::uint64_t shrink_btrfs(block::Overlay& part, std::uint64_t size_bytes, std::stop_token stop) {
     run_under_another_identifier(part, fmt::format("btrfs filesystem resize {} /tmp", size_bytes), stop);
     const block::LentFile file(part);
     must_succeed(part, file, "btrfs check", run_patiently({"btrfs", "check", file.path()}, stop));
+    return size_bytes;
 }
 
 }  // namespace dupengine::engine

@@ -42,10 +42,11 @@ std::uint64_t bytes_for_inodes(const block::Overlay& part) {
 void check(block::Overlay& part, const block::LentFile& file, const std::stop_token& stop) {
     const RunResult result =
         run_patiently({"e2fsck", "-f", "-p", file.path()}, stop, time_of_last_change(part));
-    file.rethrow_error();
-    if ((result.status & ~kFsckCorrected) != 0)
-        throw_error(Code::kRefused, "{}: is not in order, and cannot be made smaller; run e2fsck on it: {}",
-                    part.name(), result.complaint());
+    if ((result.status & ~kFsckCorrected) == 0)
+        return file.rethrow_error(block::LentFile::Program::kSucceeded);
+    file.rethrow_error(block::LentFile::Program::kFailed);
+    throw_error(Code::kRefused, "{}: is not in order, and cannot be made smaller; run e2fsck on it: {}",
+                part.name(), result.complaint());
 }
 
 }  // namespace
@@ -57,15 +58,17 @@ std::uint64_t find_least_ext(block::Overlay& part, std::stop_token stop) {
     return std::max(used_of_filesystem(layout::ext_used_extents(part)), bytes_for_inodes(part));
 }
 
-void shrink_ext(block::Overlay& part, std::uint64_t size_bytes, std::stop_token stop) {
+std::uint64_t shrink_ext(block::Overlay& part, std::uint64_t size_bytes, std::stop_token stop) {
     const block::LentFile file(part);
     // Forced below what -P says. Where that is too little, it fails, and nothing but the overlay is lost.
     const RunResult result =
         run_patiently({"resize2fs", "-f", file.path(), fmt::format("{}K", size_bytes / kKiB)}, stop,
                       time_of_last_change(part));
-    file.rethrow_error();
-    if (result.status != 0) throw_error(Code::kRefused, "{}: resize2fs: {}", part.name(), result.complaint());
+    const bool succeeded = result.status == 0;
+    file.rethrow_error(succeeded ? block::LentFile::Program::kSucceeded : block::LentFile::Program::kFailed);
+    if (!succeeded) throw_error(Code::kRefused, "{}: resize2fs: {}", part.name(), result.complaint());
     check(part, file, stop);
+    return layout::ext_used_extents(part).filesystem_bytes;
 }
 
 }  // namespace dupengine::engine

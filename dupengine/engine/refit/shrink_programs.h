@@ -22,8 +22,9 @@ struct Shrinker {
     /// Makes it ready (replays its journal, checks it) and says how small it can become. Throws kRefused if
     /// it is not in order.
     std::uint64_t (*find_least)(block::Overlay& part, std::stop_token stop);
-    /// Makes it this large: no less than find_least said.
-    void (*shrink)(block::Overlay& part, std::uint64_t size_bytes, std::stop_token stop);
+    /// Makes it this large: no less than find_least said. Returns where it ends then: programs may leave some
+    /// of what they were given.
+    std::uint64_t (*shrink)(block::Overlay& part, std::uint64_t size_bytes, std::stop_token stop);
     const char* note;  ///< what a person should know of the result; empty if nothing
 };
 
@@ -32,11 +33,11 @@ const Shrinker* find_shrinker(const std::string& type);
 
 // One per filesystem: shrink_ext.cc, shrink_ntfs.cc, shrink_btrfs.cc.
 std::uint64_t find_least_ext(block::Overlay& part, std::stop_token stop);
-void shrink_ext(block::Overlay& part, std::uint64_t size_bytes, std::stop_token stop);
+std::uint64_t shrink_ext(block::Overlay& part, std::uint64_t size_bytes, std::stop_token stop);
 std::uint64_t find_least_ntfs(block::Overlay& part, std::stop_token stop);
-void shrink_ntfs(block::Overlay& part, std::uint64_t size_bytes, std::stop_token stop);
+std::uint64_t shrink_ntfs(block::Overlay& part, std::uint64_t size_bytes, std::stop_token stop);
 std::uint64_t find_least_btrfs(block::Overlay& part, std::stop_token stop);
-void shrink_btrfs(block::Overlay& part, std::uint64_t size_bytes, std::stop_token stop);
+std::uint64_t shrink_btrfs(block::Overlay& part, std::uint64_t size_bytes, std::stop_token stop);
 
 /// Without what lies behind the filesystem's end, which counts as used, too.
 std::uint64_t used_of_filesystem(const layout::UsedExtents& used);

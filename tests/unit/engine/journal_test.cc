@@ -183,12 +183,25 @@ TEST(Journal, ErasedItLeavesZerosAndSaysSoIfItDoesNot) {
     Recording r;
     Journal journal(r.target, where(), no_journal(kChunks), std::chrono::milliseconds(0));
     journal.chunk_written(0, r.digests);
-    EXPECT_EQ(journal.erase(block::Device::Zeroing::kDeallocate), kPlace.size());
+    EXPECT_EQ(journal.erase(block::Device::Zeroing::kDeallocate, {}), kPlace.size());
     EXPECT_TRUE(is_zero(r.disk->content));
     r.fake.set_interceptor([&](std::size_t, const Call& call) {
         if (call.operation == Operation::kReadFromMedium) r.disk->content[kPlace.end - 1] = std::byte{1};
     });
-    EXPECT_THROW(journal.erase(block::Device::Zeroing::kDeallocate), Error);
+    EXPECT_THROW(journal.erase(block::Device::Zeroing::kDeallocate, {}), Error);
+}
+
+TEST(Journal, IsNotReadBackToTheEndAfterARequestToStop) {
+    Recording r;
+    Journal journal(r.target, where(), no_journal(kChunks), std::chrono::milliseconds(0));
+    std::stop_source stop;
+    stop.request_stop();
+    try {
+        journal.erase(block::Device::Zeroing::kDeallocate, stop.get_token());
+        FAIL() << "a large one takes minutes";
+    } catch (const Error& e) {
+        EXPECT_EQ(e.code(), Code::kInterrupted);
+    }
 }
 
 }  // namespace

@@ -60,6 +60,17 @@ TEST(MovedPartition, TheBackupOfAnNtfsBehindItsLastSectorFollows) {
     EXPECT_EQ(moved(part, "ntfs"), expected);
 }
 
+TEST(MovedPartition, ABootLoaderInFrontOfAnExtFilesystemIsSeen) {
+    test::MemoryDevice part(kSize);
+    Bytes& bytes = part.bytes()->content;
+    bytes[1024 + 56] = std::byte{0x53};  // of the superblock
+    EXPECT_FALSE(has_boot_loader_in_front(part, "ext4"));
+    bytes[1023] = std::byte{1};
+    EXPECT_TRUE(has_boot_loader_in_front(part, "ext4"));
+    EXPECT_FALSE(has_boot_loader_in_front(part, "ntfs")) << "its boot sector is its own";
+    EXPECT_FALSE(has_boot_loader_in_front(test::MemoryDevice(512), "ext4"));
+}
+
 TEST(MovedPartition, HostileBootSectorsChangeNothingOutsideThePart) {
     for (unsigned seed = 1; seed <= 4000; ++seed) {
         SCOPED_TRACE(fmt::format("seed {}", seed));

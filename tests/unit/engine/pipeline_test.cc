@@ -1,5 +1,6 @@
 #include "engine/pipeline.h"
 
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -270,6 +271,21 @@ TEST(Pipeline, TheNumberOfDigestsStaysBoundedForLargeDisks) {
         EXPECT_LE(options.lanes.workers * options.lanes.depth * options.lanes.chunk_bytes, 16 * kMiB)
             << bytes;
     }
+}
+
+TEST(ChoosePipeline, ChunksThatAreTooManyAreRefusedWithASizeThatWorks) {
+    const block::Geometry disk;
+    const std::uint64_t bytes = std::uint64_t{16'000'000} * kMiB;
+    try {
+        choose_pipeline(disk, disk, bytes, {.chunk_bytes = 64 * kKiB});
+        FAIL() << "gigabytes of digests";
+    } catch (const Error& e) {
+        EXPECT_EQ(e.code(), Code::kUsage);
+        EXPECT_THAT(e.what(), ::testing::HasSubstr("--chunk-size=4096K"));
+    }
+    EXPECT_EQ(choose_pipeline(disk, disk, bytes, {.chunk_bytes = 4 * kMiB}).lanes.chunk_bytes, 4 * kMiB);
+    // Nothing larger could be asked for.
+    EXPECT_NO_THROW(choose_pipeline(disk, disk, bytes * 16, {.chunk_bytes = 8 * kMiB}));
 }
 
 }  // namespace

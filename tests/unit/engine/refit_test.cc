@@ -94,7 +94,59 @@ TEST_P(RefitBothWays, TheCopyIsADiskOfTheTargetsSectors) {
                   block::read_extent(source, p.extent));
 }
 
+// Runs into an error in the middle of the data.
+void copy_until_the_power_is_cut(const block::Reader& source, const std::shared_ptr<test::DiskBytes>& bytes,
+                                 std::uint32_t sector_bytes) {
+    const MemoryDevice before(bytes, sector_bytes);
+    const Refitted refitted = refit_source(source, before, {});
+    const CopyPlan plan = make_plan(*refitted.view, before, {});
+    auto device = std::make_unique<MemoryDevice>(bytes, sector_bytes);
+    device->set_interceptor([](std::size_t, const test::Call& call) {
+        if (call.operation == test::Operation::kWrite && call.extent.touches({9 * kMiB, 10 * kMiB}))
+            throw_error(Code::kTargetIo, "power cut");
+    });
+    block::Target target(std::move(device), plan.protected_regions());
+    Progress progress;
+    ApplyContext context{progress, {}, 0, {}, {}};
+    EXPECT_THROW(apply_plan(plan, *refitted.view, target, context), Error);
+}
+
+TEST_P(RefitBothWays, ACutCopyOntoAnImageGoesOnAsTheSameDisk) {
+    const std::uint32_t to = GetParam(), from = to == 512 ? 4096 : 512;
+    const MemoryDevice source(source_disk(from), from);
+    const auto bytes = target_disk(to);
+    copy_until_the_power_is_cut(source, bytes, to);
+    const MemoryDevice file(bytes, 512);  // as any file is opened
+    const Refitted refitted = refit_source(source, file, {});
+    ASSERT_NE(refitted.view, nullptr) << "the next run makes another disk";
+    EXPECT_EQ(make_plan(*refitted.view, file, {}).sector_bytes, to);
+    if (to != 4096) return;
+    // One filesystem has no sectors of its own.
+    const MemoryDevice bare(kSize);
+    EXPECT_EQ(make_plan(bare, file, {}).sector_bytes, to);
+}
+
 INSTANTIATE_TEST_SUITE_P(Sectors, RefitBothWays, ::testing::Values(512u, 4096u));
+
+// Somebody gave the disk of a cut copy another table, for other sectors: the mark between them goes, too.
+TEST(Refit, TheMarkOfACutCopyForOtherSectorsDoesNotOutliveTheCopy) {
+    const auto bytes = target_disk(512);
+    layout::IncompleteMark mark;
+    mark.source = "another";
+    mark.size_bytes = kSize;
+    const Bytes room = layout::encode_mark(mark, 4096);
+    std::copy_n(room.begin(), 3584, bytes->content.end() - static_cast<std::ptrdiff_t>(room.size()));
+    const MemoryDevice source(source_disk()), before(bytes);
+    ASSERT_TRUE(layout::find_mark(before));
+    CopyOptions options;
+    options.unused = Unused::kKeep;
+    const CopyPlan plan = make_plan(source, before, options);
+    block::Target target(std::make_unique<MemoryDevice>(bytes), plan.protected_regions());
+    Progress progress;
+    ApplyContext context{progress, {}, 0, {}, {}};
+    apply_plan(plan, source, target, context);
+    EXPECT_FALSE(layout::find_mark(before)) << "a complete copy calls itself unfinished";
+}
 
 TEST(Refit, APartitionThatBeginsWithinALargeSectorIsRefusedByName) {
     auto disk = std::make_shared<test::DiskBytes>(kSize);

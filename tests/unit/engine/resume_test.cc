@@ -43,6 +43,7 @@ struct Copying {
     std::shared_ptr<DiskBytes> to = make_gpt_disk(
         kSize, {{1, {kUnit, 6 * kUnit}, "old"}, {128, kProfilePlace, "profile", layout::type_guid::kProfile}},
         2, true);
+    std::string source_name = "source";
     CopyOptions options;
     test::Interceptor on_source, on_target;
     std::stop_source stop;
@@ -55,7 +56,7 @@ struct Copying {
     }
 
     CopyReport run() {
-        MemoryDevice source(from, 512, "source");
+        MemoryDevice source(from, 512, source_name);
         plan = make_plan(source, MemoryDevice(to, 512, "target"), options);
         auto device = std::make_unique<MemoryDevice>(to, 512, "target");
         MemoryDevice& fake = *device;
@@ -64,7 +65,7 @@ struct Copying {
         const std::size_t planned = source.calls().size();
         block::Target target(std::move(device), plan.protected_regions());
         Progress progress;
-        ApplyContext context{progress, stop.get_token(), 1, {}};
+        ApplyContext context{progress, stop.get_token(), 1'700'000'000, {}};
         context.journal_pace = std::chrono::milliseconds(0);
         const auto keep_calls = [&] {
             source_calls = source.calls();
@@ -261,6 +262,56 @@ TEST(Resume, WithoutReadingBackThereIsNoJournal) {
     c.expect_complete();
 }
 
+// The longest name of a source with which `planned` says yes: it fills the mark.
+std::size_t longest_name(Copying& c, const std::function<bool(const CopyPlan&)>& planned) {
+    std::size_t fits = 0, too_long = 20'000;
+    while (too_long - fits > 1) {
+        const std::size_t length = (fits + too_long) / 2;
+        bool good = false;
+        try {
+            good = planned(make_plan(MemoryDevice(c.from, 512, std::string(length, 'x')),
+                                     MemoryDevice(c.to, 512, "target"), c.options));
+        } catch (const Error&) {
+            good = false;
+        }
+        (good ? fits : too_long) = length;
+    }
+    return fits;
+}
+
+TEST(Resume, WhatIsPlannedIsNeverRefusedBecauseTheMarkThatIsWrittenIsLonger) {
+    Copying planning;
+    const std::size_t with_journal =
+        longest_name(planning, [](const CopyPlan& plan) { return plan.journal.has_value(); });
+    const std::size_t at_all = longest_name(planning, [](const CopyPlan&) { return true; });
+    ASSERT_LT(with_journal, at_all) << "the journal was never what had no room";
+    for (const std::size_t length : {with_journal, with_journal + 1, at_all}) {
+        Copying c;
+        c.source_name = std::string(length, 'x');
+        EXPECT_NO_THROW(c.run()) << length;
+    }
+}
+
+TEST(Resume, ADiskOfSectorsLargerThanTheJournalsBlocksIsCopiedWithoutOne) {
+    constexpr std::uint32_t kLargeSector = 16 * kKiB;
+    const auto from =
+        make_gpt_disk(kSize, {{1, kFirst, "esp"}, {2, kSecond, "root"}}, 1, false, kLargeSector);
+    const auto to = std::make_shared<DiskBytes>(*from);
+    to->content[kSecond.begin + 9000] ^= std::byte{1};  // a difference is smaller than a sector
+    const MemoryDevice source(from, kLargeSector);
+    CopyOptions options;
+    options.source_state = "as it was";
+    options.delta = Delta::kAlways;
+    const CopyPlan plan = make_plan(source, MemoryDevice(to, kLargeSector), options);
+    ASSERT_EQ(plan.sector_bytes, kLargeSector);
+    EXPECT_THAT(plan.notes, Contains(HasSubstr("no journal is kept")));
+    block::Target target(std::make_unique<MemoryDevice>(to, kLargeSector), {});
+    Progress progress;
+    ApplyContext context{progress, {}, 1, {}};
+    EXPECT_NO_THROW(apply_plan(plan, source, target, context));
+    EXPECT_EQ(to->content, from->content);
+}
+
 TEST(Resume, WithoutFreeSpaceThereIsNoJournalAndTheNextRunCompares) {
     Copying c;
     c.options.unused = Unused::kKeep;
@@ -279,6 +330,37 @@ TEST(Resume, AChunkThatTheTargetLostIsCopiedAgain) {
         c.to->content[at] ^= std::byte{1};
     const CopyReport report = c.run();
     EXPECT_EQ(report.bytes_resumed, c.plan.journal->bytes_named - 3 * kChunk);
+    c.expect_complete();
+}
+
+// As a disk has it after a power cut: unreadable until it is written again.
+test::Interceptor dead_until_written(Extent place) {
+    return [place, dead = true](std::size_t, const Call& call) mutable {
+        if (!call.extent.touches(place)) return;
+        if (writes(call)) dead = false;
+        if (dead && reads(call)) throw_error(Code::kTargetIo, "pending sector");
+    };
+}
+
+TEST(Resume, AChunkThatCannotBeReadOnTheTargetAnyMoreIsCopiedAgain) {
+    Copying c;
+    c.cut_after(12 * kUnit);
+    const ByteOffset at = kSecond.begin + 5 * kUnit;
+    c.on_target = dead_until_written({at, at + 512});
+    const CopyReport report = c.run();
+    EXPECT_EQ(report.bytes_resumed, c.plan.journal->bytes_named - kChunk);
+    c.expect_complete();
+}
+
+TEST(Resume, WhereTheTargetCannotBeReadToCompareItIsWritten) {
+    Copying c;
+    c.run();
+    c.options.delta = Delta::kAlways;
+    const ByteOffset at = kSecond.begin + 5 * kUnit;
+    c.on_target = dead_until_written({at, at + 512});
+    const CopyReport report = c.run();
+    EXPECT_EQ(report.bytes_equal, c.plan.data.total_bytes() - kChunk);
+    EXPECT_EQ(c.written_to_root(), kChunk);
     c.expect_complete();
 }
 
