@@ -12,6 +12,7 @@ namespace dupengine::layout {
 struct LvmLabel {
     std::string id;        ///< of the physical volume, without dashes
     std::string metadata;  ///< of its group (lvm_group.h); empty if it holds none
+    block::ExtentSet own;  ///< the physical volume's own structures: label, metadata, a boot loader's area
 };
 
 /// Throws kIntegrity for what it cannot trust or does not know.
