@@ -153,12 +153,12 @@ class Sorter {
     void read_label(std::size_t i) {
         try {
             const LvmLabel label = read_lvm_label(*parts_[i]);
-            if (!label.metadata.empty()) {
-                LvmGroup group = parse_lvm_group(label.metadata);
+            for (const std::string& metadata : label.metadata) {
+                LvmGroup group = parse_lvm_group(metadata);
                 labels_[i].group = group.id;
                 Found& found = groups_.try_emplace(group.id, Found{group, {}, {}}).first->second;
-                // One that was away while the group was changed.
-                if (found.group != group) found.trouble = "its physical volumes disagree about it";
+                // One that was away while the group was changed, or a write that was lost.
+                if (found.group != group) found.trouble = "the copies of its metadata disagree";
             }
             labels_[i].id = label.id;
             labels_[i].own = label.own;

@@ -127,10 +127,8 @@ std::optional<std::string> read_metadata(const block::Reader& part, Extent area)
 LvmLabel read_lvm_label(const block::Reader& part) {
     const Header header = read_header(part);
     LvmLabel label{header.id, {}, header.own};
-    for (Extent area : header.metadata_areas) {
-        if (!label.metadata.empty()) break;
-        label.metadata = read_metadata(part, area).value_or("");
-    }
+    for (Extent area : header.metadata_areas)
+        if (auto text = read_metadata(part, area)) label.metadata.push_back(std::move(*text));
     return label;
 }
 

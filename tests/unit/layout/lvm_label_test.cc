@@ -116,5 +116,12 @@ TEST(LvmLabel, ExtentsOverItsOwnStructuresAreNotBelieved) {
     expect_whole({.first_extent = kMiB, .extents = 47, .sequence_of_last_area = 5}, "own structures");
 }
 
+// LVM takes the newer one, whose volumes may lie in what the older one calls free.
+TEST(LvmLabel, MetadataAreasThatDisagreeAreNotBelieved) {
+    EXPECT_FALSE(look_at({.sequence_of_last_area = 5}).whole);
+    for (const std::uint64_t other : {4, 6})
+        expect_whole({.sequence_of_last_area = other}, "group vg0: the copies of its metadata disagree");
+}
+
 }  // namespace
 }  // namespace dupengine::layout
