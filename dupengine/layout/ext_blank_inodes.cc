@@ -22,9 +22,13 @@ std::uint64_t BlankInodes::unused(std::uint64_t group) const {
 // of a large filesystem that is new.
 std::vector<std::uint64_t> BlankInodes::bitmap_blocks() const {
     std::vector<std::uint64_t> blocks(geometry_.groups);
-    for (std::uint64_t group = 0; group < geometry_.groups; ++group)
-        if (unused(group) != 0 && !none_used(group))
-            blocks[group] = ext2fs_inode_bitmap_loc(filesystem_.get(), static_cast<dgrp_t>(group));
+    for (std::uint64_t group = 0; group < geometry_.groups; ++group) {
+        if (unused(group) == 0 || none_used(group)) continue;
+        blocks[group] = ext2fs_inode_bitmap_loc(filesystem_.get(), static_cast<dgrp_t>(group));
+        if (blocks[group] <= geometry_.first_block || blocks[group] >= geometry_.blocks)
+            throw_error(Code::kIntegrity, "group {}: its inode bitmap would be block {} of {}", group,
+                        blocks[group], geometry_.blocks);
+    }
     return blocks;
 }
 

@@ -175,6 +175,10 @@ TEST_F(DamagedExt, DescriptorsThatPointOutsideAreCopiedWhole) {
         edit_->set_descriptor(1, kBitmap, value);
         expect_whole("group 1: its bitmap would be block");
     }
+    for (std::uint32_t value : {0u, 1u, 8192u, 0xFFFFFFFFu}) {
+        edit_->set_descriptor(0, kInodeBitmap, value);
+        expect_whole("group 0: its inode bitmap would be");
+    }
     for (std::uint32_t value : {8190u, 0xFFFFFFFFu}) {
         edit_->set_descriptor(1, kTable, value);
         expect_whole("group 1: its inode table would be");
