@@ -4,6 +4,7 @@
 
 #include "base/subprocess.h"
 #include "engine/growers.h"
+#include "layout/filesystem_size.h"
 
 namespace dupengine::engine {
 namespace {
@@ -66,6 +67,18 @@ void GrowJob::run(const std::vector<std::string>& argv, int allowed_bits) const 
     if ((result.status & ~allowed_bits) != 0)
         throw_error(Code::kTargetIo, "growing the {}: {}: {}", step().filesystem, argv.front(),
                     result.complaint());
+}
+
+void GrowJob::expect_grown() const {
+    const block::Extent place = step().after;
+    const auto size =
+        layout::read_filesystem_size(block::Window(target_, place, target_.name()), step().filesystem);
+    if (size.bytes <= place.size() && place.size() - size.bytes < size.unit) return;
+    throw_error(
+        Code::kTargetIo,
+        "growing the {}: its program reported no error, but the filesystem covers {} bytes of {}; copy "
+        "without --grow",
+        step().filesystem, size.bytes, place.size());
 }
 
 bool can_grow(std::string_view filesystem) {

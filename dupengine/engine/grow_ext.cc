@@ -15,6 +15,7 @@ void grow_ext(const GrowJob& job) {
     job.run({"blockdev", "--flushbufs", lent.device()});
     job.run({"e2fsck", "-f", "-n", lent.device()});
     lent.give_back();
+    job.expect_grown();
 }
 
 }  // namespace dupengine::engine

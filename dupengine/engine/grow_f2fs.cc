@@ -11,6 +11,7 @@ void grow_f2fs(const GrowJob& job) {
     job.run({"blockdev", "--flushbufs", lent.device()});
     job.run({"fsck.f2fs", "--dry-run", lent.device()});
     lent.give_back();
+    job.expect_grown();
 }
 
 }  // namespace dupengine::engine

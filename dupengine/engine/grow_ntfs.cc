@@ -12,6 +12,7 @@ void grow_ntfs(const GrowJob& job) {
     job.run({"blockdev", "--flushbufs", lent.device()});
     job.run({"ntfsresize", "--info", "--force", "--no-progress-bar", lent.device()});
     lent.give_back();
+    job.expect_grown();
 }
 
 }  // namespace dupengine::engine

@@ -43,6 +43,7 @@ void grow_xfs(const GrowJob& job) {
     job.run({"blockdev", "--flushbufs", lent.device()});
     job.run({"xfs_repair", "-n", lent.device()});
     lent.give_back();
+    job.expect_grown();
 }
 
 void refuse_unmountable_xfs(const CopyPlan& plan, const block::Reader& source) {

@@ -30,6 +30,9 @@ class GrowJob {
     /// Runs a program to its end, however long that takes. Throws kTargetIo with its complaint for an exit
     /// status with other bits than those allowed, kInterrupted if it was stopped on request.
     void run(const std::vector<std::string>& argv, int allowed_bits = 0) const;
+    /// Throws kTargetIo unless the filesystem fills its place now: programs exit with 0 also where they did
+    /// nothing.
+    void expect_grown() const;
 
   private:
     const CopyPlan& plan_;

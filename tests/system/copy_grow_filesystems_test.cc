@@ -280,6 +280,23 @@ void put_program(const ScratchFolder& folder, const std::string& name, const std
     std::filesystem::permissions(bin + "/" + name, std::filesystem::perms::owner_all);
 }
 
+// resize.f2fs exits with 0 also where it gave up.
+TEST(CopyGrowsNot, AProgramThatDidNothingAndSaidNothingIsNoSuccess) {
+    const ScratchFolder folder;
+    const std::string f2fs = folder.sparse_file("f2fs.img", kSmall - 2 * kMiB);
+    must_run({"mkfs.f2fs", "-q", f2fs});
+    const std::string source = disk_around(folder, f2fs), target = folder.sparse_file("target.img", kLarge);
+    put_program(folder, "resize.f2fs", "exit 0\n");
+    RunOptions options;
+    options.extra_environment = {"PATH=" + folder.file("bin") + ":" + std::getenv("PATH")};
+    const RunResult result = run_dupengine({"copy", "--yes", "--grow", source, target}, options);
+    EXPECT_EQ(result.status, 5) << result.err;
+    EXPECT_NE(result.err.find("growing the f2fs: its program reported no error, but"), std::string::npos)
+        << result.err;
+    const json seen = json::parse(run_dupengine({"inspect", "--json", target}).out);
+    EXPECT_TRUE(seen["incomplete"].is_object()) << "a filesystem that did not grow looks complete";
+}
+
 TEST(CopyGrowsNot, AnXfsThatThisKernelCannotMountAndSaysSoBeforeTheFirstWrite) {
     const ScratchFolder folder;
     const std::string source = make_source(folder, kKinds[0]),
