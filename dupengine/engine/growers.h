@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "block/lend.h"
+#include "codec/digest.h"
 #include "engine/plan.h"
 
 namespace dupengine::engine {
@@ -30,6 +31,11 @@ class GrowJob {
     /// Runs a program to its end, however long that takes. Throws kTargetIo with its complaint for an exit
     /// status with other bits than those allowed, kInterrupted if it was stopped on request.
     void run(const std::vector<std::string>& argv, int allowed_bits = 0) const;
+    /// Throws kIntegrity unless `size` bytes of the target's medium have this digest.
+    void expect_on_medium(ByteOffset offset, const codec::Sha256& digest, std::size_t size) const;
+    /// Runs a checker, which gets the place of the filesystem as its last argument and may only read it: what
+    /// it sees was read from the medium, as nothing of the target stays in memory. Throws as run.
+    void check_medium(std::vector<std::string> argv) const;
     /// Throws kTargetIo unless the filesystem fills its place now: programs exit with 0 also where they did
     /// nothing.
     void expect_grown() const;
