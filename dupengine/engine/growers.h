@@ -57,8 +57,9 @@ void grow_xfs(const GrowJob& job);
 /// there afterwards.
 void make_moved_swap(const GrowJob& job);
 
-/// Whether this machine's kernel mounts the source's XFS at all: an older one may not know all its features.
-/// Throws kUnsupported. Nothing is written: the source is lent for reading, and its log is left alone.
+/// Whether this machine's kernel mounts the source's XFS for writing: an older one may not know all its
+/// features. Throws kUnsupported, kRefused if there is no room for what mounting writes: it goes beside the
+/// source, which is only read.
 void refuse_unmountable_xfs(const CopyPlan& plan, const block::Reader& source);
 
 }  // namespace dupengine::engine
