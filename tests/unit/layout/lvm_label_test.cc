@@ -74,7 +74,7 @@ UsedExtents look_at(const Made& made) {
         store_le<std::uint64_t>(label, at + 8, e.size());
         at += 16;
     };
-    put_extent({made.first_extent, made.first_extent});  // to the end
+    put_extent({kMiB, kMiB});  // the extents, to the end; the metadata is what counts
     put_extent({});
     put_extent(kFirstArea);
     if (made.sequence_of_last_area != 0) put_extent(kLastArea);
