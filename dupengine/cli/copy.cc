@@ -244,6 +244,8 @@ int run_copy(const CopyArguments& arguments, const Globals& globals) {
     // Until the end: it keeps others from mounting what is open.
     SourcePlaintext plaintext(arguments.luks);
     const std::vector<engine::CopyPlan> plans = plan_disks(disks, arguments, plaintext, globals);
+    plaintext.forget_keys();
+    if (!arguments.report.empty()) engine::refuse_what_no_report_holds(plans.front());
     const DrawingStyle style = look_at_terminal(STDOUT_FILENO).style;
     if (!globals.json)
         for (const Disk& disk : disks)

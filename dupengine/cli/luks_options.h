@@ -24,6 +24,8 @@ class SourcePlaintext {
     /// Throws kRefused for a key file that cannot be read.
     explicit SourcePlaintext(const LuksOptions& options);
     layout::PlaintextFinder& finder();
+    /// When the source has been looked at: overwrites the keys. Open mappings stay held.
+    void forget_keys() { keys_.reset(); }
     /// What a person should know of the key files, one line each.
     const std::vector<std::string>& notes() const { return notes_; }
 

@@ -64,6 +64,19 @@ void compare_protected(std::vector<ProtectedDigest>& digests, const block::Reade
     }
 }
 
+// What is written last besides sector 0 and where the marks stand: extended boot records, superblocks. Until
+// then it is nothing.
+block::ExtentSet places_without_marks(const CopyPlan& plan, const block::Geometry& geometry) {
+    block::ExtentSet places;
+    for (const BootStage& stage : plan.boot)
+        for (const auto& piece : stage.pieces)
+            places.insert({piece.offset, piece.offset + piece.content.size()});
+    places.erase({0, plan.sector_bytes});
+    places.erase(layout::mark_extent_head(geometry));
+    places.erase(layout::mark_extent_tail(geometry));
+    return places;
+}
+
 // First the end, then the start: until the first flush has returned the old table still stands, and after it
 // the mark does, so what must be kept can always be found.
 void mark_unfinished(const CopyPlan& plan, block::Target& target, std::int64_t now,
@@ -75,6 +88,8 @@ void mark_unfinished(const CopyPlan& plan, block::Target& target, std::int64_t n
     target.flush();
     target.write(layout::mark_extent_head(geometry).begin, content);
     target.write(0, Bytes(plan.sector_bytes));
+    for (block::Extent e : places_without_marks(plan, geometry))
+        target.write(e.begin, Bytes(e.size()));
     target.flush();
 }
 

@@ -62,6 +62,19 @@ void refuse_kept_at(const CopyPlan& plan, const ExtentSet& places) {
                         plan.target.name, k.name, k.extent.text());
 }
 
+// Superblocks that stand behind the mark at the start of a disk without a table: at 32 KiB of ISO 9660, UDF
+// and JFS, at 64 KiB of btrfs, GFS2 and ReiserFS. A kernel that finds one takes a half-copied disk for the
+// filesystem, even for the source itself, whose identifiers it carries.
+ExtentSet far_superblocks(const CopyPlan& plan, ByteOffset end) {
+    ExtentSet places;
+    if (plan.table.kind != layout::TableKind::kNone) return places;
+    for (const ByteOffset begin : {32 * kKiB, 64 * kKiB})
+        places.insert(Extent{begin, begin + 4 * kKiB}.clipped_to({0, end}));
+    for (const Kept& k : plan.kept)
+        places.erase(k.extent);
+    return places;
+}
+
 // Sector 0 by itself: with it the disk becomes a disk. Everything else is in place before.
 std::vector<Piece> split_off_sector0(std::vector<Piece>& primary, std::uint32_t sector_bytes) {
     Piece& head = primary.front();
@@ -107,6 +120,8 @@ void hold_back_boot_structures(CopyPlan& plan, const block::Reader& source) {
     const ExtentSet late = late_extents(plan.target.geometry, plan.sector_bytes);
     std::vector<Piece> primary{bytes_for(source, plan.data, *late.begin())};
     std::vector<Piece> tail{bytes_for(source, plan.data, *std::prev(late.end()))};
+    for (Extent e : far_superblocks(plan, std::prev(late.end())->begin))
+        primary.push_back(bytes_for(source, plan.data, e));
     if (plan.table.kind != layout::TableKind::kNone) {
         const layout::TableImage image = layout::encode_table(plan.table, size);
         // An extended boot record can stand in the last sectors of the disk: each byte belongs to one piece

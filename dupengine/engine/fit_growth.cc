@@ -82,9 +82,9 @@ bool is_blocked_by_data(CopyPlan& plan, const block::Reader& source, const std::
 void grow_whole_device(CopyPlan& plan, const block::Reader& source) {
     std::string why = why_it_keeps_its_size(plan.source.signature, plan.source.used);
     // It grows when the disk looks complete already (apply.cc), so what is half-grown has to show by itself.
-    if (why.empty() && (plan.source.signature->type == "f2fs" || plan.source.signature->type == "vfat"))
-        why = fmt::format("holds {} without a partition, of which a half-grown one could not be told",
-                          plan.source.signature->type);
+    if (const std::string type = why.empty() ? plan.source.signature->type : "";
+        type == "btrfs" || type == "f2fs" || type == "vfat")
+        why = fmt::format("holds {} without a partition, of which a half-grown one could not be told", type);
     if (!why.empty()) return note_kept_size(plan, plan.source.name, why);
     const block::Extent before{0, plan.source.used.filesystem_bytes};
     const block::Extent after{0, align_down(room_end(plan, before.end), 4096)};

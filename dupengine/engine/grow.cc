@@ -3,7 +3,9 @@
 #include <algorithm>
 
 #include "base/subprocess.h"
+#include "block/page_cache.h"
 #include "engine/growers.h"
+#include "layout/filesystem_size.h"
 
 namespace dupengine::engine {
 namespace {
@@ -66,6 +68,34 @@ void GrowJob::run(const std::vector<std::string>& argv, int allowed_bits) const 
     if ((result.status & ~allowed_bits) != 0)
         throw_error(Code::kTargetIo, "growing the {}: {}: {}", step().filesystem, argv.front(),
                     result.complaint());
+}
+
+void GrowJob::expect_on_medium(ByteOffset offset, const codec::Sha256& digest, std::size_t size) const {
+    Bytes there(size);
+    target_.read_from_medium(offset, there);
+    if (codec::sha256(there) != digest)
+        throw_error(Code::kIntegrity,
+                    "{}: what growing wrote at byte {} does not read back as it was written", target_.name(),
+                    offset);
+}
+
+void GrowJob::check_medium(std::vector<std::string> argv) const {
+    block::forget_cached(target_);
+    const block::LentRange lent = lend(block::LentRange::Access::kRead);
+    argv.push_back(lent.device());
+    run(argv);
+}
+
+void GrowJob::expect_grown() const {
+    const block::Extent place = step().after;
+    const auto size =
+        layout::read_filesystem_size(block::Window(target_, place, target_.name()), step().filesystem);
+    if (size.bytes <= place.size() && place.size() - size.bytes < size.unit) return;
+    throw_error(
+        Code::kTargetIo,
+        "growing the {}: its program reported no error, but the filesystem covers {} bytes of {}; copy "
+        "without --grow",
+        step().filesystem, size.bytes, place.size());
 }
 
 bool can_grow(std::string_view filesystem) {

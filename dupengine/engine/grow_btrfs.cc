@@ -12,11 +12,13 @@ namespace dupengine::engine {
 void grow_btrfs(const GrowJob& job) {
     const block::Extent place = job.step().after;
     const block::Window part(job.target(), place, job.target().name());
-    for (const auto& piece : layout::grow_btrfs_to(part, place.size()))
+    const auto pieces = layout::grow_btrfs_to(part, place.size());
+    for (const auto& piece : pieces)
         job.target().write(place.begin + piece.offset, piece.content);
     job.target().flush();
-    block::LentRange lent = job.lend(block::LentRange::Access::kRead);
-    job.run({"btrfs", "check", "--readonly", lent.device()});
+    for (const auto& piece : pieces)
+        job.expect_on_medium(place.begin + piece.offset, codec::sha256(piece.content), piece.content.size());
+    job.check_medium({"btrfs", "check", "--readonly"});
 }
 
 }  // namespace dupengine::engine

@@ -13,8 +13,9 @@ void grow_ext(const GrowJob& job) {
     job.run({"e2fsck", "-f", "-p", lent.device()}, kFsckCorrected);
     job.run({"resize2fs", lent.device()});
     job.run({"blockdev", "--flushbufs", lent.device()});
-    job.run({"e2fsck", "-f", "-n", lent.device()});
     lent.give_back();
+    job.check_medium({"e2fsck", "-f", "-n"});
+    job.expect_grown();
 }
 
 }  // namespace dupengine::engine

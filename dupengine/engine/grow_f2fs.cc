@@ -9,8 +9,9 @@ void grow_f2fs(const GrowJob& job) {
     block::LentRange lent = job.lend(block::LentRange::Access::kWrite);
     job.run({"resize.f2fs", lent.device()});
     job.run({"blockdev", "--flushbufs", lent.device()});
-    job.run({"fsck.f2fs", "--dry-run", lent.device()});
     lent.give_back();
+    job.check_medium({"fsck.f2fs", "--dry-run"});
+    job.expect_grown();
 }
 
 }  // namespace dupengine::engine

@@ -21,23 +21,43 @@ class FatGrower {
     // Until the FATs are written, the old volume stands where it stood.
     void run() {
         move_clusters();
-        growth_.each_folder(part_, [&](ByteOffset place, const Bytes& cluster) { write(place, cluster); });
+        growth_.each_folder(part_, [&](ByteOffset place, const Bytes& cluster) { put(place, cluster); });
         const auto boot = growth_.boot_sectors(part_);
-        job_.target().flush();
+        settle();
         for (block::Extent place : growth_.fats())
             for (std::uint64_t at = 0; at < place.size(); at += kPiece)
-                write(place.begin + at, growth_.fat_bytes(at, std::min(kPiece, place.size() - at)));
+                put(place.begin + at, growth_.fat_bytes(at, std::min(kPiece, place.size() - at)));
         for (const auto& piece : boot)
-            write(piece.offset, piece.content);
-        job_.target().flush();
+            put(piece.offset, piece.content);
+        settle();
     }
 
   private:
     static constexpr std::uint64_t kPiece = kMiB;
+    struct Written {
+        ByteOffset at = 0;
+        std::size_t size = 0;
+        codec::Sha256 digest{};
+    };
 
     void write(ByteOffset at, const Bytes& bytes) {
         if (job_.stop().stop_requested()) throw_error(Code::kInterrupted, "growing was stopped on request");
         job_.target().write(begin_ + at, bytes);
+    }
+
+    // What stays as it is then, and is read back: a few thousand pieces at a time, however many folders there
+    // are.
+    void put(ByteOffset at, const Bytes& bytes) {
+        constexpr std::size_t kMost = 4096;
+        write(at, bytes);
+        written_.push_back({at, bytes.size(), codec::sha256(bytes)});
+        if (written_.size() == kMost) settle();
+    }
+
+    void settle() {
+        job_.target().flush();
+        for (const Written& piece : std::exchange(written_, {}))
+            job_.expect_on_medium(begin_ + piece.at, piece.digest, piece.size);
     }
 
     // They are part of the copy, so they are read back as all of it is, while both places hold them.
@@ -60,14 +80,14 @@ class FatGrower {
     const ByteOffset begin_;
     const block::Window part_;
     const layout::FatGrowth growth_;
+    std::vector<Written> written_;
 };
 
 }  // namespace
 
 void grow_fat(const GrowJob& job) {
     FatGrower(job).run();
-    block::LentRange lent = job.lend(block::LentRange::Access::kRead);
-    job.run({"fsck.fat", "-n", lent.device()});
+    job.check_medium({"fsck.fat", "-n"});
 }
 
 }  // namespace dupengine::engine

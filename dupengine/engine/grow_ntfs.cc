@@ -10,8 +10,9 @@ void grow_ntfs(const GrowJob& job) {
     // asks nothing, and resizes also what is marked for chkdsk already.
     job.run({"ntfsresize", "--force", "--force", "--no-progress-bar", lent.device()});
     job.run({"blockdev", "--flushbufs", lent.device()});
-    job.run({"ntfsresize", "--info", "--force", "--no-progress-bar", lent.device()});
     lent.give_back();
+    job.check_medium({"ntfsresize", "--info", "--force", "--no-progress-bar"});
+    job.expect_grown();
 }
 
 }  // namespace dupengine::engine

@@ -1,6 +1,7 @@
 // Swap that moves to the end of a larger disk: mkswap(8) with the identifiers that it had, so that fstab and
 // the initramfs find it.
 
+#include "block/page_cache.h"
 #include "engine/growers.h"
 #include "layout/signature.h"
 
@@ -17,6 +18,7 @@ void make_moved_swap(const GrowJob& job) {
     job.run(argv);
     job.run({"blockdev", "--flushbufs", lent.device()});
     lent.give_back();
+    block::forget_cached(job.target());
     const auto found = layout::probe_signature(job.target(), move.after);
     if (!found || found->type != "swap" || found->uuid != move.uuid || found->label != move.label)
         throw_error(Code::kIntegrity, "{}: the swap at {} does not read back as it was made",

@@ -2,6 +2,7 @@
 // other process sees it, and it is unmounted however the program ends, also when it is killed.
 
 #include "base/subprocess.h"
+#include "block/lent_file.h"
 #include "engine/growers.h"
 
 namespace dupengine::engine {
@@ -41,16 +42,20 @@ void grow_xfs(const GrowJob& job) {
     block::LentRange lent = job.lend(block::LentRange::Access::kWrite);
     job.run(while_mounted(lent.device(), kOptions, {"xfs_growfs", "-d", kPlace}));
     job.run({"blockdev", "--flushbufs", lent.device()});
-    job.run({"xfs_repair", "-n", lent.device()});
     lent.give_back();
+    job.check_medium({"xfs_repair", "-n"});
+    job.expect_grown();
 }
 
 void refuse_unmountable_xfs(const CopyPlan& plan, const block::Reader& source) {
-    // As it is on the source, and where: it has not grown yet. kRead makes the kernel refuse every write.
-    const block::LentRange lent(fmt::format("/proc/self/fd/{}", source.native_fd()), plan.grow->before, {},
-                                block::LentRange::Access::kRead, plan.sector_bytes);
-    const RunResult result =
-        run_program(while_mounted(lent.device(), fmt::format("ro,norecovery,{}", kOptions), {"true"}));
+    constexpr std::uint64_t kRoom = 64 * kMiB;  // what mounting writes: parts of the log, superblocks
+    // For reading alone the kernel takes features that it does not know. What it writes goes beside the
+    // source, which may be a view that no kernel could be given.
+    block::Overlay overlay(source, plan.grow->before, source.name(), kRoom);
+    const block::LentFile file(overlay);
+    const block::LentRange lent(file.path(), {0, plan.grow->before.size()}, {},
+                                block::LentRange::Access::kWrite, plan.sector_bytes);
+    const RunResult result = run_program(while_mounted(lent.device(), kOptions, {"true"}));
     if (result.status != 0)
         throw_error(Code::kUnsupported,
                     "--grow mounts the copied XFS, which this kernel cannot do: {}; copy without --grow, and "

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "block/lend.h"
+#include "codec/digest.h"
 #include "engine/plan.h"
 
 namespace dupengine::engine {
@@ -30,6 +31,14 @@ class GrowJob {
     /// Runs a program to its end, however long that takes. Throws kTargetIo with its complaint for an exit
     /// status with other bits than those allowed, kInterrupted if it was stopped on request.
     void run(const std::vector<std::string>& argv, int allowed_bits = 0) const;
+    /// Throws kIntegrity unless `size` bytes of the target's medium have this digest.
+    void expect_on_medium(ByteOffset offset, const codec::Sha256& digest, std::size_t size) const;
+    /// Runs a checker, which gets the place of the filesystem as its last argument and may only read it: what
+    /// it sees was read from the medium, as nothing of the target stays in memory. Throws as run.
+    void check_medium(std::vector<std::string> argv) const;
+    /// Throws kTargetIo unless the filesystem fills its place now: programs exit with 0 also where they did
+    /// nothing.
+    void expect_grown() const;
 
   private:
     const CopyPlan& plan_;
@@ -48,8 +57,9 @@ void grow_xfs(const GrowJob& job);
 /// there afterwards.
 void make_moved_swap(const GrowJob& job);
 
-/// Whether this machine's kernel mounts the source's XFS at all: an older one may not know all its features.
-/// Throws kUnsupported. Nothing is written: the source is lent for reading, and its log is left alone.
+/// Whether this machine's kernel mounts the source's XFS for writing: an older one may not know all its
+/// features. Throws kUnsupported, kRefused if there is no room for what mounting writes: it goes beside the
+/// source, which is only read.
 void refuse_unmountable_xfs(const CopyPlan& plan, const block::Reader& source);
 
 }  // namespace dupengine::engine

@@ -8,6 +8,8 @@
 #include <cerrno>
 #include <nlohmann/json.hpp>
 
+#include "base/units.h"
+#include "engine/pipeline.h"
 #include "engine/report_lines.h"
 
 namespace dupengine::engine {
@@ -19,8 +21,9 @@ using Json = nlohmann::ordered_json;
 
 constexpr int kVersion = 1;
 constexpr std::size_t kExtentsInLine = 1000;
-constexpr std::size_t kMostChunks = std::size_t{1} << 21, kMostExtents = std::size_t{1} << 21,
-                      kMostPieces = 10000;
+// 32 TiB in the largest chunks; 128 MiB of digests.
+constexpr std::size_t kMostChunks = std::size_t{1} << 22;
+constexpr std::size_t kMostExtents = std::size_t{1} << 21, kMostPieces = 10000;
 
 Json extent_json(Extent e) {
     return Json::array({e.begin, e.end});
@@ -166,6 +169,24 @@ std::vector<codec::Sha256> ReportDigests::finish(const ExtentSet& data, std::uin
     return std::move(digests_);
 }
 
+void refuse_what_no_report_holds(const CopyPlan& plan) {
+    const std::uint64_t chunk_bytes = plan.journal
+                                          ? plan.journal->chunk_bytes
+                                          : choose_pipeline(plan.source.geometry, plan.target.geometry,
+                                                            plan.data.total_bytes(), plan.options.tuning)
+                                                .lanes.chunk_bytes;
+    const std::size_t chunks = count_chunks(plan.data, chunk_bytes);
+    if (chunks > kMostChunks)
+        throw_error(
+            Code::kRefused,
+            "{}: {} chunks of {} are more than the {} that a report can tell of; copy {}without --report",
+            plan.source.name, chunks, format_size(chunk_bytes), kMostChunks,
+            chunk_bytes < 8 * kMiB ? "with --chunk-size=8M, or " : "");
+    if (std::max(plan.data.count(), plan.zero_used.count()) > kMostExtents || plan.kept.size() > kMostPieces)
+        throw_error(Code::kRefused, "{}: {} ranges are more than a report can tell of; copy without --report",
+                    plan.source.name, std::max(plan.data.count(), plan.zero_used.count()));
+}
+
 Report make_report(const CopyPlan& plan, const CopyReport& copied, std::vector<codec::Sha256> digests,
                    std::int64_t now) {
     Report report;
@@ -197,6 +218,7 @@ ReportFile::~ReportFile() {
 }
 
 void ReportFile::write(const Report& report) {
+    check_limits(report);
     ReportWriter writer(fd_.get(), path_);
     writer.add({{"dupengine_report", kVersion},
                 {"source", report.source},

@@ -52,6 +52,10 @@ class ReportDigests {
     std::vector<bool> taken_;
 };
 
+/// Throws kRefused if the copy is of more chunks or ranges than a report can tell of, so that verify would
+/// not read it.
+void refuse_what_no_report_holds(const CopyPlan& plan);
+
 Report make_report(const CopyPlan& plan, const CopyReport& copied, std::vector<codec::Sha256> digests,
                    std::int64_t now);
 

@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "layout/ext_bitmaps.h"
+#include "layout/ext_blank_inodes.h"
 #include "layout/ext_filesystem.h"
 #include "layout/ext_journal.h"
 #include "layout/ext_super.h"
@@ -65,12 +66,15 @@ class Scan {
     std::pair<block::ExtentSet, block::ExtentSet> run(Counts counts) {
         const std::vector<std::uint64_t> blocks = bitmap_blocks(filesystem_, geometry_);
         BitmapReader bitmaps(part_, geometry_, blocks);
-        std::uint64_t free_clusters = 0;
+        BlankInodes blank_inodes(part_, geometry_, filesystem_);
+        std::uint64_t free_clusters = 0, free_inodes = 0;
         for (std::uint64_t group = 0; group < geometry_.groups; ++group) {
             if (!ext2fs_group_desc_csum_verify(filesystem_.get(), static_cast<dgrp_t>(group)))
                 throw_error(Code::kIntegrity, "group {}: its descriptor does not match its checksum", group);
             free_clusters += ext2fs_bg_free_blocks_count(filesystem_.get(), static_cast<dgrp_t>(group));
+            free_inodes += ext2fs_bg_free_inodes_count(filesystem_.get(), static_cast<dgrp_t>(group));
             add_metadata(group);
+            if (before_ == nullptr) add_blank(blank_inodes.find(group));
             const std::span<std::byte> bitmap = bitmaps.read(group);
             if (bitmap.empty()) continue;  // all of it free, but for the metadata
             check_bitmap(group, bitmap, counts);
@@ -80,7 +84,11 @@ class Scan {
         if (counts == Counts::kMustAgree && free_clusters * geometry_.cluster_blocks != super_.free_blocks)
             throw_error(Code::kIntegrity, "the superblock counts {} free blocks, the groups {}",
                         super_.free_blocks, free_clusters * geometry_.cluster_blocks);
-        const bool doubtful = metadata_overlaps();
+        if (!blank_.empty() && free_inodes != super_.free_inodes)
+            throw_error(Code::kIntegrity, "the superblock counts {} free inodes, the groups {}",
+                        super_.free_inodes, free_inodes);
+        const bool doubtful = join_metadata();
+        check_unwritten(blocks);
         block::ExtentSet used = merged(), blank;
         if (!doubtful) blank = merged_blank();
         used.erase(blank);
@@ -127,25 +135,10 @@ class Scan {
         add_piece(group, ext2fs_block_bitmap_loc(fs, number), 1, "block bitmap");
         add_piece(group, ext2fs_inode_bitmap_loc(fs, number), 1, "inode bitmap");
         add_piece(group, ext2fs_inode_table_loc(fs, number), geometry_.inode_table_blocks, "inode table");
-        add_blank_inodes(group);
     }
 
-    // The end of an inode table that no inode was ever taken from: the kernel zeroes it in its own time.
-    void add_blank_inodes(std::uint64_t group) {
-        ext2_filsys fs = filesystem_.get();
-        const auto number = static_cast<dgrp_t>(group);
-        if (before_ != nullptr || ext2fs_has_group_desc_csum(fs) == 0) return;
-        const bool none_used = ext2fs_bg_flags_test(fs, number, EXT2_BG_INODE_UNINIT) != 0;
-        const std::uint64_t unused =
-            none_used ? geometry_.inodes_per_group : ext2fs_bg_itable_unused(fs, number);
-        if (unused > geometry_.inodes_per_group)
-            throw_error(Code::kIntegrity, "group {}: {} of its {} inodes would be unused", group, unused,
-                        geometry_.inodes_per_group);
-        const std::uint64_t used_bytes = (geometry_.inodes_per_group - unused) * EXT2_INODE_SIZE(fs->super);
-        const std::uint64_t used_blocks = (used_bytes + geometry_.block_bytes - 1) / geometry_.block_bytes;
-        if (used_blocks < geometry_.inode_table_blocks)
-            blank_.push_back(bytes_of(ext2fs_inode_table_loc(fs, number) + used_blocks,
-                                      geometry_.inode_table_blocks - used_blocks));
+    void add_blank(block::Extent blank) {
+        if (!blank.empty()) blank_.push_back(blank);
     }
 
     void check_bitmap(std::uint64_t group, std::span<std::byte> bitmap, Counts counts) const {
@@ -160,6 +153,40 @@ class Scan {
         if (free != said)
             throw_error(Code::kIntegrity, "group {}: its bitmap has {} free clusters, its descriptor says {}",
                         group, free, said);
+    }
+
+    // A group whose bitmap was never written has all clusters free but those of metadata, which are joined.
+    void check_unwritten(const std::vector<std::uint64_t>& blocks) const {
+        for (std::uint64_t group = 0; group < geometry_.groups; ++group) {
+            if (blocks[group] != 0) continue;
+            const std::uint64_t free = clusters_in(group) - metadata_clusters(group);
+            const std::uint64_t said =
+                ext2fs_bg_free_blocks_count(filesystem_.get(), static_cast<dgrp_t>(group));
+            if (free != said)
+                throw_error(Code::kIntegrity,
+                            "group {}: its bitmap was never written, so {} clusters are free, but its "
+                            "descriptor says {}",
+                            group, free, said);
+        }
+    }
+
+    // How many clusters of a group hold metadata, of whichever group.
+    std::uint64_t metadata_clusters(std::uint64_t group) const {
+        const std::uint64_t begin = geometry_.group_begin(group);
+        const std::uint64_t end = std::min(begin + geometry_.blocks_per_group(), geometry_.blocks);
+        const block::Extent all = bytes_of(begin, end - begin);
+        const std::uint64_t cluster_bytes = geometry_.cluster_blocks * geometry_.block_bytes;
+        auto piece = std::partition_point(metadata_.begin(), metadata_.end(),
+                                          [&](const block::Extent& e) { return e.end <= all.begin; });
+        std::uint64_t clusters = 0, counted = 0;  // up to which cluster
+        for (; piece != metadata_.end() && piece->begin < all.end; ++piece) {
+            const std::uint64_t from = (std::max(piece->begin, all.begin) - all.begin) / cluster_bytes;
+            const std::uint64_t to =
+                (std::min(piece->end, all.end) - all.begin + cluster_bytes - 1) / cluster_bytes;
+            if (to > counted) clusters += to - std::max(from, counted);
+            counted = std::max(counted, to);
+        }
+        return clusters;
     }
 
     void join(std::span<std::byte> bitmap, std::span<const std::byte> other) const {
@@ -207,11 +234,21 @@ class Scan {
         return all.take();
     }
 
-    // Then what one structure calls blank may be another one's content.
-    bool metadata_overlaps() {
+    // Sorts them. Whether some lie over each other: then what one calls blank may be another one's content.
+    bool join_metadata() {
         std::sort(metadata_.begin(), metadata_.end(), begins_before);
-        const auto overlap = [](const block::Extent& a, const block::Extent& b) { return b.begin < a.end; };
-        return std::adjacent_find(metadata_.begin(), metadata_.end(), overlap) != metadata_.end();
+        std::vector<block::Extent> apart;
+        bool overlap = false;
+        for (const block::Extent& piece : metadata_) {
+            const bool over = !apart.empty() && piece.begin < apart.back().end;
+            overlap = overlap || over;
+            if (over)
+                apart.back().end = std::max(apart.back().end, piece.end);
+            else
+                apart.push_back(piece);
+        }
+        metadata_ = std::move(apart);
+        return overlap;
     }
 
     block::ExtentSet merged_blank() {

@@ -171,6 +171,7 @@ ExtSuper read_ext_super(const block::Reader& part) {
     result.free_blocks = super.s_free_blocks_count;
     if ((super.s_feature_incompat & EXT4_FEATURE_INCOMPAT_64BIT) != 0)
         result.free_blocks |= std::uint64_t{super.s_free_blocks_hi} << 32;
+    result.free_inodes = super.s_free_inodes_count;
     result.needs_recovery = (super.s_feature_incompat & EXT3_FEATURE_INCOMPAT_RECOVER) != 0;
     result.has_errors = (super.s_state & EXT2_ERROR_FS) != 0;
     result.cleanly_unmounted = (super.s_state & EXT2_VALID_FS) != 0;

@@ -31,6 +31,7 @@ struct ExtGeometry {
 struct ExtSuper {
     ExtGeometry geometry;
     std::uint64_t free_blocks = 0;
+    std::uint64_t free_inodes = 0;
     bool needs_recovery = false;     ///< the journal has not been played into the filesystem
     bool has_errors = false;         ///< the kernel met an inconsistency
     bool cleanly_unmounted = false;  ///< meaningful without a journal

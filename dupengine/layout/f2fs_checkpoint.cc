@@ -70,6 +70,7 @@ F2fsSuper parse_super(std::span<const std::byte> super, std::uint64_t part_bytes
     result.segments = u32(68);
     result.sit_blocks = u32(56) / 2 * kF2fsSegment;
     result.payload = u32(1664);
+    result.zone_blocks = checked_mul(checked_mul(u32(24), u32(28), "a zone"), kF2fsSegment, "a zone");
     constexpr std::uint64_t kEntriesInBlock = kF2fsBlock / kF2fsSitEntry;
     if (u32(52) != 2 || u32(56) == 0 || u32(56) % 2 != 0 || result.segments == 0 || u32(72) < 2 ||
         result.sit_blocks * kEntriesInBlock < result.segments || segments > u32(48) || next > result.blocks ||

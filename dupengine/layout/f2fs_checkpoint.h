@@ -20,8 +20,9 @@ struct F2fsSuper {
     std::uint64_t blocks = 0;  ///< of the filesystem
     // First blocks of the areas, which follow each other without gaps.
     std::uint64_t checkpoints = 0, sit = 0, main = 0;
-    std::uint64_t sit_blocks = 0;  ///< of one of the two copies of the segment information table
-    std::uint64_t segments = 0;    ///< of the main area
+    std::uint64_t sit_blocks = 0;   ///< of one of the two copies of the segment information table
+    std::uint64_t segments = 0;     ///< of the main area
+    std::uint64_t zone_blocks = 0;  ///< it grows by whole zones
     std::uint64_t payload = 0;  ///< blocks of a checkpoint for a bitmap that does not fit in its first block
     std::string note;
 };

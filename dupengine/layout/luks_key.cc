@@ -121,6 +121,7 @@ Secret read_key_file(const std::string& path) {
     if (::fstat(fd.get(), &st) != 0) throw_errno(Code::kRefused, errno, "{}: cannot be examined", path);
     if (!S_ISREG(st.st_mode) || st.st_size <= 0 || static_cast<std::uint64_t>(st.st_size) > kLargest)
         throw_error(Code::kRefused, "{}: is no key file: a regular file of 1 byte to 8 MiB", path);
+    forbid_core_dumps();
     Secret key(static_cast<std::size_t>(st.st_size));
     pread_exact(fd.get(), 0, key.all(), Code::kRefused, path);
     return key;

@@ -10,8 +10,8 @@
 
 namespace dupengine::layout {
 
-/// The content of a key file: all its bytes, as `cryptsetup --key-file` takes it. At most 8 MiB. Throws
-/// kRefused.
+/// The content of a key file: all its bytes, as `cryptsetup --key-file` takes it. At most 8 MiB. From here on
+/// this process leaves no core dump (secret.h). Throws kRefused.
 Secret read_key_file(const std::string& path);
 
 /// Whether others than its owner may read the file.

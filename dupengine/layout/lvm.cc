@@ -139,6 +139,7 @@ class Sorter {
     struct Label {
         std::string id;                // empty: it could not be read
         std::string group;             // whose metadata it holds
+        ExtentSet own;                 // its own structures
         std::vector<Found*> claimers;  // the groups that say it is theirs
     };
 
@@ -152,14 +153,15 @@ class Sorter {
     void read_label(std::size_t i) {
         try {
             const LvmLabel label = read_lvm_label(*parts_[i]);
-            if (!label.metadata.empty()) {
-                LvmGroup group = parse_lvm_group(label.metadata);
+            for (const std::string& metadata : label.metadata) {
+                LvmGroup group = parse_lvm_group(metadata);
                 labels_[i].group = group.id;
                 Found& found = groups_.try_emplace(group.id, Found{group, {}, {}}).first->second;
-                // One that was away while the group was changed.
-                if (found.group != group) found.trouble = "its physical volumes disagree about it";
+                // One that was away while the group was changed, or a write that was lost.
+                if (found.group != group) found.trouble = "the copies of its metadata disagree";
             }
             labels_[i].id = label.id;
+            labels_[i].own = label.own;
         } catch (const Error& e) {
             const bool salvaged = unreadable_ == Unreadable::kWhole && e.code() == Code::kSourceIo;
             if (e.code() != Code::kIntegrity && !salvaged) throw;
@@ -178,6 +180,8 @@ class Sorter {
                     found.trouble = "one of its physical volumes is here twice";
                 if (physical[volume].extents.end > parts_[i]->geometry().size_bytes)
                     found.trouble = "its extents pass the end of a physical volume";
+                if (labels_[i].own.touches(physical[volume].extents))
+                    found.trouble = "its extents lie over a physical volume's own structures";
                 found.members[volume] = i;
             }
     }

@@ -98,18 +98,18 @@ class Parser {
         if (begin != volume.size_bytes || segment.range.empty())
             throw_error(Code::kIntegrity, "volume {} has gaps", volume.name);
         volume.size_bytes = segment.range.end;
-        if (section.text("type") != "striped") {  // also the type of what is linear
-            volume.special = section.text("type");
-            return;
-        }
-        const auto& places = section.list("stripes");  // pairs of a physical volume and its first extent
+        if (section.text("type") == "striped")  // also the type of what is linear
+            add_stripes(volume, segment, section, extents);
+        else
+            add_copies(volume, segment, section, extents);
+        volume.segments.push_back(std::move(segment));
+    }
+
+    void add_stripes(LvmLogicalVolume& volume, LvmSegment& segment, const LvmSection& section,
+                     std::uint64_t extents) const {
+        refuse_places_outside("stripes", section);
+        const auto& places = section.list("stripes");
         const std::uint64_t count = places.size() / 2;
-        const auto below = std::find_if(places.begin(), places.end(),
-                                        [&](const std::string& place) { return is_volume(place); });
-        if (below != places.end()) {  // as pvmove makes them for a while
-            volume.special = "on the volume " + *below;
-            return;
-        }
         if (count == 0 || places.size() % 2 != 0 || extents % count != 0)
             throw_error(Code::kIntegrity, "volume {} has broken stripes", volume.name);
         const std::uint64_t each = bytes_of(extents / count);
@@ -117,9 +117,42 @@ class Parser {
             count == 1 ? each : checked_mul(section.number("stripe_size"), kSector, "stripe size");
         if (segment.stripe_bytes == 0 || each % segment.stripe_bytes != 0)
             throw_error(Code::kIntegrity, "volume {} has stripes of an impossible size", volume.name);
+        add_places(volume, segment, places, each);
+    }
+
+    // Anything else. An unfinished pvmove is a mirror right on two physical volumes; all others lie on
+    // volumes, which are looked at for themselves.
+    void add_copies(LvmLogicalVolume& volume, LvmSegment& segment, const LvmSection& section,
+                    std::uint64_t extents) const {
+        volume.special = section.text("type");
+        const bool mirror = volume.special == "mirror";
+        refuse_places_outside(mirror ? "mirrors" : "", section);
+        segment.stripe_bytes = segment.range.size();
+        const auto& places = section.list("mirrors");
+        if (!mirror || places.empty()) return;
+        if (places.size() % 2 != 0)
+            throw_error(Code::kIntegrity, "volume {} has broken mirrors", volume.name);
+        add_places(volume, segment, places, bytes_of(extents));
+    }
+
+    // Extents that nobody records would be taken for free ones.
+    void refuse_places_outside(std::string_view known, const LvmSection& section) const {
+        for (const auto& [what, values] : section.lists)
+            for (const std::string& value : values)
+                if (what != known && what != "type" && what != "tags" && aliases_.contains(value))
+                    throw_error(Code::kIntegrity, "a {} segment lies on {} in a way that is not known",
+                                section.text("type"), value);
+    }
+
+    // Pairs of a physical volume and its first extent there; or of a volume, as pvmove makes them for a
+    // while, whose places are its own.
+    void add_places(LvmLogicalVolume& volume, LvmSegment& segment, const std::vector<std::string>& places,
+                    std::uint64_t each) const {
         for (std::size_t i = 0; i < places.size(); i += 2)
-            segment.stripes.push_back(find_stripe(places[i], parse_number(places[i + 1]), each));
-        volume.segments.push_back(std::move(segment));
+            if (!is_volume(places[i]))
+                segment.stripes.push_back(find_stripe(places[i], parse_number(places[i + 1]), each));
+            else if (volume.special.empty())
+                volume.special = "on the volume " + places[i];
     }
 
     LvmSegment::Stripe find_stripe(const std::string& alias, std::uint64_t first, std::uint64_t size) const {

@@ -33,7 +33,9 @@ struct LvmSegment {
 struct LvmLogicalVolume {
     std::string name;
     std::uint64_t size_bytes = 0;
-    std::vector<LvmSegment> segments;  ///< in order; all of it if `special` is empty
+    /// In order; all of it if `special` is empty. Else the stripes are all of its places on physical volumes,
+    /// and nothing is known of what is where.
+    std::vector<LvmSegment> segments;
     /// Why its bytes are not simply those of its segments: "raid1", "part of the thin-pool data". Empty if
     /// they are.
     std::string special;
@@ -48,8 +50,8 @@ struct LvmGroup {
     bool operator==(const LvmGroup&) const = default;
 };
 
-/// Throws kIntegrity for what it cannot trust: no two volumes lie on the same bytes, and none passes the end
-/// of its physical volume.
+/// Throws kIntegrity for what it cannot trust or does not know. No two volumes lie on the same bytes, and
+/// none passes the end of its physical volume.
 LvmGroup parse_lvm_group(std::string_view metadata);
 
 }  // namespace dupengine::layout

@@ -17,6 +17,7 @@ constexpr std::size_t kIdBytes = 32;
 struct Header {
     std::string id;  // without its dashes
     std::vector<Extent> metadata_areas;
+    block::ExtentSet own;
 };
 
 // CRC-32 of IEEE 802.3 with a start of its own, and not inverted at the end; four bits at a time.
@@ -57,6 +58,15 @@ std::vector<Extent> read_locations(std::span<const std::byte> sector, std::size_
     }
 }
 
+// Behind the metadata areas, in labels that are new enough: version, flags, and where a boot loader may lie.
+std::vector<Extent> read_boot_areas(std::span<const std::byte> sector, std::size_t at,
+                                    std::uint64_t size_bytes) {
+    constexpr std::size_t kVersionAndFlags = 8;
+    if (at + kVersionAndFlags > sector.size() || load_le<std::uint32_t>(sector, at) == 0) return {};
+    at += kVersionAndFlags;
+    return read_locations(sector, at, size_bytes);
+}
+
 Header read_header(const block::Reader& part) {
     constexpr std::uint64_t kLabelSectors = 4;  // the label is in one of the first
     for (std::uint64_t number = 0; number < kLabelSectors; ++number) {
@@ -69,6 +79,11 @@ Header read_header(const block::Reader& part) {
         at += kIdBytes + 8;  // and the size of the device
         read_locations(sector, at, part.geometry().size_bytes);
         header.metadata_areas = read_locations(sector, at, part.geometry().size_bytes);
+        header.own.insert({number * kSector, (number + 1) * kSector});
+        for (Extent area : header.metadata_areas)
+            header.own.insert(area);
+        for (Extent area : read_boot_areas(sector, at, part.geometry().size_bytes))
+            header.own.insert(area);
         return header;
     }
     throw_error(Code::kIntegrity, "no valid LVM2 label");
@@ -111,11 +126,9 @@ std::optional<std::string> read_metadata(const block::Reader& part, Extent area)
 
 LvmLabel read_lvm_label(const block::Reader& part) {
     const Header header = read_header(part);
-    LvmLabel label{header.id, {}};
-    for (Extent area : header.metadata_areas) {
-        if (!label.metadata.empty()) break;
-        label.metadata = read_metadata(part, area).value_or("");
-    }
+    LvmLabel label{header.id, {}, header.own};
+    for (Extent area : header.metadata_areas)
+        if (auto text = read_metadata(part, area)) label.metadata.push_back(std::move(*text));
     return label;
 }
 

@@ -4,14 +4,18 @@
 // area).
 
 #include <string>
+#include <vector>
 
 #include "block/device.h"
 
 namespace dupengine::layout {
 
 struct LvmLabel {
-    std::string id;        ///< of the physical volume, without dashes
-    std::string metadata;  ///< of its group (lvm_group.h); empty if it holds none
+    std::string id;  ///< of the physical volume, without dashes
+    /// Of its group (lvm_group.h), from each area that holds any: LVM takes the newest, which may not be the
+    /// first.
+    std::vector<std::string> metadata;
+    block::ExtentSet own;  ///< the physical volume's own structures: label, metadata, a boot loader's area
 };
 
 /// Throws kIntegrity for what it cannot trust or does not know.

@@ -109,7 +109,7 @@ std::vector<SectorLimit> lvm_limits(const block::Reader& part) {
     const LvmLabel label = read_lvm_label(part);
     if (label.metadata.empty())
         throw_error(Code::kIntegrity, "what is on it is written on another physical volume of its group");
-    const LvmGroup group = parse_lvm_group(label.metadata);
+    const LvmGroup group = parse_lvm_group(label.metadata.front());
     const std::size_t own = number_in(group, label.id);
     std::vector<const block::Reader*> parts(group.physical.size());
     parts[own] = &part;

@@ -103,6 +103,7 @@ TEST_P(OpenLuks, OneWhoseHeaderIsNotThatOfItsMappingIsCopiedWhole) {
               from.path()});
     const RunResult looked = run_dupengine({"inspect", "--json", from.path()});
     EXPECT_THAT(looked.out, HasSubstr("open as lab-source, but not as its header says"));
+    EXPECT_THAT(looked.out, HasSubstr("\"whole\": true")) << "what is used in it was believed";
 }
 
 // On a partition: the mapping's place is one of the disk.

@@ -280,6 +280,23 @@ void put_program(const ScratchFolder& folder, const std::string& name, const std
     std::filesystem::permissions(bin + "/" + name, std::filesystem::perms::owner_all);
 }
 
+// resize.f2fs exits with 0 also where it gave up.
+TEST(CopyGrowsNot, AProgramThatDidNothingAndSaidNothingIsNoSuccess) {
+    const ScratchFolder folder;
+    const std::string f2fs = folder.sparse_file("f2fs.img", kSmall - 2 * kMiB);
+    must_run({"mkfs.f2fs", "-q", f2fs});
+    const std::string source = disk_around(folder, f2fs), target = folder.sparse_file("target.img", kLarge);
+    put_program(folder, "resize.f2fs", "exit 0\n");
+    RunOptions options;
+    options.extra_environment = {"PATH=" + folder.file("bin") + ":" + std::getenv("PATH")};
+    const RunResult result = run_dupengine({"copy", "--yes", "--grow", source, target}, options);
+    EXPECT_EQ(result.status, 5) << result.err;
+    EXPECT_NE(result.err.find("growing the f2fs: its program reported no error, but"), std::string::npos)
+        << result.err;
+    const json seen = json::parse(run_dupengine({"inspect", "--json", target}).out);
+    EXPECT_TRUE(seen["incomplete"].is_object()) << "a filesystem that did not grow looks complete";
+}
+
 TEST(CopyGrowsNot, AnXfsThatThisKernelCannotMountAndSaysSoBeforeTheFirstWrite) {
     const ScratchFolder folder;
     const std::string source = make_source(folder, kKinds[0]),
@@ -294,6 +311,46 @@ TEST(CopyGrowsNot, AnXfsThatThisKernelCannotMountAndSaysSoBeforeTheFirstWrite) {
     EXPECT_NE(result.err.find("this kernel cannot do: mount: unknown filesystem type"), std::string::npos)
         << result.err;
     EXPECT_EQ(file_sha256(target), before);
+}
+
+// As an old kernel does it with a feature that came later.
+TEST(CopyGrowsNot, AnXfsThatThisKernelMountsOnlyForReadingAndSaysSoBeforeTheFirstWrite) {
+    const ScratchFolder folder;
+    const std::string source = make_source(folder, kKinds[0]),
+                      target = folder.sparse_file("target.img", kLarge);
+    put_program(folder, "mount",
+                "case \"$*\" in *-o\\ ro,*) exec /bin/mount \"$@\" ;; esac\n"
+                "echo 'mount: can only be safely mounted read only' >&2\nexit 32\n");
+    RunOptions options;
+    options.extra_environment = {"PATH=" + folder.file("bin") + ":" + std::getenv("PATH")};
+    const std::string before = file_sha256(source);
+    const RunResult result = run_dupengine({"copy", "--yes", "--grow", source, target}, options);
+    EXPECT_EQ(result.status, 9) << result.err;
+    EXPECT_NE(result.err.find("can only be safely mounted read only"), std::string::npos) << result.err;
+    EXPECT_EQ(file_sha256(source), before) << "the source was written";
+}
+
+TEST(CopyGrowsXfs, OntoOtherSectorsAsWell) {
+    const ScratchFolder folder;
+    const Kind kind = {"Xfs",
+                       {"mkfs.xfs", "-q", "-f", "--unsupported", "-s", "size=4096"},
+                       "xfs",
+                       "nouuid",
+                       {"xfs_repair", "-n"}};
+    const std::string source = make_source(folder, kind), before = file_sha256(source);
+    const LoopDevice from(source), to(folder.sparse_file("target.img", kLarge), {.sector_bytes = 4096});
+    const RunResult result = run_dupengine({"copy", "--json", "--yes", "--grow", from.path(), to.path()});
+    ASSERT_EQ(result.status, 0) << result.err;
+    EXPECT_EQ(file_sha256(source), before) << "the source was written";
+    const json report = json::parse(result.out);
+    ASSERT_TRUE(report["plan"].contains("grow")) << report["notes"];
+    Kind grown = kind;
+    grown.sector_bytes = 4096;
+    const Extent place{kMiB, kMiB + report["plan"]["grow"]["to_bytes"].get<std::uint64_t>()};
+    const Seen one = look_inside(folder, kind, source, {kMiB, kSmall - kMiB});
+    const Seen other = look_inside(folder, grown, folder.file("target.img"), place);
+    EXPECT_EQ(one.files, other.files);
+    EXPECT_GT(other.bytes, place.size() - place.size() / 8);
 }
 
 // xfs_growfs runs while the copy is mounted where nobody sees it.

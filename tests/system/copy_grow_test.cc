@@ -60,6 +60,32 @@ TEST(CopyGrow, AnInterruptionIsPlainlyUnfinishedAndTheNextRunCompletes) {
     EXPECT_NE(must_run({"sgdisk", "-v", target}).find("No problems found"), std::string::npos);
 }
 
+// The disk loses what resize2fs wrote, and the machine's memory still holds it.
+TEST(CopyGrow, WhatGrowingWroteIsCheckedAsTheMediumHoldsIt) {
+    const ScratchFolder folder;
+    const std::string source = folder.sparse_file("source.img", 32 << 20), bin = folder.file("bin");
+    must_run({"mke2fs", "-q", "-F", "-t", "ext4", source});
+    const std::string target = folder.sparse_file("target.img", kLarger);
+    const test::LoopDevice loop(target);
+    std::filesystem::create_directories(bin);
+    // The root folder's inode, in the file below the device.
+    std::ofstream(bin + "/resize2fs")
+        << "#!/bin/sh\nset -e\n/sbin/resize2fs \"$@\"\nblockdev --flushbufs \"$1\"\nsync '" << loop.path()
+        << "'\ntable=$(dumpe2fs '" << target
+        << "' 2>/dev/null | sed -n 's/.*Inode table at \\([0-9]*\\).*/\\1/p' | head -1)\n"
+        << "block=$(dumpe2fs -h '" << target << "' 2>/dev/null | sed -n 's/^Block size: *//p')\n"
+        << "dd if=/dev/zero of='" << target
+        << "' bs=$block seek=$table count=1 conv=notrunc status=none\ntouch '" << folder.file("lost")
+        << "'\n";
+    std::filesystem::permissions(bin + "/resize2fs", std::filesystem::perms::owner_all);
+    RunOptions options;
+    options.extra_environment = {"PATH=" + bin + ":" + std::getenv("PATH")};
+    const RunResult result = test::run_dupengine({"copy", "--yes", "--grow", source, loop.path()}, options);
+    EXPECT_TRUE(std::filesystem::exists(folder.file("lost"))) << "nothing was lost: the test showed nothing";
+    EXPECT_EQ(result.status, 5) << result.err;
+    EXPECT_NE(result.err.find("growing the ext4: e2fsck:"), std::string::npos) << result.err;
+}
+
 TEST(CopyGrow, TheSameOfAFilesystemWithoutATable) {
     const ScratchFolder folder;
     const std::string source = folder.sparse_file("source.img", 32 << 20);

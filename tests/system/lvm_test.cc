@@ -5,6 +5,7 @@
 #include <gtest/gtest.h>
 
 #include <filesystem>
+#include <functional>
 #include <nlohmann/json.hpp>
 
 #include "base/fd.h"
@@ -32,7 +33,19 @@ struct Lvm {
         const Fd fd = open_path(disk.path, O_RDWR, Code::kInternal);
         pwrite_exact(fd.get(), at, as_bytes(text), Code::kInternal, disk.path);
     }
+    /// Lets `change` edit the text of the group, which LVM then checks and writes.
+    void edit(const std::function<void(std::string& group)>& change) const {
+        const LoopDevice loop(disk.path);
+        const std::string text = folder.file("group.txt");
+        ASSERT_EQ(run_lvm(loop.path(), {"vgcfgbackup", "-f", text, "vg0"}).status, 0);
+        std::string group = read_file(text, Code::kInternal);
+        change(group);
+        write_file_atomic(text, as_bytes(group), 0644, Code::kInternal);
+        const RunResult made = run_lvm(loop.path(), {"vgcfgrestore", "--force", "-f", text, "vg0"});
+        ASSERT_EQ(made.status, 0) << made.complaint();
+    }
 };
+constexpr std::string_view kVolumes = "logical_volumes {\n";
 
 TEST(Lvm, OnlyWhatItsFilesystemsUseIsCopiedAndTheGroupIsTheSame) {
     const Lvm lvm;
@@ -65,28 +78,47 @@ TEST(Lvm, OnlyWhatItsFilesystemsUseIsCopiedAndTheGroupIsTheSame) {
 // The content of such a volume is not a filesystem, even where it begins like one.
 TEST(Lvm, VolumesThatOthersAreBuiltOnAreCopiedWhole) {
     const Lvm lvm;
-    {
-        // "raw" becomes the store of a snapshot of "root". lvcreate would want device-mapper for that.
-        const LoopDevice loop(lvm.disk.path);
-        const std::string text = lvm.folder.file("group.txt");
-        ASSERT_EQ(run_lvm(loop.path(), {"vgcfgbackup", "-f", text, "vg0"}).status, 0);
-        std::string group = read_file(text, Code::kInternal);
-        const std::string head = "logical_volumes {\n";
+    // "raw" becomes the store of a snapshot of "root". lvcreate would want device-mapper for that.
+    lvm.edit([](std::string& group) {
         group.insert(
-            group.find(head) + head.size(),
+            group.find(kVolumes) + kVolumes.size(),
             "snapshot0 {\nid = \"AAAAAA-AAAA-AAAA-AAAA-AAAA-AAAA-AAAAAA\"\n"
             "status = [\"READ\", \"WRITE\", \"VISIBLE\"]\nsegment_count = 1\nsegment1 {\nstart_extent = 0\n"
             "extent_count = 2\ntype = \"snapshot\"\nchunk_size = 8\norigin = \"root\"\n"
             "cow_store = \"raw\"\n}\n}\n");
-        write_file_atomic(text, as_bytes(group), 0644, Code::kInternal);
-        const RunResult made = run_lvm(loop.path(), {"vgcfgrestore", "--force", "-f", text, "vg0"});
-        ASSERT_EQ(made.status, 0) << made.complaint();
-    }
+    });
     const auto reader = block::open_source(lvm.disk.path);
     const layout::UsedExtents used = layout::find_used_extents(*reader, layout::probe_signature(*reader));
     EXPECT_FALSE(used.whole) << used.reason;
     EXPECT_THAT(used.note, HasSubstr("root (whole: part of the snapshot snapshot0)"));
     EXPECT_THAT(used.note, HasSubstr("raw (whole: part of the snapshot snapshot0)"));
+}
+
+// The machine lost its power in the middle of a pvmove, which goes on at the next activation.
+TEST(Lvm, AnUnfinishedMoveIsCopiedWithBothOfItsPlaces) {
+    const Lvm lvm;
+    const Extent moved = lvm.disk.raw, there = {lvm.disk.free.begin, lvm.disk.free.begin + moved.size()};
+    const auto extent_at = [](ByteOffset at) { return (at - kMiB) / (4 * kMiB); };
+    lvm.edit([&](std::string& group) {
+        const std::string from = fmt::format("\"pv0\", {}", extent_at(moved.begin));
+        const std::size_t raw = group.find(from, group.find("\t\traw {"));
+        ASSERT_NE(raw, std::string::npos) << group;
+        group.replace(raw, from.size(), "\"pvmove0\", 0");
+        group.insert(group.find(kVolumes) + kVolumes.size(),
+                     fmt::format("pvmove0 {{\nid = \"AAAAAA-AAAA-AAAA-AAAA-AAAA-AAAA-AAAAAA\"\n"
+                                 "status = [\"READ\", \"WRITE\", \"PVMOVE\", \"LOCKED\"]\n"
+                                 "segment_count = 1\nsegment1 {{\nstart_extent = 0\nextent_count = {}\n"
+                                 "type = \"mirror\"\nmirror_count = 2\nextents_moved = 0\n"
+                                 "region_size = 1024\nmirrors = [{}, \"pv0\", {}]\n}}\n}}\n",
+                                 moved.size() / (4 * kMiB), from, extent_at(there.begin)));
+    });
+    lvm.write(moved.begin + 4321, "still at its old place");
+    lvm.write(there.end - 100, "already at its new place");
+    const std::string target = lvm.folder.sparse_file("target.img", 96 * kMiB);
+    const RunResult copied = run_program({test::command(), "copy", "--yes", lvm.disk.path, target});
+    ASSERT_EQ(copied.status, 0) << copied.complaint();
+    EXPECT_TRUE(file_contains(target, "still at its old place"));
+    EXPECT_TRUE(file_contains(target, "already at its new place"));
 }
 
 TEST(Lvm, DamageAnywhereInItsStructuresMeansACopyOfEverything) {

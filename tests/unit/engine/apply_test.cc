@@ -173,6 +173,34 @@ TEST(Apply, ACutAtAnyOperationLeavesNothingPlausibleAndTheNextRunCompletes) {
     }
 }
 
+// A superblock in the first megabyte would make a half-copied disk the source's double for every kernel.
+TEST(Apply, ADiskWithoutATableShowsNoSuperblockBeforeEverythingElseIsThere) {
+    Pair pair;
+    test::fill_pattern(pair.from->content, 3);
+    pair.to->content.assign(kSize, std::byte{0x55});
+    const Extent places[] = {{0, 17 * kKiB}, {32 * kKiB, 36 * kKiB}, {64 * kKiB, 68 * kKiB}};
+    const auto shows = [&](Extent place) {
+        const auto begin = static_cast<std::ptrdiff_t>(place.begin);
+        return std::equal(pair.from->content.begin() + begin,
+                          pair.from->content.begin() + static_cast<std::ptrdiff_t>(place.end),
+                          pair.to->content.begin() + begin);
+    };
+    std::atomic<bool> marked = false;
+    unsigned writes = 0;
+    copy(pair, [&](std::size_t, const Call& call) {
+        const Extent data{kMiB, kSize - kMiB};
+        marked = marked || call.extent.touches(data);
+        if (!marked || call.operation != Operation::kWrite || !call.extent.touches(data)) return;
+        ++writes;
+        for (const Extent place : places) {
+            EXPECT_FALSE(shows(place)) << place.text();
+            EXPECT_NE(pair.to->content[place.begin], std::byte{0x55}) << "of the old disk: " << place.text();
+        }
+    });
+    EXPECT_GT(writes, 2u);
+    EXPECT_EQ(pair.to->content, pair.from->content);
+}
+
 TEST(Apply, AFlushThatFailsIsNeverASuccess) {
     for (std::size_t failing = 0; failing < 6; ++failing) {
         const Pair pair;

@@ -124,6 +124,42 @@ TEST_F(Reports, NoChangedByteOfAReportIsBelieved) {
     EXPECT_THROW(read_report(path), Error);
 }
 
+CopyPlan plan_of(const ExtentSet& data, std::uint64_t chunk_bytes) {
+    CopyPlan plan;
+    plan.data = data;
+    plan.options.tuning.chunk_bytes = chunk_bytes;
+    return plan;
+}
+
+bool can_be_reported(const CopyPlan& plan) {
+    try {
+        refuse_what_no_report_holds(plan);
+        return true;
+    } catch (const Error& e) {
+        EXPECT_EQ(e.code(), Code::kRefused);
+        return false;
+    }
+}
+
+// Known half a year later, when it cannot be read, helps nobody.
+TEST(ReportLimits, ACopyOfMoreThanAReportCanTellOfIsRefusedBeforeItBegins) {
+    constexpr std::uint64_t kTiB = 1024 * kGiB;
+    EXPECT_TRUE(can_be_reported(plan_of({{0, 32 * kTiB}}, 0)));
+    EXPECT_FALSE(can_be_reported(plan_of({{0, 32 * kTiB + 1}}, 0)));
+    EXPECT_TRUE(can_be_reported(plan_of({{0, 256 * kGiB}}, 64 * kKiB)));
+    EXPECT_FALSE(can_be_reported(plan_of({{0, 256 * kGiB + 1}}, 64 * kKiB)));
+    CopyPlan continues = plan_of({{0, 300 * kGiB}}, 0);
+    EXPECT_TRUE(can_be_reported(continues));
+    continues.journal.emplace().chunk_bytes = 64 * kKiB;  // of the run that was cut
+    EXPECT_FALSE(can_be_reported(continues));
+    ExtentSet scattered;
+    for (ByteOffset at = 0; at < (std::uint64_t{2} << 20) * 1024; at += 1024)
+        scattered.insert({at, at + 512});
+    EXPECT_TRUE(can_be_reported(plan_of(scattered, 0)));
+    scattered.insert({4 * kGiB, 4 * kGiB + 512});
+    EXPECT_FALSE(can_be_reported(plan_of(scattered, 0)));
+}
+
 // With an end that fits: whoever makes up a report makes up its digest as well.
 TEST_F(Reports, WhatNoCopyCanHaveIsRefusedWithoutTrustInItsNumbers) {
     const std::string header =

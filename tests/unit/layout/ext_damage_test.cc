@@ -22,7 +22,9 @@ constexpr std::size_t kBlocks = 0x04, kFreeBlocks = 0x0C, kFirstBlock = 0x14, kL
                       kPerGroup = 0x20, kInodesPerGroup = 0x28, kState = 0x3A, kRevision = 0x4C,
                       kInodeBytes = 0x58, kCompat = 0x5C, kIncompat = 0x60, kReadOnly = 0x64,
                       kJournalInode = 0xE0, kDescriptorBytes = 0xFE, kMmpBlock = 0x168;
-constexpr std::size_t kBitmap = 0x00, kTable = 0x08, kFreeInGroup = 0x0C;
+constexpr std::size_t kSuperFreeInodes = 0x10;
+constexpr std::size_t kBitmap = 0x00, kInodeBitmap = 0x04, kTable = 0x08, kFreeInGroup = 0x0C,
+                      kFreeInodes = 0x0E, kUsedFolders = 0x10, kFlags = 0x12, kUnusedInodes = 0x1C;
 
 class DamagedExt : public testing::Test {
   protected:
@@ -120,6 +122,46 @@ TEST_F(DamagedExt, ChecksumsThatDoNotHoldAreCopiedWhole) {
     expect_whole("group 0: its bitmap does not match its checksum");
 }
 
+// What the kernel leaves out because of a hint, e2fsck finds again. On a copy without it nobody would.
+TEST_F(DamagedExt, HintsThatHideInodesInUseAreNotBelieved) {
+    make();
+    const auto flags = edit_->descriptor<std::uint16_t>(0, kFlags);
+    const auto free = edit_->descriptor<std::uint16_t>(0, kFreeInodes);
+    ASSERT_EQ(flags & 3, 0) << "group 0 holds the root folder";
+    edit_->set_descriptor<std::uint16_t>(0, kUnusedInodes, static_cast<std::uint16_t>(free + 1));
+    expect_whole("group 0: inodes are in use where its descriptor says there are none");
+    edit_->set_descriptor<std::uint16_t>(0, kUnusedInodes, 0xFFFF);
+    expect_whole("of its");
+    edit_->set_descriptor<std::uint16_t>(0, kFlags, flags | 1);  // INODE_UNINIT
+    expect_whole("group 0: its descriptor says both that inodes are used and that none are");
+    edit_->set_descriptor<std::uint16_t>(0, kFreeInodes, static_cast<std::uint16_t>(free + 1));
+    expect_whole("group 0: its bitmap has");
+    edit_->block(edit_->descriptor<std::uint32_t>(0, kInodeBitmap))[2] ^= std::byte{1};
+    expect_whole("group 0: its inode bitmap does not match its checksum");
+    edit_->set_super(kSuperFreeInodes, edit_->super<std::uint32_t>(kSuperFreeInodes) - 1);
+    expect_whole("the superblock counts");
+    // All of it said consistently, but for the superblock's own count.
+    edit_->set_descriptor<std::uint16_t>(0, kFlags, flags | 1);
+    edit_->set_descriptor<std::uint16_t>(0, kUsedFolders, 0);
+    edit_->set_descriptor<std::uint16_t>(
+        0, kFreeInodes, static_cast<std::uint16_t>(edit_->super<std::uint32_t>(kInodesPerGroup)));
+    expect_whole("the superblock counts");
+}
+
+TEST_F(DamagedExt, AHintThatHidesABlockBitmapIsNotBelieved) {
+    make();
+    edit_->set_descriptor<std::uint16_t>(0, kFlags, edit_->descriptor<std::uint16_t>(0, kFlags) | 2);
+    expect_whole("group 0: its bitmap was never written, so");
+    std::uint32_t unwritten = 0;  // a group that mke2fs has left so
+    while (unwritten < 4 && (edit_->descriptor<std::uint16_t>(unwritten, kFlags) & 2) == 0)
+        ++unwritten;
+    ASSERT_LT(unwritten, 4u);
+    const auto free = edit_->descriptor<std::uint16_t>(unwritten, kFreeInGroup);
+    edit_->set_descriptor<std::uint16_t>(unwritten, kFreeInGroup, static_cast<std::uint16_t>(free - 100));
+    edit_->set_super(kFreeBlocks, edit_->super<std::uint32_t>(kFreeBlocks) - 100);
+    expect_whole(fmt::format("group {}: its bitmap was never written, so", unwritten));
+}
+
 TEST_F(DamagedExt, WithoutChecksumsACountGivesADamagedBitmapAway) {
     make({"-t", "ext4", "-b", "1024", "-g", "2048", "-O", "^metadata_csum,^64bit"});
     const auto bitmap = load_le<std::uint32_t>(disk_->bytes()->content, 2048);
@@ -132,6 +174,10 @@ TEST_F(DamagedExt, DescriptorsThatPointOutsideAreCopiedWhole) {
     for (std::uint32_t value : {0u, 1u, 8192u, 0xFFFFFFFFu}) {
         edit_->set_descriptor(1, kBitmap, value);
         expect_whole("group 1: its bitmap would be block");
+    }
+    for (std::uint32_t value : {0u, 1u, 8192u, 0xFFFFFFFFu}) {
+        edit_->set_descriptor(0, kInodeBitmap, value);
+        expect_whole("group 0: its inode bitmap would be");
     }
     for (std::uint32_t value : {8190u, 0xFFFFFFFFu}) {
         edit_->set_descriptor(1, kTable, value);

@@ -6,9 +6,12 @@
 #include <gtest/gtest.h>
 
 #include <filesystem>
+#include <map>
 
+#include "base/fd.h"
 #include "base/random.h"
 #include "block/open.h"
+#include "tests/support/disk_image.h"
 #include "tests/support/fake_devices.h"
 #include "tests/support/filesystems.h"
 
@@ -50,6 +53,77 @@ std::string plan_for(const Bytes& bytes, std::uint64_t larger = kLarger) {
         EXPECT_TRUE(e.code() == Code::kIntegrity || e.code() == Code::kRefused) << e.what();
         return e.what();
     }
+}
+
+// The volume as the engine makes it.
+struct Grown {
+    explicit Grown(const Bytes& old) : bytes(on_disk(old)) {
+        bytes->content.resize(kLarger);
+        const test::MemoryDevice disk(bytes);
+        const FatGrowth growth(disk, kLarger);
+        for (const auto& move : growth.moves()) {
+            put(move.to, block::read_extent(disk, move.from));
+            for (std::uint64_t at = 0; at < move.from.size(); at += 512)  // clusters are that large here
+                moved[move.from.begin + at] = move.to + at;
+        }
+        growth.each_folder(disk, [&](ByteOffset place, const Bytes& cluster) {
+            put(place, cluster);
+            folders.insert({place, place + cluster.size()});
+        });
+        const auto boot = growth.boot_sectors(disk);
+        for (block::Extent fat : growth.fats())
+            put(fat.begin, growth.fat_bytes(0, fat.size()));
+        for (const auto& piece : boot)
+            put(piece.offset, piece.content);
+    }
+    void put(ByteOffset at, const Bytes& content) const {
+        std::copy(content.begin(), content.end(), bytes->content.begin() + static_cast<std::ptrdiff_t>(at));
+    }
+    std::shared_ptr<test::DiskBytes> bytes;
+    std::map<ByteOffset, ByteOffset> moved;
+    block::ExtentSet folders;
+};
+
+// Every cluster in use is found at its new place: what it holds, and which one follows it. In the plainest
+// words: a place has a number, before and after.
+void expect_all_carried_along(const Bytes& old) {
+    const Grown grown(old);
+    const Bytes& now = grown.bytes->content;
+    const FatVolume before = read_fat_volume(test::MemoryDevice(on_disk(old)));
+    const FatVolume after = read_fat_volume(test::MemoryDevice(grown.bytes));
+    const auto entry = [](const Bytes& bytes, const FatVolume& volume, std::uint64_t number) {
+        const std::uint64_t fat = volume.mirrored ? 0 : volume.active_copy;
+        return load_le<std::uint32_t>(bytes, volume.fat_begin + fat * volume.fat_bytes + 4 * number) &
+               0x0FFFFFFF;
+    };
+    const auto place_now = [&](std::uint64_t number) {
+        const ByteOffset place = before.data_begin + (number - 2) * before.cluster_bytes;
+        const auto move = grown.moved.find(place);
+        return move == grown.moved.end() ? place : move->second;
+    };
+    const auto number_now = [&](std::uint64_t number) {
+        return (place_now(number) - after.data_begin) / after.cluster_bytes + 2;
+    };
+    ASSERT_EQ(before.cluster_bytes, 512u);
+    ASSERT_EQ(after.cluster_bytes, 512u);
+    EXPECT_EQ(after.root_cluster, number_now(before.root_cluster));
+    std::uint64_t used = 0, used_now = 0;
+    for (std::uint64_t number = 2; number < after.entries(); ++number)
+        used_now += entry(now, after, number) != 0 ? 1 : 0;
+    for (std::uint64_t number = 2; number < before.entries(); ++number) {
+        const std::uint32_t next = entry(old, before, number);
+        if (next == 0) continue;
+        ++used;
+        const bool is_number = next >= 2 && next < before.entries();
+        const std::uint64_t follows = is_number ? number_now(next) : next;
+        if (entry(now, after, number_now(number)) != follows) FAIL() << "lost behind cluster " << number;
+        const ByteOffset place = place_now(number);
+        if (grown.folders.touches({place, place + 512})) continue;
+        const auto then = old.begin() + static_cast<std::ptrdiff_t>(before.data_begin + (number - 2) * 512);
+        if (!std::equal(then, then + 512, now.begin() + static_cast<std::ptrdiff_t>(place)))
+            FAIL() << "cluster " << number << " holds something else";
+    }
+    EXPECT_EQ(used, used_now);
 }
 
 TEST(FatGrowth, WhatMovesGoesBehindTheOldEndAndNothingPassesTheNew) {
@@ -104,20 +178,39 @@ TEST(FatGrowth, AChainThatLeadsOutOfTheVolumeIsRefused) {
     EXPECT_NE(plan_for(bytes).find("leads to cluster"), std::string::npos);
 }
 
+TEST(FatGrowth, EveryClusterAndEveryFileIsCarriedAlong) {
+    expect_all_carried_along(good());
+    const test::ScratchFolder scratch;
+    const auto digest = [&](const std::string& name, const Bytes& bytes) {
+        write_file_atomic(scratch.file(name), bytes, 0600, Code::kInternal);
+        return test::fat_tree_digest(scratch, scratch.file(name));
+    };
+    EXPECT_EQ(digest("old", good()), digest("grown", Grown(good()).bytes->content));
+}
+
 TEST(FatGrowth, AnyDamageEitherStopsItOrIsCarriedAlong) {
     const FatVolume volume = read_fat_volume(test::MemoryDevice(on_disk(good())));
-    unsigned stopped = 0;
+    unsigned stopped = 0, carried = 0;
     for (std::uint64_t seed = 1; seed <= 12; ++seed) {
         SeededRandom random(seed);
         Bytes bytes = good();
-        for (unsigned i = 0; i < 40; ++i)  // boot sector, FATs, and the first folders
-            bytes[random.below(volume.data_begin + 64 * kKiB)] = static_cast<std::byte>(random.below(256));
-        const auto at = random.below(64);
-        bytes[at] = static_cast<std::byte>(random.below(256));
+        // Much of boot sector, FATs and the first folders, or one byte of a FAT.
+        const bool much = seed % 2 == 0;
+        for (unsigned i = 0; i < (much ? 40u : 1u); ++i) {
+            const ByteOffset begin = much ? 0 : volume.fat_begin + 8;
+            const ByteOffset end = volume.data_begin + (much ? 64 * kKiB : 0);
+            bytes[begin + random.below(end - begin)] = static_cast<std::byte>(random.below(256));
+        }
         SCOPED_TRACE(fmt::format("seed {}", seed));
-        stopped += plan_for(bytes).empty() ? 0 : 1;
+        if (!plan_for(bytes).empty()) {
+            ++stopped;
+            continue;
+        }
+        ++carried;
+        expect_all_carried_along(bytes);
     }
     EXPECT_GT(stopped, 2u) << "the damage hit nothing";
+    EXPECT_GT(carried, 1u) << "nothing was carried along";
 }
 
 }  // namespace

@@ -166,6 +166,50 @@ TEST(LvmGroup, VolumesThatAreNotSimplyTheirBytesSayWhatTheyAre) {
     EXPECT_EQ(group.logical.size(), expected.size());
 }
 
+// Where the stripes of a volume are: "pv1@3+1", a physical volume, its first extent there and how many.
+std::vector<std::string> places(const LvmLogicalVolume& volume) {
+    std::vector<std::string> places;
+    for (const LvmSegment& segment : volume.segments)
+        for (const LvmSegment::Stripe& stripe : segment.stripes)
+            places.push_back(fmt::format("pv{}@{}+{}", stripe.volume, (stripe.place.begin - kFirst) / kExtent,
+                                         stripe.place.size() / kExtent));
+    return places;
+}
+
+// What is not among the places of any volume is taken for free, and is lost.
+TEST(LvmGroup, AnUnfinishedMoveLiesOnBothPlacesAndOnWhatItDoesNotMove) {
+    const LvmGroup group = parse_lvm_group(group_text(
+        volume_text("root", {segment_text(0, 2, "\"pv0\", 0"), segment_text(2, 3, "\"pvmove0\", 0")}) +
+        volume_text("data", {segment_text(0, 4, "\"pvmove0\", 3, \"pv2\", 8", 16)}) +
+        volume_text("pvmove0",
+                    {"start_extent = 0\nextent_count = 3\ntype = \"mirror\"\nmirror_count = 2\n"
+                     "extents_moved = 0\nmirrors = [\"pv0\", 9, \"pv1\", 7]",
+                     segment_text(3, 2, "\"pv1\", 10")},
+                    "\"READ\", \"WRITE\", \"PVMOVE\", \"LOCKED\"")));
+    using Places = std::vector<std::string>;
+    EXPECT_EQ(places(by_name(group, "root")), Places({"pv0@0+2"}));
+    EXPECT_EQ(places(by_name(group, "data")), Places({"pv2@8+2"}));
+    EXPECT_EQ(places(by_name(group, "pvmove0")), Places({"pv0@9+3", "pv1@7+3", "pv1@10+2"}));
+    for (const LvmLogicalVolume& volume : group.logical)
+        EXPECT_NE(volume.special, "") << volume.name;
+}
+
+TEST(LvmGroup, ASegmentThatLiesOnAPhysicalVolumeInAnUnknownWayIsNotBelieved) {
+    const auto with = [](const std::string& more) {
+        return group_text(volume_text("v", {"start_extent = 0\nextent_count = 2\n" + more}));
+    };
+    EXPECT_TRUE(is_believed(with("type = \"error\"")));
+    EXPECT_TRUE(is_believed(with("type = \"error\"\ntags = [\"pv0\"]")));
+    EXPECT_TRUE(is_believed(with("type = \"mirror\"\nmirrors = [\"pv0\", 2, \"pv1\", 14]")));
+    EXPECT_FALSE(is_believed(with("type = \"mirror\"\nmirrors = [\"pv0\", 2, \"pv1\", 15]"))) << "too long";
+    EXPECT_FALSE(is_believed(with("type = \"mirror\"\nmirrors = [\"pv0\", 2, \"pv1\"]")));
+    EXPECT_FALSE(is_believed(with("type = \"mirror\"\nmirrors = [\"pv0\", 2, \"pv0\", 3]"))) << "on itself";
+    EXPECT_FALSE(is_believed(with("type = \"raid9\"\nraids = [\"pv0\", 2]")));
+    EXPECT_FALSE(is_believed(with("type = \"wonder\"\norigin = \"pv0\"")));
+    EXPECT_FALSE(is_believed(
+        with("type = \"striped\"\nstripe_count = 1\nstripes = [\"pv0\", 2]\nparity = [\"pv1\", 2]")));
+}
+
 TEST(LvmGroup, AVolumeWithTheNameOfAPhysicalVolumeIsNoPartOfAnything) {
     const LvmGroup group =
         parse_lvm_group(group_text(volume_text("pv0", {segment_text(0, 1, "\"pv0\", 0")}) +
