@@ -111,13 +111,15 @@ std::vector<engine::CopyPlan> plan_disks(const std::vector<engine::PathPair>& pa
     std::vector<engine::DiskPair> pairs;
     for (Disk& disk : disks) {
         targets.push_back(block::open_source(disk.paths.target));
-        disk.fitted = std::make_unique<FittedSource>(*disk.source->reader, *targets.back(), arguments.shrink,
+        disk.fitted = std::make_unique<FittedSource>(plaintext.rekey(*disk.source->reader, nullptr),
+                                                     *disk.source->reader, *targets.back(), arguments.shrink,
                                                      arguments.options, globals);
         // That the source is the same does not show that a view of it is.
         const bool can_show_state = !arguments.busy_source && !disk.fitted->is_view();
         pairs.push_back({disk.fitted->reader(), *targets.back(),
                          can_show_state ? layout::content_state(disk.paths.source) : ""});
     }
+    plaintext.refuse_useless_key();
     engine::CopyOptions options = arguments.options;
     options.plaintext = &plaintext.finder();
     std::vector<engine::CopyPlan> plans = engine::make_plans(pairs, options);
@@ -276,7 +278,8 @@ void add_copy(CLI::App& app, Globals& globals, Action& action) {
             "Keep what the target has there: BEGIN+SIZE, BEGIN..END, PARTLABEL or PARTUUID; may be repeated")
         ->option_text("REGION")
         ->allow_extra_args(false);
-    add_luks_options(*verb, arguments->luks);
+    add_luks_options(*verb, arguments->luks,
+                     "Give the target's LUKS containers new volume keys, and this key alone");
     verb->add_flag("--tolerate-bad-sectors", arguments->options.tolerate_bad_sectors,
                    "Copy what can be read of a failing source; the report names the rest");
     verb->add_option("--rate", arguments->options.tuning.bytes_per_second,

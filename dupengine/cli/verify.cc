@@ -93,15 +93,18 @@ struct OpenDisks {
 OpenDisks open_disks(const std::vector<engine::PathPair>& paths, const VerifyArguments& arguments,
                      const Globals& globals) {
     OpenDisks disks;
+    SourcePlaintext plaintext(arguments.luks);
     const std::vector<std::size_t> numbers = number_sources(paths);
     for (std::size_t i = 0; i < paths.size(); ++i) {
         disks.sources.push_back(numbers[i] < i ? nullptr : block::open_source(paths[i].source));
         disks.targets.push_back(block::open_source(paths[i].target));
-        disks.fitted.push_back(std::make_unique<FittedSource>(*disks.sources[numbers[i]], *disks.targets[i],
+        const block::Reader& source = *disks.sources[numbers[i]];
+        const block::Reader& target = *disks.targets[i];
+        disks.fitted.push_back(std::make_unique<FittedSource>(plaintext.rekey(source, &target), source, target,
                                                               arguments.shrink, arguments.options, globals));
         disks.pairs.push_back({disks.fitted[i]->reader(), *disks.targets[i]});
     }
-    SourcePlaintext plaintext(arguments.luks);
+    plaintext.refuse_useless_key();
     engine::CopyOptions looking = arguments.options;
     looking.plaintext = &plaintext.finder();
     disks.plans = engine::make_plans(disks.pairs, looking);
@@ -141,9 +144,10 @@ bool compares(const VerifyArguments& arguments) {
     }
     if (arguments.options.verify == engine::Verify::kAll ||
         arguments.options.unused == engine::Unused::kKeep || !arguments.options.protect.empty() ||
-        !arguments.luks.key_files.empty())
+        !arguments.luks.key_files.empty() || !arguments.luks.new_key_file.empty())
         throw_error(Code::kUsage,
-                    "--all, --used, --protect and --luks-key-file need a TARGET to compare with");
+                    "--all, --used, --protect, --luks-key-file and --luks-new-key-file need a TARGET to "
+                    "compare with");
     if (arguments.source.empty())
         throw_error(Code::kUsage, "verify needs a SOURCE, alone or with a TARGET, or --map SOURCE=TARGET");
     return false;
@@ -190,7 +194,8 @@ void add_verify(CLI::App& app, Globals& globals, Action& action) {
         "--used", [arguments] { arguments->options.unused = engine::Unused::kKeep; },
         "Look only at what the source uses");
     verb->add_flag("--shrink", arguments->shrink, "TARGET was made by copy --shrink");
-    add_luks_options(*verb, arguments->luks);
+    add_luks_options(*verb, arguments->luks,
+                     "TARGET was made by copy with this option; the key opens its LUKS containers");
     verb->add_option("--protect", arguments->options.protect,
                      "Not part of the copy: BEGIN+SIZE, BEGIN..END, PARTLABEL or PARTUUID; may be repeated")
         ->option_text("REGION")
