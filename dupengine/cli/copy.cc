@@ -119,10 +119,10 @@ std::vector<engine::CopyPlan> plan_disks(const std::vector<engine::PathPair>& pa
         pairs.push_back({disk.fitted->reader(), *targets.back(),
                          can_show_state ? layout::content_state(disk.paths.source) : ""});
     }
-    plaintext.refuse_useless_key();
     engine::CopyOptions options = arguments.options;
     options.plaintext = &plaintext.finder();
     std::vector<engine::CopyPlan> plans = engine::make_plans(pairs, options);
+    plaintext.refuse_useless_key();
     for (std::size_t i = 0; i < plans.size(); ++i) {
         engine::refuse_if_growing_is_impossible(plans[i], pairs[i].source, *targets[i]);
         const std::vector<std::string>& changes = disks[i].fitted->notes();

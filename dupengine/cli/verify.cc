@@ -100,14 +100,14 @@ OpenDisks open_disks(const std::vector<engine::PathPair>& paths, const VerifyArg
         disks.targets.push_back(block::open_source(paths[i].target));
         const block::Reader& source = *disks.sources[numbers[i]];
         const block::Reader& target = *disks.targets[i];
-        disks.fitted.push_back(std::make_unique<FittedSource>(plaintext.rekey(source, &target), source, target,
-                                                              arguments.shrink, arguments.options, globals));
+        disks.fitted.push_back(std::make_unique<FittedSource>(
+            plaintext.rekey(source, &target), source, target, arguments.shrink, arguments.options, globals));
         disks.pairs.push_back({disks.fitted[i]->reader(), *disks.targets[i]});
     }
-    plaintext.refuse_useless_key();
     engine::CopyOptions looking = arguments.options;
     looking.plaintext = &plaintext.finder();
     disks.plans = engine::make_plans(disks.pairs, looking);
+    plaintext.refuse_useless_key();
     for (std::size_t i = 0; i < paths.size(); ++i) {
         const std::vector<std::string>& changes = disks.fitted[i]->notes();
         disks.plans[i].notes.insert(disks.plans[i].notes.begin(), changes.begin(), changes.end());

@@ -19,9 +19,13 @@ void expect_done(int result, const std::string& name, const char* what) {
                     what);
 }
 
-std::string text_of(const char* text) { return text == nullptr ? "" : text; }
+std::string text_of(const char* text) {
+    return text == nullptr ? "" : text;
+}
 
-const char* none_if_empty(const std::string& text) { return text.empty() ? nullptr : text.c_str(); }
+const char* none_if_empty(const std::string& text) {
+    return text.empty() ? nullptr : text.c_str();
+}
 
 // What the new header takes over from the old one, beside what LuksHeader says.
 struct OldSettings {
@@ -78,8 +82,7 @@ OldSettings settings_of(LuksInMemory& old, const std::string& name) {
 
 void choose_pbkdf(crypt_device* device, const OldSettings& old, const std::string& name) {
     const crypt_pbkdf_type* const usual = crypt_get_pbkdf_type_params(old.pbkdf.c_str());
-    if (usual == nullptr)
-        throw_error(Code::kRefused, "{}: libcryptsetup does not know {}", name, old.pbkdf);
+    if (usual == nullptr) throw_error(Code::kRefused, "{}: libcryptsetup does not know {}", name, old.pbkdf);
     crypt_pbkdf_type chosen = *usual;
     chosen.hash = old.hash.empty() ? usual->hash : old.hash.c_str();
     // The target may have no more memory than what the source was made on.
@@ -152,9 +155,8 @@ KeyedHeader make_luks_header(const block::Reader& part, const LuksHeader& old, c
     choose_pbkdf(made.device(), settings, name);
     expect_done(crypt_set_data_offset(made.device(), old.payload.begin / kSector), name, "its payload");
     (old.version == 1 ? format_luks1 : format_luks2)(made.device(), old, settings, volume_key, name);
-    const int slot =
-        crypt_keyslot_add_by_volume_key(made.device(), CRYPT_ANY_SLOT, volume_key.chars(), volume_key.size(),
-                                        key.chars(), key.size());
+    const int slot = crypt_keyslot_add_by_volume_key(made.device(), CRYPT_ANY_SLOT, volume_key.chars(),
+                                                     volume_key.size(), key.chars(), key.size());
     expect_done(slot, name, "its key slot");
     KeyedHeader header{{}, made.area(), std::move(volume_key), settings.pbkdf};
     header.header = read_luks_header(AreaReader(header.area, part));

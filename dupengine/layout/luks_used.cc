@@ -1,5 +1,6 @@
-// LUKS: the header, and of the payload those encryption sectors that hold what the filesystem inside uses. They
-// are copied as they are, same header, same key, unless the container is a view already (Plaintext::is_new).
+// LUKS: the header, and of the payload those encryption sectors that hold what the filesystem inside uses.
+// They are copied as they are, same header, same key, unless the container is a view already
+// (Plaintext::is_new).
 
 #include "layout/luks.h"
 #include "layout/plaintext.h"
@@ -43,10 +44,9 @@ UsedExtents luks_used_extents(const block::Reader& part, PlaintextFinder* finder
     result.used.insert({end, part.geometry().size_bytes});
     result.filesystem_bytes = part.geometry().size_bytes;
     result.block_bytes = header.sector_bytes;
-    result.note =
-        fmt::format("{}, {}: of the {} in it only the used blocks are copied, encrypted {}{}", name, found.how,
-                    signature->type, found.is_new ? "anew" : "as they are",
-                    inside.note.empty() ? "" : "; " + inside.note);
+    result.note = fmt::format("{}, {}: of the {} in it only the used blocks are copied, encrypted {}{}", name,
+                              found.how, signature->type, found.is_new ? "anew" : "as they are",
+                              inside.note.empty() ? "" : "; " + inside.note);
     return result;
 }
 

@@ -123,12 +123,13 @@ class Rekeyer {
     void replace(const Part& part, const std::shared_ptr<const block::Window>& old) {
         const LuksHeader header = header_of(*old);
         const auto plain = plaintext_of(*old, header, rekeying_.old);
-        layout::KeyedHeader made = rekeying_.copy == nullptr ? layout::make_luks_header(
-                                                                   *old, header, rekeying_.key, rekeying_.random)
-                                                             : header_of_copy(part, header, rekeying_);
-        const auto payload =
-            std::make_shared<const LuksReader>(plain, made.header, std::move(made.volume_key),
-                                               LuksReader::Direction::kEncrypt, old->name() + ", encrypted anew");
+        layout::KeyedHeader made =
+            rekeying_.copy == nullptr
+                ? layout::make_luks_header(*old, header, rekeying_.key, rekeying_.random)
+                : header_of_copy(part, header, rekeying_);
+        const auto payload = std::make_shared<const LuksReader>(
+            plain, made.header, std::move(made.volume_key), LuksReader::Direction::kEncrypt,
+            old->name() + ", encrypted anew");
         rekeying_.made.add({made.area.begin(), made.area.begin() + kHeaderBegin}, plain);
         note(*old, header, made.slot);
         lay(part.extent.begin, header.payload, std::move(made.area), *payload);
@@ -145,10 +146,10 @@ class Rekeyer {
     }
 
     void note(const block::Reader& part, const LuksHeader& header, const std::string& slot) {
-        rekeyed_.notes.push_back(
-            fmt::format("{}: its LUKS{} container gets a new volume key, and one key slot ({}) for the new key; "
-                        "its other keys and tokens do not go along",
-                        part.name(), header.version, slot));
+        rekeyed_.notes.push_back(fmt::format(
+            "{}: its LUKS{} container gets a new volume key, and one key slot ({}) for the new key; "
+            "its other keys and tokens do not go along",
+            part.name(), header.version, slot));
     }
 
     const block::Reader& source_;

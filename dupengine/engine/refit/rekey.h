@@ -1,8 +1,8 @@
 #pragma once
 // A source whose LUKS containers get keys of their own on the target: not the source, which is never written,
-// but a view of it. In each container's place lies one with a new header (layout/luks_new_key.h), and the same
-// plaintext encrypted under a new volume key while it is read. The view is a disk like any other, as large as
-// the source; shrinking, planning, copying and verifying go on with it.
+// but a view of it. In each container's place lies one with a new header (layout/luks_new_key.h), and the
+// same plaintext encrypted under a new volume key while it is read. The view is a disk like any other, as
+// large as the source; shrinking, planning, copying and verifying go on with it.
 
 #include <memory>
 #include <string>
@@ -45,15 +45,15 @@ struct Rekeying {
     layout::PlaintextFinder& old;  ///< of the source's containers
     const Secret& key;             ///< opens the new ones
     RandomSource& random;
-    /// null: headers and volume keys are made. Else they are those that the same partitions of this copy have,
-    /// which `key` opens: so a copy is compared.
+    /// null: headers and volume keys are made. Else they are those that the same partitions of this copy
+    /// have, which `key` opens: so a copy is compared.
     const block::Reader* copy = nullptr;
     RekeyedContainers& made;  ///< the new ones are added to these
 };
 
-/// Throws kRefused, naming the partition, for a container whose plaintext cannot be read or that cannot be made
-/// anew; kIntegrity if `copy` has another in its place; what reading throws. `source` must outlive the result
-/// and what was added to `made`. What make_plan refuses (a damaged table) is left to it.
+/// Throws kRefused, naming the partition, for a container whose plaintext cannot be read or that cannot be
+/// made anew; kIntegrity if `copy` has another in its place; what reading throws. `source` must outlive the
+/// result and what was added to `made`. What make_plan refuses (a damaged table) is left to it.
 Rekeyed rekey_source(const block::Reader& source, const Rekeying& rekeying);
 
 }  // namespace dupengine::engine
