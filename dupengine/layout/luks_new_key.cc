@@ -168,7 +168,13 @@ KeyedHeader make_luks_header(const block::Reader& part, const LuksHeader& old, c
 }
 
 KeyedHeader take_luks_header(const block::Reader& part, const LuksHeader& old, const Secret& key) {
-    const LuksHeader header = read_luks_header(part);
+    LuksHeader header;
+    try {
+        header = read_luks_header(part);
+    } catch (Error& e) {
+        if (e.code() == Code::kIntegrity) e.add_context(part.name() + ": is no LUKS container");
+        throw;
+    }
     if (!is_like(header, old))
         throw_error(Code::kIntegrity, "{}: its LUKS header is not one like the source's", part.name());
     LuksInMemory copy = LuksInMemory::copy_of(part, header);

@@ -31,7 +31,8 @@ UsedExtents luks_used_extents(const block::Reader& part, PlaintextFinder* finder
     if (covered > header.payload.size())
         return whole_because(fmt::format("{}, {}, and larger than its payload", name, found.how));
     const auto signature = probe_signature(plain);
-    const UsedExtents inside = find_used_extents(plain, signature, finder);
+    // What is in one with a new key is behind that key, whatever it is.
+    const UsedExtents inside = find_used_extents(plain, signature, found.is_new ? nullptr : finder);
     if (inside.whole) return whole_because(fmt::format("{}, {}; in it: {}", name, found.how, inside.reason));
     UsedExtents result;
     // Zeros in its place would decrypt to anything but zeros.

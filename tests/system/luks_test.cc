@@ -5,6 +5,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include "tests/support/lvm_disk.h"
 #include "tests/system/luks_containers.h"
 
 namespace dupengine::test {
@@ -44,6 +45,24 @@ TEST_F(Luks, OfAVersion2ContainerOnlyWhatIsUsedIsCopiedAndItOpensWithItsOldKey) 
         open_luks2(target, key);
         expect_the_same_files(target);
     }
+}
+
+TEST_F(Luks, OneOnALogicalVolumeIsLookedIntoAsWell) {
+    const std::string inside = make_luks1();
+    must_run({"truncate", "--size=48M", inside});
+    const LvmDisk disk = make_lvm_disk(folder, "pv.img", inside);
+    const std::string target = make_target(disk.path), volume = folder.file("volume.img");
+    const RunResult copied = copy(disk.path, target, key);
+    ASSERT_EQ(copied.status, 0) << copied.out << copied.err;
+    EXPECT_THAT(json::parse(copied.out)["notes"].dump(), HasSubstr("root (crypto_LUKS)"));
+    EXPECT_LT(json::parse(copied.out)["bytes_used"], disk.raw.size() + 40 * kMiB);
+    for (const block::Extent place : disk.root) {
+        extract_range(target, place, folder.file("piece.img"));
+        must_run({"sh", "-c", "cat " + folder.file("piece.img") + " >>" + volume});
+    }
+    const std::string opened = open_luks1(volume, key);
+    must_run({"truncate", "--size", std::to_string(kInside), opened});
+    expect_the_same_files(opened);
 }
 
 TEST_F(Luks, AWrongKeyIsRefusedBeforeTheFirstWrite) {
