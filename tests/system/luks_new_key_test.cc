@@ -61,10 +61,13 @@ struct LuksNewKey : LuksContainers {
 
 TEST_F(LuksNewKey, AVersion1ContainerHasTheSameFilesUnderAnotherKeyAndOnlyTheNewOneOpensIt) {
     const std::string source = make_luks1(), target = make_target(source), before = file_sha256(source);
+    must_run({"chmod", "644", new_key});
     const RunResult copied = copy({"--luks-key-file", key, source, target});
     ASSERT_EQ(copied.status, 0) << copied.out << copied.err;
     EXPECT_LT(json::parse(copied.out)["bytes_used"], kInside * 3 / 4);
-    EXPECT_THAT(json::parse(copied.out)["notes"].dump(), HasSubstr("gets a new volume key"));
+    EXPECT_THAT(copied.out, HasSubstr("gets a new volume key, and one key slot (pbkdf2)"));
+    EXPECT_THAT(copied.out, HasSubstr("others may read this key"));
+    EXPECT_THAT(copied.out, Not(HasSubstr("battery staple")));
     EXPECT_FALSE(file_contains(target, kOldText));
     EXPECT_EQ(file_sha256(source), before);
     expect_the_same_files(open_luks1(target, new_key));
@@ -105,11 +108,6 @@ TEST_F(LuksNewKey, OneByteThatDiffersBehindTheEncryptionIsFound) {
     ASSERT_EQ(copied.status, 0) << copied.out << copied.err;
     // The superblock of the filesystem lies at the beginning of the payload.
     expect_one_byte_found(source, target, 16 * kMiB + 1024);
-    EXPECT_EQ(verify(source, target).status, 0);
-    const RunResult wrong =
-        run_dupengine({"verify", "--luks-key-file", key, "--luks-new-key-file", wrong_key, source, target});
-    EXPECT_EQ(wrong.status, 3);
-    EXPECT_THAT(wrong.out + wrong.err, HasSubstr("the new key does not open"));
 }
 
 TEST_F(LuksNewKey, WhatWouldKeepItsOldKeyIsRefusedBeforeTheFirstWrite) {
@@ -131,18 +129,6 @@ TEST_F(LuksNewKey, WhatWouldKeepItsOldKeyIsRefusedBeforeTheFirstWrite) {
     must_run({"truncate", "--size=48M", inside});
     const LvmDisk disk = make_lvm_disk(folder, "pv.img", inside);
     expect_refused({"--luks-key-file", key}, disk.path, "root: this LUKS1 container lies in something else");
-}
-
-TEST_F(LuksNewKey, APlanNamesNoKeyAndWritesNothing) {
-    const std::string source = make_luks1(), target = make_target(source), before = file_sha256(target);
-    must_run({"chmod", "644", new_key});
-    const RunResult planned = run_dupengine(
-        {"copy", "--dry-run", "--luks-key-file", key, "--luks-new-key-file", new_key, source, target});
-    ASSERT_EQ(planned.status, 0) << planned.err;
-    EXPECT_THAT(planned.out, HasSubstr("others may read this key"));
-    EXPECT_THAT(planned.out, HasSubstr("one key slot (pbkdf2)"));
-    EXPECT_THAT(planned.out, Not(HasSubstr("battery staple")));
-    EXPECT_EQ(file_sha256(target), before);
 }
 
 }  // namespace

@@ -252,18 +252,5 @@ TEST(RekeyRefuses, AnotherCipher) {
     EXPECT_THAT(refusal(disk_with_container(folder, format), plaintext), HasSubstr("aes-cbc-essiv:sha256"));
 }
 
-TEST(RekeyRefuses, AReencryptionThatWasBegun) {
-    const test::ScratchFolder folder;
-    const auto disk = disk_with_container(folder, {"--type", "luks2", "--pbkdf", "pbkdf2",
-                                                   "--pbkdf-force-iterations", "1000", "--offset", "8192"});
-    const std::string made = folder.file("container");
-    must_run({"cryptsetup", "reencrypt", "--init-only", "--batch-mode", "--disable-locks", "--key-file",
-              folder.file("key"), "--pbkdf-force-iterations", "1000", "--resilience", "checksum", made});
-    std::ranges::copy(test::load_file(made)->content,
-                      disk->content.begin() + static_cast<std::ptrdiff_t>(kPart.begin));
-    GivenPlaintext plaintext;
-    EXPECT_THAT(refusal(disk, plaintext), HasSubstr("reencryption that was begun"));
-}
-
 }  // namespace
 }  // namespace dupengine::engine
