@@ -111,7 +111,12 @@ std::vector<engine::CopyPlan> plan_disks(std::vector<Disk>& disks, const CopyArg
     std::vector<engine::DiskPair> pairs;
     for (Disk& disk : disks) {
         targets.push_back(block::open_source(disk.paths.target));
+<<<<<<< HEAD
         disk.fitted = std::make_unique<FittedSource>(disk.source->reader(), *targets.back(), arguments.shrink,
+=======
+        disk.fitted = std::make_unique<FittedSource>(plaintext.rekey(*disk.source->reader, nullptr),
+                                                     *disk.source->reader, *targets.back(), arguments.shrink,
+>>>>>>> rekey
                                                      arguments.options, globals);
         // That the source is the same does not show that a view of it is.
         const bool can_show_state =
@@ -122,6 +127,7 @@ std::vector<engine::CopyPlan> plan_disks(std::vector<Disk>& disks, const CopyArg
     engine::CopyOptions options = arguments.options;
     options.plaintext = &plaintext.finder();
     std::vector<engine::CopyPlan> plans = engine::make_plans(pairs, options);
+    plaintext.refuse_useless_key();
     for (std::size_t i = 0; i < plans.size(); ++i) {
         engine::refuse_if_growing_is_impossible(plans[i], pairs[i].source, *targets[i]);
         const std::vector<std::string>& changes = disks[i].fitted->notes();
@@ -307,9 +313,14 @@ void add_copy(CLI::App& app, Globals& globals, Action& action) {
             "Keep what the target has there: BEGIN+SIZE, BEGIN..END, PARTLABEL or PARTUUID; may be repeated")
         ->option_text("REGION")
         ->allow_extra_args(false);
+<<<<<<< HEAD
     add_luks_options(*verb, arguments->luks);
     add_image_trust_options(*verb, arguments->trust);
     add_new_image_options(*verb, arguments->image);
+=======
+    add_luks_options(*verb, arguments->luks,
+                     "Give the target's LUKS containers new volume keys, and this key alone");
+>>>>>>> rekey
     verb->add_flag("--tolerate-bad-sectors", arguments->options.tolerate_bad_sectors,
                    "Copy what can be read of a failing source; the report names the rest");
     verb->add_option("--rate", arguments->options.tuning.bytes_per_second,

@@ -22,7 +22,8 @@ bool CopySource::has_changed() const {
 }
 
 bool CopySource::could_change_unseen() const {
-    return held_ && disk_->geometry().is_block_device && !held_->is_alone() && !layout::writes_until_now(path_).all;
+    return held_ && disk_->geometry().is_block_device && !held_->is_alone() &&
+           !layout::writes_until_now(path_).all;
 }
 
 }  // namespace dupengine::cli

@@ -17,16 +17,18 @@ engine::Shrunk shrink(const block::Reader& source, const block::Reader& target,
 
 }  // namespace
 
-FittedSource::FittedSource(const block::Reader& source, const block::Reader& target, bool shrink,
-                           const engine::CopyOptions& options, const Globals& globals)
-    : reader_(&source) {
+FittedSource::FittedSource(engine::Rekeyed rekeyed, const block::Reader& source, const block::Reader& target,
+                           bool shrink, const engine::CopyOptions& options, const Globals& globals)
+    : rekeyed_(std::move(rekeyed)), reader_(&source) {
     const auto take = [&](const block::Reader* view, const std::vector<std::string>& notes) {
         notes_.insert(notes_.end(), notes.begin(), notes.end());
         if (view == nullptr) return;
         reader_ = view;
         is_view_ = true;
     };
-    if (shrink) shrunk_ = cli::shrink(source, target, options, globals);
+    // First, because an open mapping is known by the place of its partition on the source itself.
+    take(rekeyed_.view.get(), rekeyed_.notes);
+    if (shrink) shrunk_ = cli::shrink(*reader_, target, options, globals);
     take(shrunk_.view.get(), shrunk_.notes);
     refitted_ = engine::refit_source(*reader_, target, options);
     take(refitted_.view.get(), refitted_.notes);

@@ -97,20 +97,28 @@ struct OpenDisks {
 OpenDisks open_disks(const std::vector<engine::PathPair>& paths, const VerifyArguments& arguments,
                      const Globals& globals) {
     OpenDisks disks;
+    SourcePlaintext plaintext(arguments.luks);
     const std::vector<std::size_t> numbers = number_sources(paths);
     for (std::size_t i = 0; i < paths.size(); ++i) {
         disks.sources.push_back(
             numbers[i] < i ? nullptr : std::make_unique<CopySource>(paths[i].source, arguments.trust));
         disks.targets.push_back(block::open_source(paths[i].target));
+<<<<<<< HEAD
         disks.fitted.push_back(std::make_unique<FittedSource>(disks.sources[numbers[i]]->reader(),
                                                               *disks.targets[i], arguments.shrink,
                                                               arguments.options, globals));
+=======
+        const block::Reader& source = *disks.sources[numbers[i]];
+        const block::Reader& target = *disks.targets[i];
+        disks.fitted.push_back(std::make_unique<FittedSource>(
+            plaintext.rekey(source, &target), source, target, arguments.shrink, arguments.options, globals));
+>>>>>>> rekey
         disks.pairs.push_back({disks.fitted[i]->reader(), *disks.targets[i]});
     }
-    SourcePlaintext plaintext(arguments.luks);
     engine::CopyOptions looking = arguments.options;
     looking.plaintext = &plaintext.finder();
     disks.plans = engine::make_plans(disks.pairs, looking);
+    plaintext.refuse_useless_key();
     for (std::size_t i = 0; i < paths.size(); ++i) {
         const std::vector<std::string>& changes = disks.fitted[i]->notes();
         disks.plans[i].notes.insert(disks.plans[i].notes.begin(), changes.begin(), changes.end());
@@ -147,9 +155,16 @@ bool compares(const VerifyArguments& arguments) {
     }
     if (arguments.options.verify == engine::Verify::kAll ||
         arguments.options.unused == engine::Unused::kKeep || !arguments.options.protect.empty() ||
+<<<<<<< HEAD
         !arguments.luks.key_files.empty() || arguments.shrink)
         throw_error(Code::kUsage,
                     "--all, --used, --shrink, --protect and --luks-key-file need a TARGET to compare with");
+=======
+        !arguments.luks.key_files.empty() || !arguments.luks.new_key_file.empty())
+        throw_error(Code::kUsage,
+                    "--all, --used, --protect, --luks-key-file and --luks-new-key-file need a TARGET to "
+                    "compare with");
+>>>>>>> rekey
     if (arguments.source.empty())
         throw_error(Code::kUsage, "verify needs a SOURCE, alone or with a TARGET, or --map SOURCE=TARGET");
     return false;
@@ -202,8 +217,13 @@ void add_verify(CLI::App& app, Globals& globals, Action& action) {
         "--used", [arguments] { arguments->options.unused = engine::Unused::kKeep; },
         "Look only at what the source uses");
     verb->add_flag("--shrink", arguments->shrink, "TARGET was made by copy --shrink");
+<<<<<<< HEAD
     add_luks_options(*verb, arguments->luks);
     add_image_trust_options(*verb, arguments->trust);
+=======
+    add_luks_options(*verb, arguments->luks,
+                     "TARGET was made by copy with this option; the key opens its LUKS containers");
+>>>>>>> rekey
     verb->add_option("--protect", arguments->options.protect,
                      "Not part of the copy: BEGIN+SIZE, BEGIN..END, PARTLABEL or PARTUUID; may be repeated")
         ->option_text("REGION")

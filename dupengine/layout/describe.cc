@@ -84,7 +84,7 @@ DiskDescription describe_without_groups(const block::Reader& disk, Depth depth, 
 
 // The physical volumes on all the disks, together.
 void describe_groups(std::span<const block::Reader* const> disks, std::vector<DiskDescription>& descriptions,
-                     Unreadable unreadable) {
+                     Unreadable unreadable, PlaintextFinder* finder) {
     std::deque<block::Window> windows;
     std::vector<const block::Reader*> parts;
     std::vector<UsedExtents*> places;
@@ -99,7 +99,7 @@ void describe_groups(std::span<const block::Reader* const> disks, std::vector<Di
             places.push_back(&p.used);
         }
     }
-    std::vector<UsedExtents> used = lvm_used_extents(parts, unreadable);
+    std::vector<UsedExtents> used = lvm_used_extents(parts, unreadable, finder);
     for (std::size_t i = 0; i < places.size(); ++i)
         *places[i] = std::move(used[i]);
 }
@@ -119,7 +119,7 @@ std::vector<DiskDescription> describe_disks(std::span<const block::Reader* const
         descriptions.push_back(describe_without_groups(*disk, depth, finder));
     if (depth != Depth::kTable)
         describe_groups(disks, descriptions,
-                        depth == Depth::kSalvage ? Unreadable::kWhole : Unreadable::kThrow);
+                        depth == Depth::kSalvage ? Unreadable::kWhole : Unreadable::kThrow, finder);
     return descriptions;
 }
 

@@ -24,6 +24,9 @@ class LuksKeys final : public PlaintextFinder {
 
     /// Throws kRefused for a container that no key opens.
     Plaintext find(const block::Reader& part, const LuksHeader& header) override;
+    std::string open_without_header(const block::Reader& part) override {
+        return first_.open_without_header(part);
+    }
 
   private:
     std::vector<Secret> keys_;

@@ -1,5 +1,6 @@
-// LUKS: the header as it is, and of the payload those encryption sectors that hold what the filesystem inside
-// uses, as they are: same header, same key.
+// LUKS: the header, and of the payload those encryption sectors that hold what the filesystem inside uses.
+// They are copied as they are, same header, same key, unless the container is a view already
+// (Plaintext::is_new).
 
 #include "layout/luks.h"
 #include "layout/plaintext.h"
@@ -30,7 +31,8 @@ UsedExtents luks_used_extents(const block::Reader& part, PlaintextFinder* finder
     if (covered > header.payload.size())
         return whole_because(fmt::format("{}, {}, and larger than its payload", name, found.how));
     const auto signature = probe_signature(plain);
-    const UsedExtents inside = find_used_extents(plain, signature);
+    // What is in one with a new key is behind that key, whatever it is.
+    const UsedExtents inside = find_used_extents(plain, signature, found.is_new ? nullptr : finder);
     if (inside.whole) return whole_because(fmt::format("{}, {}; in it: {}", name, found.how, inside.reason));
     UsedExtents result;
     // Zeros in its place would decrypt to anything but zeros.
@@ -43,9 +45,9 @@ UsedExtents luks_used_extents(const block::Reader& part, PlaintextFinder* finder
     result.used.insert({end, part.geometry().size_bytes});
     result.filesystem_bytes = part.geometry().size_bytes;
     result.block_bytes = header.sector_bytes;
-    result.note =
-        fmt::format("{}, {}: of the {} in it only the used blocks are copied, encrypted as they are{}", name,
-                    found.how, signature->type, inside.note.empty() ? "" : "; " + inside.note);
+    result.note = fmt::format("{}, {}: of the {} in it only the used blocks are copied, encrypted {}{}", name,
+                              found.how, signature->type, found.is_new ? "anew" : "as they are",
+                              inside.note.empty() ? "" : "; " + inside.note);
     return result;
 }
 

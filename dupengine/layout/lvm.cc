@@ -6,6 +6,7 @@
 
 #include "layout/lvm_label.h"
 #include "layout/lvm_volume.h"
+#include "layout/plaintext.h"
 #include "layout/used_extents.h"
 
 namespace dupengine::layout {
@@ -29,10 +30,12 @@ std::vector<std::size_t> physical_volumes_of(const LvmLogicalVolume& volume) {
 class GroupReader {
   public:
     /// `parts` by physical volume; null for one that is not here.
-    GroupReader(const LvmGroup& group, std::vector<const Reader*> parts, Unreadable unreadable)
+    GroupReader(const LvmGroup& group, std::vector<const Reader*> parts, Unreadable unreadable,
+                PlaintextFinder* finder)
         : group_(group),
           parts_(std::move(parts)),
           unreadable_(unreadable),
+          finder_(finder),
           places_(parts_.size()),
           whole_places_(parts_.size()),
           names_(parts_.size()) {
@@ -82,14 +85,20 @@ class GroupReader {
         return fmt::format("{} (whole: {})", volume.name, why);
     }
 
+    std::string add_unseen(const LvmLogicalVolume& volume, const std::string& why) {
+        if (finder_ != nullptr)
+            finder_->pass_by(fmt::format("logical volume {}/{}", group_.name, volume.name), why);
+        return add_whole(volume, why);
+    }
+
     std::string add_volume(const LvmLogicalVolume& volume) {
-        if (!volume.special.empty()) return add_whole(volume, volume.special);
-        if (!is_all_here(volume)) return add_whole(volume, "not all of it is here");
+        if (!volume.special.empty()) return add_unseen(volume, volume.special);
+        if (!is_all_here(volume)) return add_unseen(volume, "not all of it is here");
         const LvmVolumeReader reader(volume, parts_);
         try {
             const std::optional<Signature> signature = probe_signature(reader);
-            if (signature && signature->type == "LVM2_member") return add_whole(volume, "LVM in LVM");
-            const UsedExtents used = find_used_extents(reader, signature);
+            if (signature && signature->type == "LVM2_member") return add_unseen(volume, "LVM in LVM");
+            const UsedExtents used = find_used_extents(reader, signature, finder_);
             if (used.whole) return add_whole(volume, used.reason);
             reader.add_places(used.used, places_);
             reader.add_places(used.blank, places_);
@@ -103,6 +112,7 @@ class GroupReader {
     const LvmGroup& group_;
     std::vector<const Reader*> parts_;
     Unreadable unreadable_;
+    PlaintextFinder* finder_;
     std::vector<ExtentSet> places_;
     std::vector<std::vector<Extent>> whole_places_;
     std::vector<std::string> names_;  // of the logical volumes on each, for the note
@@ -118,8 +128,12 @@ constexpr std::size_t kNowhere = ~std::size_t{0};
 // All the parts, sorted into their groups.
 class Sorter {
   public:
-    Sorter(std::span<const Reader* const> parts, Unreadable unreadable)
-        : parts_(parts), unreadable_(unreadable), results_(parts.size()), labels_(parts.size()) {}
+    Sorter(std::span<const Reader* const> parts, Unreadable unreadable, PlaintextFinder* finder)
+        : parts_(parts),
+          unreadable_(unreadable),
+          finder_(finder),
+          results_(parts.size()),
+          labels_(parts.size()) {}
 
     std::vector<UsedExtents> run() {
         for (std::size_t i = 0; i < parts_.size(); ++i)
@@ -148,6 +162,7 @@ class Sorter {
         results_[i].used = {Extent{0, parts_[i]->geometry().size_bytes}};
         results_[i].whole = true;
         results_[i].reason = "LVM2_member: " + reason;
+        if (finder_ != nullptr) finder_->pass_by(parts_[i]->name(), results_[i].reason);
     }
 
     void read_label(std::size_t i) {
@@ -206,13 +221,14 @@ class Sorter {
         std::vector<const Reader*> parts;
         for (const std::size_t i : found.members)
             parts.push_back(i == kNowhere ? nullptr : parts_[i]);
-        GroupReader reader(found.group, std::move(parts), unreadable_);
+        GroupReader reader(found.group, std::move(parts), unreadable_, finder_);
         for (std::size_t volume = 0; volume < found.members.size(); ++volume)
             if (found.members[volume] != kNowhere) results_[found.members[volume]] = reader.result(volume);
     }
 
     std::span<const Reader* const> parts_;
     Unreadable unreadable_;
+    PlaintextFinder* finder_;
     std::vector<UsedExtents> results_;
     std::vector<Label> labels_;
     std::map<std::string, Found> groups_;  // by id
@@ -220,8 +236,9 @@ class Sorter {
 
 }  // namespace
 
-std::vector<UsedExtents> lvm_used_extents(std::span<const Reader* const> parts, Unreadable unreadable) {
-    return Sorter(parts, unreadable).run();
+std::vector<UsedExtents> lvm_used_extents(std::span<const Reader* const> parts, Unreadable unreadable,
+                                          PlaintextFinder* finder) {
+    return Sorter(parts, unreadable, finder).run();
 }
 
 }  // namespace dupengine::layout

@@ -37,10 +37,10 @@ OpenMappings::OpenMappings(For purpose, const SystemRoots& roots)
 OpenMappings::OpenMappings(For purpose, const SystemRoots& roots, AskTable ask)
     : purpose_(purpose), roots_(roots), ask_(std::move(ask)) {}
 
-Plaintext OpenMappings::find(const block::Reader& part, const LuksHeader& header) {
+std::optional<DeviceNumber> OpenMappings::mapping_on(const block::Reader& part,
+                                                     const BlockGraph& graph) const {
     const auto asked = identity_of(part.native_fd());
-    if (!asked) return {nullptr, "closed"};
-    const BlockGraph graph(roots_);
+    if (!asked) return std::nullopt;
     for (const DeviceNumber mapped : graph.mapped_devices()) {
         const std::vector<DeviceNumber> slaves = graph.slaves(mapped);
         if (slaves.size() != 1 || !graph.attribute(mapped, "dm/uuid").starts_with("CRYPT-")) continue;
@@ -48,15 +48,29 @@ Plaintext OpenMappings::find(const block::Reader& part, const LuksHeader& header
         const bool is_here = std::any_of(places.begin(), places.end(), [&](const Place& place) {
             return place.where == *asked && place.range.begin == part.native_offset();
         });
-        if (!is_here) continue;
-        const std::string name = graph.attribute(mapped, "dm/name");
-        const auto table = ask_(mapped);
-        const CryptTable wanted{slaves.front(), header.payload.begin, header.sector_bytes};
-        if (!is_made_from(graph.attribute(mapped, "dm/uuid"), header) || table != wanted)
-            return {nullptr, fmt::format("open as {}, but not as its header says", name)};
-        return open(name, roots_.dev + "/" + graph.kernel_name(mapped));
+        if (is_here) return mapped;
     }
-    return {nullptr, "closed"};
+    return std::nullopt;
+}
+
+Plaintext OpenMappings::find(const block::Reader& part, const LuksHeader& header) {
+    const BlockGraph graph(roots_);
+    const auto mapped = mapping_on(part, graph);
+    if (!mapped) return {nullptr, "closed"};
+    const std::string name = graph.attribute(*mapped, "dm/name");
+    const auto table = ask_(*mapped);
+    const CryptTable wanted{graph.slaves(*mapped).front(), header.payload.begin, header.sector_bytes};
+    if (!is_made_from(graph.attribute(*mapped, "dm/uuid"), header) || table != wanted)
+        return {nullptr, fmt::format("open as {}, but not as its header says", name)};
+    return open(name, roots_.dev + "/" + graph.kernel_name(*mapped));
+}
+
+std::string OpenMappings::open_without_header(const block::Reader& part) {
+    const BlockGraph graph(roots_);
+    const auto mapped = mapping_on(part, graph);
+    // Others are plain dm-crypt (swap with a random key), BitLocker, VeraCrypt.
+    if (!mapped || !graph.attribute(*mapped, "dm/uuid").starts_with("CRYPT-LUKS")) return "";
+    return graph.attribute(*mapped, "dm/name");
 }
 
 Plaintext OpenMappings::open(const std::string& name, const std::string& node) {

@@ -26,8 +26,10 @@ class OpenMappings final : public PlaintextFinder {
     OpenMappings(For purpose, const SystemRoots& roots, AskTable ask);
 
     Plaintext find(const block::Reader& part, const LuksHeader& header) override;
+    std::string open_without_header(const block::Reader& part) override;
 
   private:
+    std::optional<DeviceNumber> mapping_on(const block::Reader& part, const BlockGraph& graph) const;
     Plaintext open(const std::string& name, const std::string& node);
 
     For purpose_;

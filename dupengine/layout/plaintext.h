@@ -15,6 +15,7 @@ namespace dupengine::layout {
 struct Plaintext {
     std::unique_ptr<block::Reader> reader;  ///< null: there is none here
     std::string how;                        ///< "open as cryptroot"; why none: "closed"
+    bool is_new = false;                    ///< the container is a view of another, with a key of its own
 };
 
 class PlaintextFinder {
@@ -23,6 +24,10 @@ class PlaintextFinder {
     /// `part` holds the container with this header, and outlives what is found. Throws kRefused for a
     /// container that should have opened and did not; what reading throws.
     virtual Plaintext find(const block::Reader& part, const LuksHeader& header) = 0;
+    /// As what a container on `part` is open whose header lies elsewhere; empty if there is none.
+    virtual std::string open_without_header(const block::Reader& /*part*/) { return ""; }
+    /// Told of what nobody can look into, in which a container may lie unseen. May throw kRefused.
+    virtual void pass_by(const std::string& /*what*/, const std::string& /*why*/) {}
 };
 
 }  // namespace dupengine::layout

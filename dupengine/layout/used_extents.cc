@@ -2,6 +2,8 @@
 
 #include <string_view>
 
+#include "layout/plaintext.h"
+
 namespace dupengine::layout {
 namespace {
 
@@ -22,10 +24,13 @@ UsedExtents read_by_type(const block::Reader& part, const std::string& type, Pla
     if (type == "vfat" || type == "msdos") return fat_used_extents(part);
     if (type == "LVM2_member") {
         const block::Reader* one = &part;
-        return std::move(lvm_used_extents({&one, 1}, Unreadable::kThrow).front());
+        return std::move(lvm_used_extents({&one, 1}, Unreadable::kThrow, finder).front());
     }
     // What of it is used only the whole array knows, and a filesystem at its beginning is not all of it.
-    if (type.ends_with("_raid_member")) return whole_because("a member of a RAID");
+    if (type.ends_with("_raid_member")) {
+        if (finder != nullptr) finder->pass_by(part.name(), "a member of a RAID");
+        return whole_because("a member of a RAID");
+    }
     if (type == "ntfs") return ntfs_used_extents(part);
     if (type == "swap" || type == "swsuspend") return swap_used_extents(part);  // swsuspend: hibernated on it
     if (type == "xfs") return xfs_used_extents(part);
@@ -45,6 +50,8 @@ UsedExtents find_used_extents(const block::Reader& part, const std::optional<Sig
         } catch (const Error& e) {
             if (e.code() != Code::kIntegrity) throw;
             result = whole_because(fmt::format("{}: {}", signature->type, e.what()));
+            if (finder != nullptr && signature->type == "crypto_LUKS")
+                finder->pass_by(part.name(), result.reason);
         }
     }
     const block::Extent all{0, part.geometry().size_bytes};

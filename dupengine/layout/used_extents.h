@@ -53,6 +53,7 @@ UsedExtents xfs_used_extents(const block::Reader& part);   ///< XFS of versions 
 enum class Unreadable { kThrow, kWhole };
 /// LVM2 physical volumes of one or more groups, down to the filesystems in the logical volumes that lie on
 /// them alone, linear or striped. In the order of `parts`; never throws kIntegrity, but gives a reason.
-std::vector<UsedExtents> lvm_used_extents(std::span<const block::Reader* const> parts, Unreadable unreadable);
+std::vector<UsedExtents> lvm_used_extents(std::span<const block::Reader* const> parts, Unreadable unreadable,
+                                          PlaintextFinder* finder = nullptr);
 
 }  // namespace dupengine::layout

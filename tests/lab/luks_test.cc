@@ -72,6 +72,22 @@ class OpenLuks : public testing::TestWithParam<Container> {
     static constexpr std::uint64_t kSize = 64 * kMiB;
 };
 
+struct OpenLuksElsewhere : testing::Test {
+    OpenLuksElsewhere() {
+        write_file_atomic(key_, as_bytes("correct horse"), 0600, Code::kInternal);
+        scratch_.sparse_file("target", 32 * kMiB);
+        must_run({"cryptsetup", "luksFormat", "--batch-mode", "--pbkdf", "pbkdf2", "--pbkdf-force-iterations",
+                  "1000", "--header", header_, device_.path(), key_});
+        must_run(
+            {"cryptsetup", "open", "--key-file", key_, "--header", header_, device_.path(), "lab-elsewhere"});
+    }
+    ~OpenLuksElsewhere() override { must_run({"cryptsetup", "close", "lab-elsewhere"}); }
+
+    ScratchFolder scratch_;
+    std::string key_ = scratch_.file("key"), header_ = scratch_.sparse_file("header", 16 * kMiB);
+    LoopDevice device_{scratch_.sparse_file("source", 32 * kMiB)};
+};
+
 TEST_P(OpenLuks, OnlyWhatIsUsedInItIsCopiedAndTheCopyOpensWithTheSameKey) {
     fill_with_old_data(target_, kSize);
     const LoopDevice from(source_);
@@ -93,6 +109,39 @@ TEST_P(OpenLuks, OnlyWhatIsUsedInItIsCopiedAndTheCopyOpensWithTheSameKey) {
     const RunResult checked = run_program({"e2fsck", "-fn", other.path()});
     EXPECT_EQ(checked.status, 0) << checked.out << checked.complaint();
     expect_same_mounted(scratch_, one.path(), other.path(), "ext4", "ro");
+}
+
+// The plaintext is the open mapping's, so the old key is not needed.
+TEST_P(OpenLuks, WithANewKeyTheCopyOpensWithThatAloneAndHasTheSameFiles) {
+    fill_with_old_data(target_, kSize);
+    const std::string new_key = scratch_.file("new key");
+    write_file_atomic(new_key, as_bytes("battery staple"), 0600, Code::kInternal);
+    const LoopDevice from(source_);
+    const Mapping mapping(from.path(), key_, "lab-source");
+    fill(mapping);
+    const RunResult copied =
+        run_dupengine({"copy", "--yes", "--json", "--luks-new-key-file", new_key, from.path(), target_});
+    ASSERT_EQ(copied.status, 0) << copied.err << copied.out;
+    EXPECT_LT(json::parse(copied.out)["bytes_used"], kSize * 3 / 4);
+    EXPECT_FALSE(file_contains(target_, kOldText));
+    const RunResult verified =
+        run_dupengine({"verify", "--luks-new-key-file", new_key, from.path(), target_});
+    EXPECT_EQ(verified.status, 0) << verified.out << verified.err;
+    const LoopDevice to(target_);
+    EXPECT_NE(run_program({"cryptsetup", "open", "--test-passphrase", "--key-file", key_, to.path()}).status,
+              0);
+    const Mapping other(to.path(), new_key, "lab-target");
+    const RunResult checked = run_program({"e2fsck", "-fn", other.path()});
+    EXPECT_EQ(checked.status, 0) << checked.out << checked.complaint();
+    expect_same_mounted(scratch_, mapping.path(), other.path(), "ext4", "ro");
+}
+
+// On the disk there is nothing to see of such a container but that it is open.
+TEST_F(OpenLuksElsewhere, OneWithItsHeaderElsewhereGetsNoNewKeyAndIsRefused) {
+    const RunResult refused = run_dupengine(
+        {"copy", "--yes", "--json", "--luks-new-key-file", key_, device_.path(), scratch_.file("target")});
+    EXPECT_EQ(refused.status, 3) << refused.out;
+    EXPECT_THAT(refused.out, HasSubstr("open as lab-elsewhere, a LUKS container with its header elsewhere"));
 }
 
 // Another container's mapping, or one that was opened before its header was made anew, says nothing of it.

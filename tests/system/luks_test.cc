@@ -1,17 +1,12 @@
 // LUKS containers that nobody has opened: written by others than us (QEMU: LUKS1; cryptsetup: LUKS2), copied
 // with their key, and read again by others.
 
-#include <fcntl.h>
 #include <gmock/gmock.h>
-#include <gtest/gtest.h>
 
-#include <algorithm>
-#include <filesystem>
 #include <nlohmann/json.hpp>
 
-#include "base/fd.h"
-#include "tests/support/disk_image.h"
-#include "tests/support/filesystems.h"
+#include "tests/support/lvm_disk.h"
+#include "tests/system/luks_containers.h"
 
 namespace dupengine::test {
 namespace {
@@ -19,73 +14,20 @@ namespace {
 using nlohmann::json;
 using testing::HasSubstr;
 
-constexpr std::uint64_t kInside = 40 * kMiB;
-
-struct Luks : testing::Test {
-    void SetUp() override {
-        write_key(key, 0600);
-        write_file_atomic(wrong_key, as_bytes("incorrect horse"), 0600, Code::kInternal);
-        // In the middle of the most that the filesystem does not use: small gaps are read with the rest.
-        const auto free = look_at(filesystem).used.used.gaps_in({0, kInside});
-        ASSERT_FALSE(free.empty());
-        const auto most =
-            *std::max_element(free.begin(), free.end(), [](auto a, auto b) { return a.size() < b.size(); });
-        const Fd fd = open_path(filesystem, O_RDWR, Code::kInternal);
-        pwrite_exact(fd.get(), most.begin + most.size() / 2, as_bytes(kDeletedText), Code::kInternal,
-                     filesystem);
-    }
-    static void write_key(const std::string& path, unsigned mode) {
-        write_file_atomic(path, as_bytes("correct horse"), mode, Code::kInternal);
-    }
-
-    std::string make_luks1() const {
-        const std::string made = folder.file("luks1.img");
-        must_run({"qemu-img", "convert", "-O", "luks", "--object", "secret,id=key,file=" + key, "-o",
-                  "key-secret=key,iter-time=10", filesystem, made});
-        return made;
-    }
-    // Encrypted where it lies: cryptsetup moves it behind the header and needs no device-mapper for that.
-    std::string make_luks2(const std::string& sector_bytes) const {
-        const std::string made = folder.file("luks2.img");
-        must_run({"cp", filesystem, made});
-        must_run({"truncate", "--size=+32M", made});
-        must_run({"cryptsetup", "reencrypt", "--encrypt", "--batch-mode", "--type", "luks2",
-                  "--disable-locks", "--reduce-device-size", "32M", "--sector-size", sector_bytes, "--pbkdf",
-                  "pbkdf2", "--pbkdf-force-iterations", "1000", "--key-file", key, made});
-        return made;
-    }
-    std::string make_target(const std::string& source) const {
-        const std::uint64_t size = std::filesystem::file_size(source);
-        std::string target = folder.sparse_file("target.img", size);
-        fill_with_old_data(target, size);
-        return target;
-    }
+struct Luks : LuksContainers {
     RunResult copy(const std::string& source, const std::string& target, const std::string& with) const {
         return run_dupengine({"copy", "--yes", "--json", "--luks-key-file", with, source, target});
     }
-    void expect_the_same_files(const std::string& decrypted) const {
-        const RunResult checked = run_program({"e2fsck", "-fn", decrypted});
-        EXPECT_EQ(checked.status, 0) << checked.out;
-        EXPECT_EQ(ext_tree_digest(folder, decrypted), ext_tree_digest(folder, filesystem));
-        EXPECT_FALSE(file_contains(decrypted, kDeletedText));
-    }
-
-    ScratchFolder folder;
-    std::string key = folder.file("key"), wrong_key = folder.file("wrong key");
-    std::string filesystem = make_ext(folder, "filesystem.img", kInside, {"-t", "ext4", "-b", "4096"},
-                                      make_tree(folder, "tree", 1));
 };
 
 TEST_F(Luks, OfAVersion1ContainerOnlyWhatIsUsedIsCopiedAndItOpensWithItsOldKey) {
-    const std::string source = make_luks1(), target = make_target(source), opened = folder.file("opened.img");
+    const std::string source = make_luks1(), target = make_target(source);
     const RunResult copied = copy(source, target, key);
     ASSERT_EQ(copied.status, 0) << copied.out << copied.err;
     EXPECT_LT(json::parse(copied.out)["bytes_used"], kInside * 3 / 4);
     EXPECT_THAT(json::parse(copied.out)["notes"].dump(), HasSubstr("LUKS1, opened with the key"));
     EXPECT_FALSE(file_contains(target, kOldText));
-    must_run({"qemu-img", "convert", "--object", "secret,id=key,file=" + key, "--image-opts",
-              "driver=luks,key-secret=key,file.filename=" + target, "-O", "raw", opened});
-    expect_the_same_files(opened);
+    expect_the_same_files(open_luks1(target, key));
     const RunResult verified = run_dupengine({"verify", "--luks-key-file", key, source, target});
     EXPECT_EQ(verified.status, 0) << verified.out << verified.err;
 }
@@ -100,14 +42,27 @@ TEST_F(Luks, OfAVersion2ContainerOnlyWhatIsUsedIsCopiedAndItOpensWithItsOldKey) 
         // The header's 16 MiB, what is used, and the 16 MiB behind the filesystem.
         EXPECT_LT(report["bytes_used"], 32 * kMiB + kInside * 3 / 4);
         EXPECT_FALSE(file_contains(target, kOldText));
-        // cryptsetup, once more, gives the filesystem back: what was decrypted lies in front again.
-        must_run({"cryptsetup", "reencrypt", "--decrypt", "--batch-mode", "--disable-locks",
-                  "--force-offline-reencrypt", "--key-file", key, "--header", folder.file("exported"),
-                  target});
-        must_run({"truncate", "--size", std::to_string(kInside), target});
+        open_luks2(target, key);
         expect_the_same_files(target);
-        std::filesystem::remove(folder.file("exported"));
     }
+}
+
+TEST_F(Luks, OneOnALogicalVolumeIsLookedIntoAsWell) {
+    const std::string inside = make_luks1();
+    must_run({"truncate", "--size=48M", inside});
+    const LvmDisk disk = make_lvm_disk(folder, "pv.img", inside);
+    const std::string target = make_target(disk.path), volume = folder.file("volume.img");
+    const RunResult copied = copy(disk.path, target, key);
+    ASSERT_EQ(copied.status, 0) << copied.out << copied.err;
+    EXPECT_THAT(json::parse(copied.out)["notes"].dump(), HasSubstr("root (crypto_LUKS)"));
+    EXPECT_LT(json::parse(copied.out)["bytes_used"], disk.raw.size() + 40 * kMiB);
+    for (const block::Extent place : disk.root) {
+        extract_range(target, place, folder.file("piece.img"));
+        must_run({"sh", "-c", "cat " + folder.file("piece.img") + " >>" + volume});
+    }
+    const std::string opened = open_luks1(volume, key);
+    must_run({"truncate", "--size", std::to_string(kInside), opened});
+    expect_the_same_files(opened);
 }
 
 TEST_F(Luks, AWrongKeyIsRefusedBeforeTheFirstWrite) {
