@@ -22,7 +22,7 @@ namespace dupengine::profiles {
 struct AssumeOptions {
     std::set<std::string> left_references;  ///< files whose references a person accepts as they are
     /// Partitions whose identifiers stay, in this run and in every later one on this copy. Each is there.
-    std::set<unsigned> kept_partitions;
+    std::set<PartitionId> kept_partitions;
 };
 
 struct AssumePlan {

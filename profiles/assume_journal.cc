@@ -24,21 +24,18 @@ std::string digest_of(const Node& node) {
     return node.content ? to_hex(codec::sha256(as_bytes(*node.content))) : std::string();
 }
 
-std::string disk_after(const AssumePlan& plan, const std::string& before) {
+std::vector<RecordedDisk> disks_of(const AssumePlan& plan, const System& system) {
+    const std::vector<std::string> names = system.disk_names(), identities = disk_identities(system);
+    std::vector<RecordedDisk> disks;
+    for (std::size_t i = 0; i < names.size(); ++i)
+        disks.push_back({names[i], identities[i], identities[i]});
     for (const IdentifierChange& change : plan.identifiers)
         if (change.kind == IdentifierKind::kDiskGuid || change.kind == IdentifierKind::kDiskSignature)
-            return change.after;
-    return before;
+            disks.at(change.partition.disk).after = change.after;
+    return disks;
 }
 
 }  // namespace
-
-std::string disk_identity(const System& system) {
-    for (const Identifier& identifier : system.identifiers())
-        if (identifier.kind == IdentifierKind::kDiskGuid || identifier.kind == IdentifierKind::kDiskSignature)
-            return identifier.value;
-    return {};
-}
 
 std::string AssumeJournal::folder() const {
     return resolve(system_.root(), kFolder);
@@ -56,11 +53,9 @@ std::optional<AssumeRecord> AssumeJournal::load() const {
     const bool ours = text.substr(kMagic.size(), kDigestDigits) == authenticator(secret_, body);
     if (ours) {
         const AssumeRecord record = decode_record(body);
-        const std::string disk = disk_identity(system_);
+        const std::vector<std::string> disks = disk_identities(system_);
         // Written on another disk with the same profile: what was drawn there is not this disk's.
-        if (disk == record.disk_before || disk == record.disk_after || record.disk_after.empty() ||
-            disk.empty())
-            return record;
+        if (disks.empty() || record.disks.empty() || record.disks.front().has(disks.front())) return record;
     }
     const ForeignClaim claim = read_foreign_claim(body);
     if (claim.unfinished)
@@ -91,8 +86,7 @@ AssumeRecord AssumeJournal::begin(const AssumePlan& plan) {
         if (!root.look(join(place, std::to_string(number))).exists()) record.run = std::to_string(number);
     record.node = plan.node;
     record.generation = plan.generation;
-    record.disk_before = disk_identity(system_);
-    record.disk_after = disk_after(plan, record.disk_before);
+    record.disks = disks_of(plan, system_);
     record.mounts = system_.mounts();
     record.remembered = plan.remembered;
     record.renames = plan.renames;

@@ -63,7 +63,7 @@ void check_identifiers(const AssumeRecord& record, const System& system) {
 // would know nothing when they are gone.
 void check_references(const AssumeRecord& record, const std::set<std::string>& changed, System& system,
                       const std::set<std::string>& accepted) {
-    const IdentifierMap map = storage_references(turned(record.identifiers), system.partition_numbers());
+    const IdentifierMap map = storage_references(turned(record.identifiers), system.partitions());
     Staged staged(system.tree());
     ReferenceScan scan{map, map, system.boot_folders(), accepted};
     const auto old_path = [&](std::string path) {

@@ -54,8 +54,8 @@ Opened open_system(const Options& options, CutUuid cut_uuid) {
     if (options.disk.empty()) return {std::make_unique<FolderSystem>(options.root), nullptr};
     DiskSystem::Options how;
     how.cut_uuid = cut_uuid;
-    if (options.root_partition != 0) how.root_partition = options.root_partition;
-    auto system = std::make_unique<DiskSystem>(options.disk, how);
+    if (options.root_partition != 0) how.root_partition = std::to_string(options.root_partition);
+    auto system = std::make_unique<DiskSystem>(std::vector{options.disk}, how);
     DiskSystem* disk = system.get();
     return {std::move(system), disk};
 }
@@ -142,13 +142,6 @@ void take_up(const Globals& globals, const Options& options, const Profile& prof
     report.result = "role taken up";
 }
 
-std::string spelled(const std::vector<unsigned>& numbers) {
-    std::string text;
-    for (const unsigned number : numbers)
-        text += fmt::format("{}{}", text.empty() ? "" : ", ", number);
-    return text;
-}
-
 void ask(const Globals& globals, const std::string& what) {
     if (!globals.yes) confirm_overwrite(what);
 }
@@ -156,28 +149,26 @@ void ask(const Globals& globals, const std::string& what) {
 // Before a change of a UUID that was cut is completed, the file system cannot be read.
 CutUuid ask_about_cut_uuid(const Globals& globals, const Options& options) {
     if (options.disk.empty() || globals.dry_run) return CutUuid::kRefuse;
-    const std::vector<unsigned> cut = DiskSystem::cut_uuid_changes(options.disk);
+    const std::vector<std::string> cut = DiskSystem::cut_uuid_changes({options.disk});
     if (cut.empty()) return CutUuid::kRefuse;
-    ask(globals,
-        fmt::format("{}: an earlier run was cut while it changed the UUID of partition {}, which has "
-                    "to be completed first; the file system",
-                    options.disk, spelled(cut)));
+    ask(globals, fmt::format("{}: an earlier run was cut while it changed the UUID of {}, which has "
+                             "to be completed first; the file system",
+                             options.disk, joined(cut)));
     return CutUuid::kComplete;
 }
 
 // What is planned from a file system whose journal has not been replayed may be stale, and replaying writes.
 void replay(const Globals& globals, DiskSystem& disk, Report& report) {
     if (globals.dry_run) {
-        for (const unsigned number : disk.unreplayed())
+        for (const std::string& partition : disk.unreplayed())
             report.notes.push_back(fmt::format(
-                "partition {}: its journal has not been replayed yet, so this was read from before it",
-                number));
+                "{}: its journal has not been replayed yet, so this was read from before it", partition));
         return;
     }
     if (disk.unreplayed().empty()) return;
-    ask(globals, fmt::format("{}: the journal of partition {} has to be replayed before a plan can be made; "
+    ask(globals, fmt::format("{}: the journal of {} has to be replayed before a plan can be made; "
                              "the file system",
-                             disk.name(), spelled(disk.unreplayed())));
+                             disk.name(), joined(disk.unreplayed())));
     disk.replay();
 }
 
@@ -211,8 +202,8 @@ Profile merged_role(const Options& options, const StoredProfile& stored, const O
         return merge_role(stored, store_of(options), folders, opened.system->tree(), report.where);
     } catch (Error& e) {
         if (opened.disk != nullptr && !opened.disk->unreplayed().empty())
-            e.add_context(fmt::format("read from before the journal of partition {}, which e2fsck -p replays",
-                                      spelled(opened.disk->unreplayed())));
+            e.add_context(fmt::format("read from before the journal of {}, which e2fsck -p replays",
+                                      joined(opened.disk->unreplayed())));
         throw;
     }
 }

@@ -173,7 +173,7 @@ std::string FakeSystem::picture() const {
 std::string FakeSystem::picture_of_system() const {
     std::string all = root_files.picture("/var/lib/dupengine") + boot_files.picture();
     for (const Identifier& identifier : ids)
-        all += fmt::format("{} {} {}\n", identifier_kind_name(identifier.kind), identifier.partition,
+        all += fmt::format("{} {} {}\n", identifier_kind_name(identifier.kind), identifier.partition.number,
                            identifier.value);
     return all;
 }

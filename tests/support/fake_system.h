@@ -70,7 +70,9 @@ class FakeSystem final : public profiles::System {
     const std::vector<profiles::Unsearchable>& unsearchable() const override { return closed; }
     const std::vector<profiles::Identifier>& identifiers() const override { return ids; }
     bool reaches_storage() const override { return true; }
-    std::vector<unsigned> partition_numbers() const override { return {1, 2, 3}; }
+    std::vector<profiles::PartitionId> partitions() const override { return {1, 2, 3}; }
+    std::vector<std::string> disk_names() const override { return {name_}; }
+    void choose_order(const std::vector<std::size_t>&) override {}
     void open_for_writing(const std::vector<profiles::IdentifierChange>&) override { ++opened; }
     void set_identifiers(const std::vector<profiles::IdentifierChange>& changes) override;
     void close() override {}

@@ -257,8 +257,10 @@ layout::DiskDescription described() {
     return description;
 }
 
-std::vector<unsigned> meant(const std::string& device, const std::string& root_device = "") {
-    return partitions_meant(device, root_device, described());
+std::vector<PartitionId> meant(const std::string& device, const std::string& root_device = "",
+                               const layout::DiskDescription& disk = described()) {
+    const std::vector<const layout::DiskDescription*> disks = {&disk};
+    return partitions_meant(device, root_device, disks);
 }
 
 TEST(FileSystemTable, EverySpellingOfADeviceIsUnderstood) {
@@ -290,7 +292,7 @@ TEST(FileSystemTable, ANameOfTheKernelIsAPartitionOfThisDisk) {
 TEST(FileSystemTable, ALabelThatTwoPartitionsHaveIsNotGuessedAt) {
     layout::DiskDescription description = described();
     description.partitions[2].signature->label = "root";
-    EXPECT_THAT(partitions_meant("LABEL=root", "", description), ElementsAre(2, 3));
+    EXPECT_THAT(meant("LABEL=root", "", description), ElementsAre(2, 3));
 }
 
 TEST(FileSystemTable, MountUnitsCountAsMuchAsFstab) {
@@ -308,7 +310,7 @@ TEST(FileSystemTable, AnMbrPartuuidIsTheSignatureAndTheNumber) {
     layout::DiskDescription description = described();
     description.table.kind = layout::TableKind::kMbr;
     description.table.mbr_signature = 0xdeadbeef;
-    EXPECT_THAT(partitions_meant("PARTUUID=DEADBEEF-03", "", description), ElementsAre(3));
+    EXPECT_THAT(meant("PARTUUID=DEADBEEF-03", "", description), ElementsAre(3));
 }
 
 }  // namespace
