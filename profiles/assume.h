@@ -46,8 +46,13 @@ enum class Pending {
     kTidy  ///< nothing but images in the journal's folder; private keys may be among them
 };
 
-/// Throws kRefused if the copied system came from a source that had itself been cut in the middle.
+/// Throws kRefused if the copied system came from a source that had itself been cut in the middle, or as
+/// require_disks().
 Pending find_pending(const NodeSecret& secret, System& system);
+
+/// Puts the disks in the order in which the role was taken up on them. Throws kRefused, naming it, if one of
+/// them is not there. For before the file systems are in order: a journal of somebody else is not judged yet.
+void require_disks(const NodeSecret& secret, System& system);
 
 /// The node whose role was taken up on this copy, whole or half-way; empty: none of ours.
 std::string node_here(const NodeSecret& secret, System& system);

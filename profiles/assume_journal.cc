@@ -13,6 +13,7 @@ namespace {
 constexpr const char* kFolder = "/var/lib/dupengine/assume";
 constexpr std::string_view kMagic = "dupengine-assume 1 ";
 constexpr std::size_t kDigestDigits = 64;
+constexpr std::size_t kHeadBytes = kMagic.size() + kDigestDigits + 1;
 constexpr std::uint64_t kStateLimit = 64 * kMiB;
 
 std::string authenticator(const NodeSecret& secret, const std::string& body) {
@@ -41,23 +42,33 @@ std::string AssumeJournal::folder() const {
     return resolve(system_.root(), kFolder);
 }
 
-std::optional<AssumeRecord> AssumeJournal::load() const {
+// Empty unless it begins as one.
+std::string AssumeJournal::state_text() const {
     const Tree& root = system_.root();
     const std::string path = join(folder(), "state");
     const Node there = root.look(path);
-    if (there.kind != NodeKind::kFile || there.size_bytes > kStateLimit) return std::nullopt;
-    const std::string text = *root.take(path).content;
-    const std::size_t head = kMagic.size() + kDigestDigits + 1;
-    if (text.size() <= head || text.rfind(kMagic, 0) != 0) return std::nullopt;
-    const std::string body = text.substr(head);
-    const bool ours = text.substr(kMagic.size(), kDigestDigits) == authenticator(secret_, body);
-    if (ours) {
-        const AssumeRecord record = decode_record(body);
-        const std::vector<std::string> disks = disk_identities(system_);
-        // Written on another disk with the same profile: what was drawn there is not this disk's.
-        if (disks.empty() || record.disks.empty() || record.disks.front().has(disks.front())) return record;
-    }
-    const ForeignClaim claim = read_foreign_claim(body);
+    if (there.kind != NodeKind::kFile || there.size_bytes > kStateLimit) return {};
+    std::string text = *root.take(path).content;
+    return text.size() > kHeadBytes && text.rfind(kMagic, 0) == 0 ? text : std::string();
+}
+
+std::optional<AssumeRecord> AssumeJournal::load_ours() const {
+    const std::string text = state_text();
+    if (text.empty()) return std::nullopt;
+    const std::string body = text.substr(kHeadBytes);
+    if (text.substr(kMagic.size(), kDigestDigits) != authenticator(secret_, body)) return std::nullopt;
+    AssumeRecord record = decode_record(body);
+    const std::vector<std::string> disks = disk_identities(system_);
+    // Written on another disk with the same profile: what was drawn there is not this disk's.
+    const bool here = disks.empty() || record.disks.empty() || record.disks.front().has(disks.front());
+    return here ? std::optional(std::move(record)) : std::nullopt;
+}
+
+std::optional<AssumeRecord> AssumeJournal::load() const {
+    if (auto record = load_ours()) return record;
+    const std::string text = state_text();
+    if (text.empty()) return std::nullopt;
+    const ForeignClaim claim = read_foreign_claim(text.substr(kHeadBytes));
     if (claim.unfinished)
         throw_error(
             Code::kRefused,

@@ -67,6 +67,8 @@ class AssumeJournal {
 
     /// Ours, or nothing. Throws kRefused for one that is not ours and was left in the middle.
     std::optional<AssumeRecord> load() const;
+    /// The same, whatever another one says.
+    std::optional<AssumeRecord> load_ours() const;
     /// Writes the images, then the state. From here on the next run knows what to do.
     AssumeRecord begin(const AssumePlan& plan);
     void set_phase(AssumeRecord& record, AssumePhase phase);
@@ -90,6 +92,7 @@ class AssumeJournal {
     Node read_after(const AssumeRecord& record, std::size_t n) const;
 
   private:
+    std::string state_text() const;
     std::vector<std::string> leftovers(const std::string& run_in_use) const;
     std::vector<std::string> leftovers_at_rest() const;
     SavedRename save(const Tree& tree, const std::string& path, std::size_t rename, const std::string& run,
