@@ -5,7 +5,7 @@
 // writes; carrying out never decides. Used by one thread.
 //
 // Order of the work: journal (with everything that was and will be), renames, files, identifiers of file
-// systems and swap, identifiers of the table, journal closed. The journal is in the root file system
+// systems and swap, identifiers of the tables, journal closed. The journal is in the root file system
 // (assume_journal.h).
 
 #include <set>

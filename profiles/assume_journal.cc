@@ -98,6 +98,7 @@ AssumeRecord AssumeJournal::begin(const AssumePlan& plan) {
     record.node = plan.node;
     record.generation = plan.generation;
     record.disks = disks_of(plan, system_);
+    if (record.disks.empty() && previous) record.disks = previous->disks;  // --root changes none of them
     record.mounts = system_.mounts();
     record.remembered = plan.remembered;
     record.renames = plan.renames;

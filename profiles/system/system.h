@@ -3,9 +3,9 @@
 // takes up a role works on this; behind it are disks (disk_system.h), a mounted folder (folder_system.h), or
 // memory (tests). Nothing is written before open_for_writing(). Used by one thread.
 
-#include <compare>
 #include <set>
 #include <string>
+#include <tuple>
 #include <vector>
 
 #include "profiles/system/tree.h"
@@ -31,7 +31,10 @@ struct PartitionId {
     PartitionId(std::size_t of_disk, unsigned its_number) : disk(of_disk), number(its_number) {}
     std::size_t disk = 0;
     unsigned number = 0;  ///< 0: the disk itself
-    auto operator<=>(const PartitionId&) const = default;
+    bool operator==(const PartitionId&) const = default;
+    bool operator<(const PartitionId& other) const {
+        return std::tie(disk, number) < std::tie(other.disk, other.number);
+    }
 };
 
 struct Identifier {

@@ -1,7 +1,7 @@
 // `dupengine assume` on the disks of one machine together: the root is on one, /home, swap and another EFI
 // system partition on the other, and each speaks of the other.
 
-#include <sys/wait.h>
+#include <strings.h>
 
 #include <thread>
 
