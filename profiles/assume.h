@@ -5,7 +5,7 @@
 // writes; carrying out never decides. Used by one thread.
 //
 // Order of the work: journal (with everything that was and will be), renames, files, identifiers of file
-// systems and swap, identifiers of the table, journal closed. The journal is in the root file system
+// systems and swap, identifiers of the tables, journal closed. The journal is in the root file system
 // (assume_journal.h).
 
 #include <set>
@@ -22,7 +22,7 @@ namespace dupengine::profiles {
 struct AssumeOptions {
     std::set<std::string> left_references;  ///< files whose references a person accepts as they are
     /// Partitions whose identifiers stay, in this run and in every later one on this copy. Each is there.
-    std::set<unsigned> kept_partitions;
+    std::set<PartitionId> kept_partitions;
 };
 
 struct AssumePlan {
@@ -46,8 +46,13 @@ enum class Pending {
     kTidy  ///< nothing but images in the journal's folder; private keys may be among them
 };
 
-/// Throws kRefused if the copied system came from a source that had itself been cut in the middle.
+/// Throws kRefused if the copied system came from a source that had itself been cut in the middle, or as
+/// require_disks().
 Pending find_pending(const NodeSecret& secret, System& system);
+
+/// Puts the disks in the order in which the role was taken up on them. Throws kRefused, naming it, if one of
+/// them is not there. For before the file systems are in order: a journal of somebody else is not judged yet.
+void require_disks(const NodeSecret& secret, System& system);
 
 /// The node whose role was taken up on this copy, whole or half-way; empty: none of ours.
 std::string node_here(const NodeSecret& secret, System& system);

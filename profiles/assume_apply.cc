@@ -82,10 +82,15 @@ void check_room(const AssumePlan& plan, const NodeSecret& secret, System& system
 Pending find_pending(const NodeSecret& secret, System& system) {
     const AssumeJournal journal(system, secret);
     const auto record = journal.load();
+    if (record) match_disks(*record, system);
     if (!record || record->phase == AssumePhase::kDone)
         return journal.has_leftovers() ? Pending::kTidy : Pending::kNothing;
     system.choose_mounts(record->mounts);
     return record->phase == AssumePhase::kApplying ? Pending::kFinish : Pending::kUndo;
+}
+
+void require_disks(const NodeSecret& secret, System& system) {
+    if (const auto record = AssumeJournal(system, secret).load_ours()) match_disks(*record, system);
 }
 
 std::string node_here(const NodeSecret& secret, System& system) {
@@ -114,6 +119,7 @@ void complete_pending(const NodeSecret& secret, System& system) {
         return;
     }
     refuse_without_disk(*record, system);
+    match_disks(*record, system);
     system.choose_mounts(record->mounts);
     system.open_for_writing(record->identifiers);
     if (record->phase == AssumePhase::kApplying)

@@ -13,6 +13,7 @@ namespace {
 constexpr const char* kFolder = "/var/lib/dupengine/assume";
 constexpr std::string_view kMagic = "dupengine-assume 1 ";
 constexpr std::size_t kDigestDigits = 64;
+constexpr std::size_t kHeadBytes = kMagic.size() + kDigestDigits + 1;
 constexpr std::uint64_t kStateLimit = 64 * kMiB;
 
 std::string authenticator(const NodeSecret& secret, const std::string& body) {
@@ -24,45 +25,50 @@ std::string digest_of(const Node& node) {
     return node.content ? to_hex(codec::sha256(as_bytes(*node.content))) : std::string();
 }
 
-std::string disk_after(const AssumePlan& plan, const std::string& before) {
+std::vector<RecordedDisk> disks_of(const AssumePlan& plan, const System& system) {
+    const std::vector<std::string> names = system.disk_names(), identities = disk_identities(system);
+    std::vector<RecordedDisk> disks;
+    for (std::size_t i = 0; i < names.size(); ++i)
+        disks.push_back({names[i], identities[i], identities[i]});
     for (const IdentifierChange& change : plan.identifiers)
         if (change.kind == IdentifierKind::kDiskGuid || change.kind == IdentifierKind::kDiskSignature)
-            return change.after;
-    return before;
+            disks.at(change.partition.disk).after = change.after;
+    return disks;
 }
 
 }  // namespace
-
-std::string disk_identity(const System& system) {
-    for (const Identifier& identifier : system.identifiers())
-        if (identifier.kind == IdentifierKind::kDiskGuid || identifier.kind == IdentifierKind::kDiskSignature)
-            return identifier.value;
-    return {};
-}
 
 std::string AssumeJournal::folder() const {
     return resolve(system_.root(), kFolder);
 }
 
-std::optional<AssumeRecord> AssumeJournal::load() const {
+// Empty unless it begins as one.
+std::string AssumeJournal::state_text() const {
     const Tree& root = system_.root();
     const std::string path = join(folder(), "state");
     const Node there = root.look(path);
-    if (there.kind != NodeKind::kFile || there.size_bytes > kStateLimit) return std::nullopt;
-    const std::string text = *root.take(path).content;
-    const std::size_t head = kMagic.size() + kDigestDigits + 1;
-    if (text.size() <= head || text.rfind(kMagic, 0) != 0) return std::nullopt;
-    const std::string body = text.substr(head);
-    const bool ours = text.substr(kMagic.size(), kDigestDigits) == authenticator(secret_, body);
-    if (ours) {
-        const AssumeRecord record = decode_record(body);
-        const std::string disk = disk_identity(system_);
-        // Written on another disk with the same profile: what was drawn there is not this disk's.
-        if (disk == record.disk_before || disk == record.disk_after || record.disk_after.empty() ||
-            disk.empty())
-            return record;
-    }
-    const ForeignClaim claim = read_foreign_claim(body);
+    if (there.kind != NodeKind::kFile || there.size_bytes > kStateLimit) return {};
+    std::string text = *root.take(path).content;
+    return text.size() > kHeadBytes && text.rfind(kMagic, 0) == 0 ? text : std::string();
+}
+
+std::optional<AssumeRecord> AssumeJournal::load_ours() const {
+    const std::string text = state_text();
+    if (text.empty()) return std::nullopt;
+    const std::string body = text.substr(kHeadBytes);
+    if (text.substr(kMagic.size(), kDigestDigits) != authenticator(secret_, body)) return std::nullopt;
+    AssumeRecord record = decode_record(body);
+    const std::vector<std::string> disks = disk_identities(system_);
+    // Written on another disk with the same profile: what was drawn there is not this disk's.
+    const bool here = disks.empty() || record.disks.empty() || record.disks.front().has(disks.front());
+    return here ? std::optional(std::move(record)) : std::nullopt;
+}
+
+std::optional<AssumeRecord> AssumeJournal::load() const {
+    if (auto record = load_ours()) return record;
+    const std::string text = state_text();
+    if (text.empty()) return std::nullopt;
+    const ForeignClaim claim = read_foreign_claim(text.substr(kHeadBytes));
     if (claim.unfinished)
         throw_error(
             Code::kRefused,
@@ -91,8 +97,8 @@ AssumeRecord AssumeJournal::begin(const AssumePlan& plan) {
         if (!root.look(join(place, std::to_string(number))).exists()) record.run = std::to_string(number);
     record.node = plan.node;
     record.generation = plan.generation;
-    record.disk_before = disk_identity(system_);
-    record.disk_after = disk_after(plan, record.disk_before);
+    record.disks = disks_of(plan, system_);
+    if (record.disks.empty() && previous) record.disks = previous->disks;  // --root changes none of them
     record.mounts = system_.mounts();
     record.remembered = plan.remembered;
     record.renames = plan.renames;

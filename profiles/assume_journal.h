@@ -9,7 +9,8 @@
 //   RUN/there-N-M, RUN/back-N-M   the M-th file that the N-th rename moves, on FAT
 //
 // HMAC is HMAC-SHA-256 of the JSON under the node's secret: a journal that was copied from a source, or made
-// by anybody else, is not ours and is never acted on. It also names the disk that it was written on.
+// by anybody else, is not ours and is never acted on. It also names the disk that it was written on, and the
+// others that the role was taken up on at once.
 
 #include <optional>
 
@@ -36,11 +37,17 @@ struct SavedRename {
     std::vector<SavedNode> nodes;       ///< a folder before what is in it; empty if there was nothing
 };
 
+struct RecordedDisk {
+    std::string name;           ///< as it was called in that run
+    std::string before, after;  ///< disk GUID or signature
+    bool has(const std::string& identity) const { return identity == before || identity == after; }
+};
+
 struct AssumeRecord {
     AssumePhase phase = AssumePhase::kApplying;
     std::string node;
     std::uint64_t generation = 0;
-    std::string disk_before, disk_after;    ///< disk GUID or signature; empty without a disk
+    std::vector<RecordedDisk> disks;        ///< in their order; empty without any
     std::string run;                        ///< the folder of the images
     std::vector<std::string> made_folders;  ///< above the journal; removed with it
     std::vector<MountPoint> mounts;
@@ -60,6 +67,8 @@ class AssumeJournal {
 
     /// Ours, or nothing. Throws kRefused for one that is not ours and was left in the middle.
     std::optional<AssumeRecord> load() const;
+    /// The same, whatever another one says.
+    std::optional<AssumeRecord> load_ours() const;
     /// Writes the images, then the state. From here on the next run knows what to do.
     AssumeRecord begin(const AssumePlan& plan);
     void set_phase(AssumeRecord& record, AssumePhase phase);
@@ -83,6 +92,7 @@ class AssumeJournal {
     Node read_after(const AssumeRecord& record, std::size_t n) const;
 
   private:
+    std::string state_text() const;
     std::vector<std::string> leftovers(const std::string& run_in_use) const;
     std::vector<std::string> leftovers_at_rest() const;
     SavedRename save(const Tree& tree, const std::string& path, std::size_t rename, const std::string& run,
@@ -96,8 +106,5 @@ class AssumeJournal {
     System& system_;
     const NodeSecret& secret_;
 };
-
-/// The disk GUID or signature that the system has now; empty without a disk.
-std::string disk_identity(const System& system);
 
 }  // namespace dupengine::profiles

@@ -38,28 +38,28 @@ void check_profile_files(const Profile& profile, const IdentifierMap& map) {
 }
 
 // Those that are asked for, and those of an earlier run on this copy, which are remembered.
-std::set<unsigned> kept_partitions(const System& system, const std::set<unsigned>& asked,
-                                   std::map<std::string, std::string>& remembered) {
-    const std::vector<unsigned> present = system.partition_numbers();
-    const auto name = [](unsigned number) { return fmt::format("keep_partition {}", number); };
-    for (const unsigned number : asked) {
-        if (std::find(present.begin(), present.end(), number) == present.end())
+std::set<PartitionId> kept_partitions(const System& system, const std::set<PartitionId>& asked,
+                                      std::map<std::string, std::string>& remembered) {
+    const std::vector<PartitionId> present = system.partitions();
+    for (const PartitionId id : asked) {
+        if (std::find(present.begin(), present.end(), id) == present.end())
             throw_error(Code::kRefused, "{}: --keep-partition {}: there is no such partition", system.name(),
-                        number);
-        remembered[name(number)] = "yes";
+                        partition_option(system.disk_names(), id));
+        remembered[lasting_name("keep_partition", id)] = "yes";
     }
-    std::set<unsigned> kept;
-    for (const unsigned number : present)
-        if (remembered.contains(name(number))) kept.insert(number);
+    std::set<PartitionId> kept;
+    for (const PartitionId id : present)
+        if (remembered.contains(lasting_name("keep_partition", id))) kept.insert(id);
     return kept;
 }
 
 // A data partition that the copy left alone looks like any other, so a person has to see what changes where.
 void note_changed_partitions(const std::vector<IdentifierChange>& changes, std::vector<std::string>& notes) {
     std::string all;
-    std::set<unsigned> seen = {0};
+    std::set<PartitionId> seen;
     for (const IdentifierChange& change : changes)
-        if (seen.insert(change.partition).second) all += (all.empty() ? "" : ", ") + change.where;
+        if (change.partition.number != 0 && seen.insert(change.partition).second)
+            all += (all.empty() ? "" : ", ") + change.where;
     if (!all.empty())
         notes.push_back("new identifiers for " + all +
                         "; a partition that is not a copy (copy --protect) stays as it is with "
@@ -118,7 +118,7 @@ AssumePlan plan_assume(const Profile& profile, const NodeSecret& secret, System&
     plan.identifiers = plan_identifiers(context, system.identifiers(),
                                         kept_partitions(system, options.kept_partitions, plan.remembered));
     note_changed_partitions(plan.identifiers, plan.notes);
-    const IdentifierMap storage = storage_references(plan.identifiers, system.partition_numbers());
+    const IdentifierMap storage = storage_references(plan.identifiers, system.partitions());
     IdentifierMap boot = storage;
     const std::string machine_id = wanted_machine_id(context);
     if (!machine_id.empty()) boot.add(present_machine_id(staged), machine_id);

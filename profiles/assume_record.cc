@@ -113,11 +113,18 @@ json encode_actions(const AssumeRecord& record) {
                                  {"after", encode_node(record.puts[i].after, record.digests_after.at(i))}});
     for (const IdentifierChange& change : record.identifiers)
         value["identifiers"].push_back({{"kind", identifier_kind_name(change.kind)},
-                                        {"partition", change.partition},
+                                        {"disk", change.partition.disk},
+                                        {"partition", change.partition.number},
                                         {"before", change.before},
                                         {"after", change.after},
                                         {"where", armored(change.where)}});
     return value;
+}
+
+PartitionId decode_place(const json& value, const AssumeRecord& record) {
+    const std::size_t disk = value.at("disk");
+    if (disk >= record.disks.size()) throw_error(Code::kIntegrity, "the journal has no disk {}", disk);
+    return {disk, value.at("partition").get<unsigned>()};
 }
 
 void decode_actions(const json& value, AssumeRecord& record) {
@@ -132,7 +139,7 @@ void decode_actions(const json& value, AssumeRecord& record) {
         record.digests_after.push_back(after);
     }
     for (const json& change : value.at("identifiers"))
-        record.identifiers.push_back({identifier_kind_of(change.at("kind")), change.at("partition"),
+        record.identifiers.push_back({identifier_kind_of(change.at("kind")), decode_place(change, record),
                                       change.at("before"), change.at("after"), bare(change.at("where"))});
 }
 
@@ -142,7 +149,7 @@ std::string encode_record(const AssumeRecord& record) {
     json value = {{"phase", phase_name(record.phase)},
                   {"node", armored(record.node)},
                   {"generation", record.generation},
-                  {"disk", {{"before", record.disk_before}, {"after", record.disk_after}}},
+                  {"disks", json::array()},
                   {"run", record.run},
                   {"made_folders", record.made_folders},
                   {"remembered", record.remembered},
@@ -150,12 +157,17 @@ std::string encode_record(const AssumeRecord& record) {
                   {"saved", json::array()},
                   {"mounts", json::array()},
                   {"actions", encode_actions(record)}};
+    for (const RecordedDisk& disk : record.disks)
+        value["disks"].push_back(
+            {{"name", armored(disk.name)}, {"before", disk.before}, {"after", disk.after}});
     for (const SavedRename& saved : record.saved)
         value["saved"].push_back(encode_saved(saved));
     for (const std::string& path : record.left_alone)
         value["left_alone"].push_back(armored(path));
     for (const MountPoint& mount : record.mounts)
-        value["mounts"].push_back({{"path", armored(mount.path)}, {"partition", mount.partition}});
+        value["mounts"].push_back({{"path", armored(mount.path)},
+                                   {"disk", mount.partition.disk},
+                                   {"partition", mount.partition.number}});
     return value.dump(1) + "\n";
 }
 
@@ -166,8 +178,8 @@ AssumeRecord decode_record(const std::string& text) {
         record.phase = phase_of(value.at("phase"));
         record.node = bare(value.at("node"));
         record.generation = value.at("generation");
-        record.disk_before = value.at("disk").at("before");
-        record.disk_after = value.at("disk").at("after");
+        for (const json& disk : value.at("disks"))
+            record.disks.push_back({bare(disk.at("name")), disk.at("before"), disk.at("after")});
         record.run = value.at("run");
         record.made_folders = value.at("made_folders").get<std::vector<std::string>>();
         record.remembered = value.at("remembered").get<std::map<std::string, std::string>>();
@@ -176,7 +188,7 @@ AssumeRecord decode_record(const std::string& text) {
         for (const json& path : value.value("left_alone", json::array()))
             record.left_alone.insert(bare(path));
         for (const json& mount : value.at("mounts"))
-            record.mounts.push_back({bare(mount.at("path")), mount.at("partition")});
+            record.mounts.push_back({bare(mount.at("path")), decode_place(mount, record)});
         decode_actions(value.at("actions"), record);
         return record;
     } catch (const json::exception& e) {

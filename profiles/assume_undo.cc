@@ -63,7 +63,7 @@ void check_identifiers(const AssumeRecord& record, const System& system) {
 // would know nothing when they are gone.
 void check_references(const AssumeRecord& record, const std::set<std::string>& changed, System& system,
                       const std::set<std::string>& accepted) {
-    const IdentifierMap map = storage_references(turned(record.identifiers), system.partition_numbers());
+    const IdentifierMap map = storage_references(turned(record.identifiers), system.partitions());
     Staged staged(system.tree());
     ReferenceScan scan{map, map, system.boot_folders(), accepted};
     const auto old_path = [&](std::string path) {
@@ -109,6 +109,7 @@ UndoPlan plan_undo(const NodeSecret& secret, System& system, const AssumeOptions
     const AssumeJournal journal(system, secret);
     const AssumeRecord record = require_record(journal, system);
     refuse_without_disk(record, system);
+    match_disks(record, system);
     system.choose_mounts(record.mounts);
     const std::set<std::string> stays = what_stays(record, journal, system, options.left_references);
     UndoPlan plan;
@@ -132,6 +133,7 @@ void undo_assume(const NodeSecret& secret, System& system, const AssumeOptions& 
     AssumeJournal journal(system, secret);
     AssumeRecord record = require_record(journal, system);
     refuse_without_disk(record, system);
+    match_disks(record, system);
     system.choose_mounts(record.mounts);
     system.open_for_writing(record.identifiers);
     record.left_alone = what_stays(record, journal, system, options.left_references);

@@ -122,6 +122,34 @@ void carry_back(System& system, AssumeJournal& journal, AssumeRecord& record, Be
     });
 }
 
+void match_disks(const AssumeRecord& record, System& system) {
+    const std::vector<std::string> identities = disk_identities(system);
+    if (identities.empty()) return;  // a folder has no disks to be matched
+    std::vector<std::size_t> order;
+    std::vector<std::string> missing;
+    for (const RecordedDisk& disk : record.disks) {
+        const auto found = std::find_if(identities.begin(), identities.end(),
+                                        [&](const std::string& identity) { return disk.has(identity); });
+        if (found == identities.end())
+            missing.push_back(fmt::format("{} (disk identifier {}{})", disk.name, disk.after,
+                                          disk.before == disk.after ? "" : " or " + disk.before));
+        else
+            order.push_back(static_cast<std::size_t>(found - identities.begin()));
+    }
+    if (!missing.empty() && record.phase != AssumePhase::kDone)
+        throw_error(Code::kRefused,
+                    "{}: an earlier run was cut that was changing {} as well; give that with --disk, too",
+                    system.name(), joined(missing));
+    if (!missing.empty())
+        throw_error(Code::kRefused,
+                    "{}: the role was taken up together with {}; give that with --disk, too, or remove "
+                    "/var/lib/dupengine/assume of the system to go on without it (and without undo)",
+                    system.name(), joined(missing));
+    for (std::size_t i = 0; i < identities.size(); ++i)
+        if (std::find(order.begin(), order.end(), i) == order.end()) order.push_back(i);
+    system.choose_order(order);
+}
+
 void refuse_without_disk(const AssumeRecord& record, const System& system) {
     if ((!record.identifiers.empty() || !record.mounts.empty()) && !system.reaches_storage())
         throw_error(

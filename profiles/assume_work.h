@@ -14,6 +14,10 @@ const Identifier* find_identifier(const System& system, const IdentifierChange& 
 /// identifiers that nobody changes. Throws kRefused.
 void refuse_without_disk(const AssumeRecord& record, const System& system);
 
+/// Puts the system's disks in the order in which the journal has them. A set that took up the role together
+/// is finished, undone and changed together: throws kRefused, naming it, if one of its disks is not there.
+void match_disks(const AssumeRecord& record, System& system);
+
 enum class Begun { kNow, kBefore };  ///< kBefore: it was cut, so renames on FAT are mended first
 
 /// From kApplying to kDone. Closes the system, which is open for writing. An error says that the work stopped

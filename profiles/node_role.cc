@@ -4,9 +4,11 @@
 
 #include <algorithm>
 
+#include "block/open.h"
 #include "profiles/merge.h"
 #include "profiles/names.h"
 #include "profiles/store.h"
+#include "profiles/stores/partition.h"
 
 namespace dupengine::profiles {
 namespace {
@@ -49,14 +51,35 @@ Layer load_role(const Profile& node, const std::string& role, const std::vector<
 
 }  // namespace
 
-StoredProfile read_stored_role(const std::string& store) {
-    return refusing([&] { return open_store(store)->read(); });
+StoredRole read_stored_role(const std::string& store) {
+    return refusing([&] { return StoredRole{store, open_store(store)->read()}; });
 }
 
-Profile merge_role(const StoredProfile& stored, const std::string& store,
-                   const std::vector<std::string>& folders, const Tree& system, const std::string& name) {
+StoredRole find_stored_role(const std::vector<std::string>& disks) {
     return refusing([&] {
-        const Layer node = load_node(stored, store);
+        std::vector<StoredRole> held;
+        for (const std::string& disk : disks)
+            if (find_profile_place(*block::open_source(disk)))
+                held.push_back(read_stored_role("partition:" + disk));
+        if (held.empty())
+            return read_stored_role("partition:" + disks.front());  // says what is missing there
+        const auto is_filled = [](const StoredRole& role) { return !role.profile.text.empty(); };
+        const auto first = std::find_if(held.begin(), held.end(), is_filled);
+        if (first == held.end()) return held.front();
+        for (const StoredRole& other : held)
+            if (is_filled(other) && (other.profile.text != first->profile.text ||
+                                     other.profile.secret.bytes != first->profile.secret.bytes))
+                throw_error(Code::kRefused,
+                            "{} and {}: hold different profiles; say which one counts with --store",
+                            first->store, other.store);
+        return *first;
+    });
+}
+
+Profile merge_role(const StoredRole& stored, const std::vector<std::string>& folders, const Tree& system,
+                   const std::string& name) {
+    return refusing([&] {
+        const Layer node = load_node(stored.profile, stored.store);
         std::vector<Layer> roles;
         for (const std::string& role : node.profile.roles)
             roles.push_back(load_role(node.profile, role, folders, system, name));

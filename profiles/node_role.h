@@ -10,12 +10,19 @@
 
 namespace dupengine::profiles {
 
-/// Throws kRefused if there is no profile that can be used: no profile, no role.
-StoredProfile read_stored_role(const std::string& store);
+struct StoredRole {
+    std::string store;  ///< where it was found
+    StoredProfile profile;
+};
+/// What the store holds. Throws kRefused if there is no profile that can be used: no profile, no role.
+StoredRole read_stored_role(const std::string& store);
+/// From the profile partition of the disk that has one. Several may have the same profile; throws kRefused
+/// for different ones, or if none has one.
+StoredRole find_stored_role(const std::vector<std::string>& disks);
 
 /// The merged profile. `folders` are of this machine, in order of precedence; `system` is the copied one,
 /// called `name` in messages. Throws kRefused for a bad profile, or a role that is bad or nowhere.
-Profile merge_role(const StoredProfile& stored, const std::string& store,
-                   const std::vector<std::string>& folders, const Tree& system, const std::string& name);
+Profile merge_role(const StoredRole& stored, const std::vector<std::string>& folders, const Tree& system,
+                   const std::string& name);
 
 }  // namespace dupengine::profiles

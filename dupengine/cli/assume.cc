@@ -23,9 +23,9 @@ using nlohmann::ordered_json;
 using namespace dupengine::profiles;
 
 struct Options {
-    std::string disk, root, store;
+    std::vector<std::string> disks;
+    std::string root, store, root_partition;
     std::vector<std::string> role_folders, left_references, kept_partitions;
-    unsigned root_partition = 0;  // 0: to be found
     bool undo = false;
 };
 
@@ -37,27 +37,25 @@ struct Report {
     double seconds = 0;
 };
 
-std::string store_of(const Options& options) {
-    if (!options.store.empty()) return options.store;
-    if (options.disk.empty())
+StoredRole stored_role(const Options& options) {
+    if (!options.store.empty()) return read_stored_role(options.store);
+    if (options.disks.empty())
         throw_error(Code::kUsage, "--root needs --store: a folder has no profile partition");
-    return "partition:" + options.disk;
+    return find_stored_role(options.disks);
 }
 
-// The copied system; `disk` is the same object, or null with --root.
+// The copied system; `disks` is the same object, or null with --root.
 struct Opened {
     std::unique_ptr<System> system;
-    DiskSystem* disk = nullptr;
+    DiskSystem* disks = nullptr;
 };
 
 Opened open_system(const Options& options, CutUuid cut_uuid) {
-    if (options.disk.empty()) return {std::make_unique<FolderSystem>(options.root), nullptr};
-    DiskSystem::Options how;
-    how.cut_uuid = cut_uuid;
-    if (options.root_partition != 0) how.root_partition = options.root_partition;
-    auto system = std::make_unique<DiskSystem>(options.disk, how);
-    DiskSystem* disk = system.get();
-    return {std::move(system), disk};
+    if (options.disks.empty()) return {std::make_unique<FolderSystem>(options.root), nullptr};
+    auto system =
+        std::make_unique<DiskSystem>(options.disks, DiskSystem::Options{cut_uuid, options.root_partition});
+    DiskSystem* disks = system.get();
+    return {std::move(system), disks};
 }
 
 ordered_json to_json(const Report& report) {
@@ -128,7 +126,7 @@ void take_up(const Globals& globals, const Options& options, const Profile& prof
     AssumeOptions how;
     how.left_references = {options.left_references.begin(), options.left_references.end()};
     for (const std::string& given : options.kept_partitions)
-        how.kept_partitions.insert(opened.disk->partition_named(given));
+        how.kept_partitions.insert(opened.disks->partition_named(given));
     const AssumePlan plan = plan_assume(profile, secret, system, random, how);
     report.changes = plan.changes;
     report.notes.insert(report.notes.end(), plan.notes.begin(), plan.notes.end());
@@ -142,43 +140,34 @@ void take_up(const Globals& globals, const Options& options, const Profile& prof
     report.result = "role taken up";
 }
 
-std::string spelled(const std::vector<unsigned>& numbers) {
-    std::string text;
-    for (const unsigned number : numbers)
-        text += fmt::format("{}{}", text.empty() ? "" : ", ", number);
-    return text;
-}
-
 void ask(const Globals& globals, const std::string& what) {
     if (!globals.yes) confirm_overwrite(what);
 }
 
 // Before a change of a UUID that was cut is completed, the file system cannot be read.
 CutUuid ask_about_cut_uuid(const Globals& globals, const Options& options) {
-    if (options.disk.empty() || globals.dry_run) return CutUuid::kRefuse;
-    const std::vector<unsigned> cut = DiskSystem::cut_uuid_changes(options.disk);
+    if (options.disks.empty() || globals.dry_run) return CutUuid::kRefuse;
+    const std::vector<std::string> cut = DiskSystem::cut_uuid_changes(options.disks);
     if (cut.empty()) return CutUuid::kRefuse;
-    ask(globals,
-        fmt::format("{}: an earlier run was cut while it changed the UUID of partition {}, which has "
-                    "to be completed first; the file system",
-                    options.disk, spelled(cut)));
+    ask(globals, fmt::format("{}: an earlier run was cut while it changed the UUID of {}, which has "
+                             "to be completed first; the file system",
+                             joined(options.disks), joined(cut)));
     return CutUuid::kComplete;
 }
 
 // What is planned from a file system whose journal has not been replayed may be stale, and replaying writes.
-void replay(const Globals& globals, DiskSystem& disk, Report& report) {
+void replay(const Globals& globals, DiskSystem& disks, Report& report) {
     if (globals.dry_run) {
-        for (const unsigned number : disk.unreplayed())
+        for (const std::string& partition : disks.unreplayed())
             report.notes.push_back(fmt::format(
-                "partition {}: its journal has not been replayed yet, so this was read from before it",
-                number));
+                "{}: its journal has not been replayed yet, so this was read from before it", partition));
         return;
     }
-    if (disk.unreplayed().empty()) return;
-    ask(globals, fmt::format("{}: the journal of partition {} has to be replayed before a plan can be made; "
+    if (disks.unreplayed().empty()) return;
+    ask(globals, fmt::format("{}: the journal of {} has to be replayed before a plan can be made; "
                              "the file system",
-                             disk.name(), spelled(disk.unreplayed())));
-    disk.replay();
+                             disks.name(), joined(disks.unreplayed())));
+    disks.replay();
 }
 
 // A run that was cut comes first: finished, or, where undo is asked for or was under way, undone.
@@ -204,15 +193,15 @@ Settled settle_pending(const Globals& globals, const Options& options, const Nod
 }
 
 // Nothing has been written when it throws.
-Profile merged_role(const Options& options, const StoredProfile& stored, const Opened& opened,
+Profile merged_role(const Options& options, const StoredRole& stored, const Opened& opened,
                     const Report& report) {
     const auto folders = options.role_folders.empty() ? default_role_folders() : options.role_folders;
     try {
-        return merge_role(stored, store_of(options), folders, opened.system->tree(), report.where);
+        return merge_role(stored, folders, opened.system->tree(), report.where);
     } catch (Error& e) {
-        if (opened.disk != nullptr && !opened.disk->unreplayed().empty())
-            e.add_context(fmt::format("read from before the journal of partition {}, which e2fsck -p replays",
-                                      spelled(opened.disk->unreplayed())));
+        if (opened.disks != nullptr && !opened.disks->unreplayed().empty())
+            e.add_context(fmt::format("read from before the journal of {}, which e2fsck -p replays",
+                                      joined(opened.disks->unreplayed())));
         throw;
     }
 }
@@ -225,25 +214,27 @@ int finish(const Globals& globals, Report& report, std::chrono::steady_clock::ti
 
 int run_assume(const Globals& globals, const Options& options) {
     const auto begin = std::chrono::steady_clock::now();
-    if (options.disk.empty() && options.root.empty())
+    if (options.disks.empty() && options.root.empty())
         throw_error(Code::kUsage, "say where the copied system is: --disk DISK or --root DIR");
-    if (!options.kept_partitions.empty() && options.disk.empty())
+    if (!options.kept_partitions.empty() && options.disks.empty())
         throw_error(Code::kUsage, "--keep-partition needs --disk: with --root no identifier changes");
     Report report;
-    report.where = options.disk.empty() ? options.root : options.disk;
-    const StoredProfile stored = read_stored_role(store_of(options));
+    report.where = options.disks.empty() ? options.root : joined(options.disks);
+    const StoredRole stored = stored_role(options);
+    const NodeSecret& secret = stored.profile.secret;
     Opened opened = open_system(options, ask_about_cut_uuid(globals, options));
     // A bad role is refused before anything is written. What undo brings back is in the journal; a role that
     // is gone by now must not stand in its way.
     if (!options.undo) merged_role(options, stored, opened, report);
-    if (opened.disk != nullptr) replay(globals, *opened.disk, report);
+    require_disks(secret, *opened.system);
+    if (opened.disks != nullptr) replay(globals, *opened.disks, report);
     const auto add_notes = [&] {
-        if (opened.disk == nullptr) return;
-        for (const std::string& note : opened.disk->notes())
+        if (opened.disks == nullptr) return;
+        for (const std::string& note : opened.disks->notes())
             if (std::find(report.notes.begin(), report.notes.end(), note) == report.notes.end())
                 report.notes.push_back(note);
     };
-    const Settled settled = settle_pending(globals, options, stored.secret, *opened.system, report);
+    const Settled settled = settle_pending(globals, options, secret, *opened.system, report);
     if (settled == Settled::kSomething) {
         add_notes();
         opened = {};
@@ -253,11 +244,11 @@ int run_assume(const Globals& globals, const Options& options) {
     if (settled == Settled::kUndoneAsAsked) {
         report.result = "undone";
     } else if (options.undo) {
-        undo(globals, options, stored.secret, *opened.system, report);
+        undo(globals, options, secret, *opened.system, report);
     } else {
         const Profile profile = merged_role(options, stored, opened, report);
         report.node = profile.node;
-        take_up(globals, options, profile, stored.secret, opened, report);
+        take_up(globals, options, profile, secret, opened, report);
     }
     return finish(globals, report, begin);
 }
@@ -269,8 +260,10 @@ void add_assume(CLI::App& app, Globals& globals, Action& action) {
         app.add_subcommand("assume", "Take up the role of the profile on a copied system that does not run");
     const auto options = std::make_shared<Options>();
     auto* disk =
-        verb->add_option("--disk", options->disk, "Block device or raw image file that holds the system")
-            ->option_text("DISK");
+        verb->add_option("--disk", options->disks,
+                         "Block device or raw image file that holds the system; once for each of its disks")
+            ->option_text("DISK")
+            ->allow_extra_args(false);
     verb->add_option("--root", options->root,
                      "Folder where its root is mounted; identifiers of the disk stay")
         ->option_text("DIR")
@@ -282,11 +275,13 @@ void add_assume(CLI::App& app, Globals& globals, Action& action) {
                      "Folder of role files; may be repeated, the first has precedence")
         ->option_text("DIR")
         ->allow_extra_args(false);
-    verb->add_option("--root-partition", options->root_partition, "Number of the partition that is the root")
-        ->option_text("N");
+    verb->add_option("--root-partition", options->root_partition,
+                     "The partition that is the root (as --keep-partition)")
+        ->option_text("PARTITION");
     verb->add_option(
             "--keep-partition", options->kept_partitions,
-            "Leave the identifiers of this partition (number, PARTLABEL or PARTUUID); may be repeated")
+            "Leave the identifiers of this partition (number, DISK:NUMBER, PARTLABEL or PARTUUID); may be "
+            "repeated")
         ->option_text("PARTITION")
         ->allow_extra_args(false);
     verb->add_option("--leave-reference", options->left_references,

@@ -44,10 +44,14 @@ std::string wanted_machine_id(ItemContext& context);
 
 /// The identifiers that shall be different.
 std::vector<IdentifierChange> plan_identifiers(ItemContext& context, const std::vector<Identifier>& present,
-                                               const std::set<unsigned>& kept_partitions);
+                                               const std::set<PartitionId>& kept_partitions);
 /// What refers to them, as text.
 IdentifierMap storage_references(const std::vector<IdentifierChange>& changes,
-                                 const std::vector<unsigned>& partition_numbers);
+                                 const std::vector<PartitionId>& partitions);
+
+/// What is said of a partition from run to run, and what is derived for it, goes by this name: "fs_uuid 2";
+/// on the disk after the first "fs_uuid 2 of disk 1".
+std::string lasting_name(std::string_view what, PartitionId partition);
 
 /// 32 bytes that depend on the node's secret and on `what` only.
 Bytes derive(const NodeSecret& secret, std::string_view what);

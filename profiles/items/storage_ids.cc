@@ -1,6 +1,6 @@
 // Identifiers on the disk: two disks with one UUID in one machine are a danger, and clones with equal ids
-// cannot be told apart. A derived value depends on the node's secret, the kind and the partition's number, so
-// that the next duplication finds the same ones.
+// cannot be told apart. A derived value depends on the node's secret, the kind, the partition's number and
+// the place of its disk among the disks, so that the next duplication finds the same ones.
 
 #include <algorithm>
 #include <cctype>
@@ -83,7 +83,7 @@ std::string given_value(const Item& item, const Identifier& present) {
 
 std::string wanted_value(ItemContext& context, const Identifier& present) {
     const Item& item = item_of(context.profile, present.kind);
-    const std::string what = fmt::format("{} {}", identifier_kind_name(present.kind), present.partition);
+    const std::string what = lasting_name(identifier_kind_name(present.kind), present.partition);
     switch (item.mode) {
         case Mode::kSet:
             return given_value(item, present);
@@ -102,13 +102,18 @@ std::string wanted_value(ItemContext& context, const Identifier& present) {
     return present.value;
 }
 
-void check_single_swap(const Profile& profile, const std::vector<Identifier>& present) {
-    unsigned swaps = 0;
-    for (const Identifier& identifier : present)
+// One value is not enough for several.
+void check_single(const Profile& profile, const std::vector<Identifier>& present) {
+    unsigned swaps = 0, disks = 0;
+    for (const Identifier& identifier : present) {
         swaps += identifier.kind == IdentifierKind::kSwapUuid;
+        disks += identifier.partition.number == 0;
+    }
     if (profile.swap_uuid.mode == Mode::kSet && swaps > 1)
         throw_error(Code::kRefused, "the profile sets one swap_uuid, but there are {} swap partitions",
                     swaps);
+    if (profile.disk_guid.mode == Mode::kSet && disks > 1)
+        throw_error(Code::kRefused, "the profile sets one disk_guid, but there are {} disks", disks);
 }
 
 bool same_text(const std::string& a, const std::string& b) {
@@ -125,21 +130,42 @@ void check_unique(const std::vector<Identifier>& present, const std::vector<Iden
             throw_error(
                 Code::kRefused,
                 "{} and {} carry the same identifier {}, so a reference to it could mean either; give "
-                "one of them another identifier, or leave both as they are (--keep-partition {} "
-                "--keep-partition {})",
-                change.where, other.where, change.before, change.partition, other.partition);
+                "one of them another identifier, or leave both as they are with --keep-partition",
+                change.where, other.where, change.before);
+        }
+}
+
+// A new identifier that another one has, or had, would be two in the middle of the work. Disks that took up
+// the role before, given in another order than then and without the journal of that time, want to swap
+// theirs.
+void check_new(const std::vector<Identifier>& present, const std::vector<IdentifierChange>& changes) {
+    for (const IdentifierChange& change : changes)
+        for (const Identifier& other : present) {
+            const bool itself = other.kind == change.kind && other.partition == change.partition;
+            if (itself || !same_text(other.value, change.after)) continue;
+            throw_error(
+                Code::kRefused,
+                "{} would get the identifier {}, which {} carries; give the disks in the order in which "
+                "they took up the role before, or leave both as they are with --keep-partition",
+                change.where, change.after, other.where);
         }
 }
 
 }  // namespace
 
+std::string lasting_name(std::string_view what, PartitionId partition) {
+    if (partition.disk == 0) return fmt::format("{} {}", what, partition.number);
+    return fmt::format("{} {} of disk {}", what, partition.number, partition.disk);
+}
+
 std::vector<IdentifierChange> plan_identifiers(ItemContext& context, const std::vector<Identifier>& present,
-                                               const std::set<unsigned>& kept_partitions) {
-    check_single_swap(context.profile, present);
+                                               const std::set<PartitionId>& kept_partitions) {
+    check_single(context.profile, present);
     std::vector<IdentifierChange> changes;
     for (const Identifier& identifier : present) {
         const bool asked = item_of(context.profile, identifier.kind).mode != Mode::kIgnore;
-        if (!asked || (identifier.partition != 0 && kept_partitions.contains(identifier.partition))) continue;
+        if (!asked || (identifier.partition.number != 0 && kept_partitions.contains(identifier.partition)))
+            continue;
         if (!identifier.fixed.empty()) {
             context.notes.push_back(
                 fmt::format("{}: {}; it keeps {}", identifier.where, identifier.fixed,
@@ -152,11 +178,12 @@ std::vector<IdentifierChange> plan_identifiers(ItemContext& context, const std::
         context.staged.note({item_name(identifier.kind), identifier.where, identifier.value, after});
     }
     check_unique(present, changes);
+    check_new(present, changes);
     return changes;
 }
 
 IdentifierMap storage_references(const std::vector<IdentifierChange>& changes,
-                                 const std::vector<unsigned>& partition_numbers) {
+                                 const std::vector<PartitionId>& partitions) {
     IdentifierMap map;
     for (const IdentifierChange& change : changes) {
         if (change.kind != IdentifierKind::kDiskSignature) {
@@ -165,9 +192,10 @@ IdentifierMap storage_references(const std::vector<IdentifierChange>& changes,
         }
         // MBR: PARTUUID is the signature and the number of the partition, two digits each (kernel:
         // block/partitions/msdos.c).
-        for (const unsigned number : partition_numbers)
-            map.add(fmt::format("{}-{:02x}", change.before, number),
-                    fmt::format("{}-{:02x}", change.after, number));
+        for (const PartitionId id : partitions)
+            if (id.disk == change.partition.disk)
+                map.add(fmt::format("{}-{:02x}", change.before, id.number),
+                        fmt::format("{}-{:02x}", change.after, id.number));
         map.add("0x" + change.before, "0x" + change.after);
     }
     return map;

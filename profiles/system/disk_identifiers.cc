@@ -131,7 +131,8 @@ void change_table(layout::PartitionTable& table, const IdentifierChange& change)
         store_le<std::uint32_t>(table.sector0, 440, table.mbr_signature);
     } else {
         for (layout::Partition& partition : table.partitions)
-            if (partition.number == change.partition && partition.type_guid != layout::type_guid::kProfile)
+            if (partition.number == change.partition.number &&
+                partition.type_guid != layout::type_guid::kProfile)
                 partition.guid = Guid::parse(change.after);
     }
 }
@@ -182,7 +183,7 @@ block::ExtentSet identifier_extents(const block::Reader& disk, const layout::Dis
             extents.insert(layout::table_extents(description.table, disk.geometry().size_bytes));
             continue;
         }
-        const block::Extent place = require_partition(description, change.partition).partition.extent;
+        const block::Extent place = require_partition(description, change.partition.number).partition.extent;
         const block::Window part(disk, place, change.where);
         if (change.kind == IdentifierKind::kFatId)
             for (const ByteOffset offset : fat_places(part).offsets)

@@ -12,7 +12,7 @@
 
 namespace dupengine::profiles {
 
-/// What there is. The profile's own partition is left out: it is never changed.
+/// What there is, on a disk by itself. The profile's own partition is left out: it is never changed.
 std::vector<Identifier> list_identifiers(const block::Reader& disk,
                                          const layout::DiskDescription& description);
 

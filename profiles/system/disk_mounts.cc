@@ -36,15 +36,15 @@ std::string DiskSystem::default_place_of_efi() {
 }
 
 // Why nothing of it can be read; empty if it can.
-std::string DiskSystem::why_closed(unsigned number) {
-    const PartitionDescription& part = partition(number);
+std::string DiskSystem::why_closed(PartitionId id) {
+    const PartitionDescription& part = partition(id);
     const std::string type = part.signature ? part.signature->type : "no known file system";
-    const std::string where = fmt::format("partition {} ({})", number, type);
+    const std::string where = fmt::format("partition {} ({}){}", id.number, type, of_disk(id.disk));
     if (is_ext(part)) return {};
     if (!is_fat(part)) return where + ", which cannot be read here";
     try {
-        const PartitionLoop loop = loop_on(number, Access::kRead);
-        const FatTree tree(loop.path(), label(number));
+        const PartitionLoop loop = loop_on(id, Access::kRead);
+        const FatTree tree(loop.path(), label(id));
         return {};
     } catch (const Error& e) {
         return fmt::format("{}, which cannot be read ({})", where, e.what());
@@ -54,13 +54,13 @@ std::string DiskSystem::why_closed(unsigned number) {
 void DiskSystem::find_mounts() {
     unsearchable_.clear();
     std::vector<MountPoint> mounts;
-    std::set<unsigned> placed = {root_};
+    std::set<PartitionId> placed = {root_};
     find_written_mounts(mounts, placed);
     find_boot_partitions(mounts, placed);
     choose_mounts(std::move(mounts));
 }
 
-void DiskSystem::find_written_mounts(std::vector<MountPoint>& mounts, std::set<unsigned>& placed) {
+void DiskSystem::find_written_mounts(std::vector<MountPoint>& mounts, std::set<PartitionId>& placed) {
     std::vector<MountLine> lines = parse_fstab(read_text(root(), "/etc/fstab"));
     for (MountLine& unit : mount_units(root()))
         lines.push_back(std::move(unit));
@@ -72,21 +72,24 @@ void DiskSystem::find_written_mounts(std::vector<MountPoint>& mounts, std::set<u
                           [](const MountLine& line) { return !is_numbered(line.device); });
     for (const MountLine& line : lines) {
         if (line.path == "/" || !is_block_device(line.device)) continue;
-        const std::vector<unsigned> meant = partitions_meant(line.device, root_device, description_);
+        const std::vector<PartitionId> meant = partitions_meant(line.device, root_device, descriptions());
         std::string closed;
         if (meant.empty())
-            closed = line.device + ", which is not on this disk";
+            closed = line.device + ", which is not on " + (disks_.size() > 1 ? "these disks" : "this disk");
         else if (meant.size() > 1)
-            closed =
-                fmt::format("{}, which may be partition {} or {}", line.device, meant.front(), meant.back());
+            closed = fmt::format("{}, which may be {} or {}", line.device, spelled(meant.front()),
+                                 spelled(meant.back()));
         else if (placed.contains(meant.front()) && is_numbered(line.device) &&
                  std::find(mounts.begin(), mounts.end(), MountPoint{line.path, meant.front()}) ==
                      mounts.end())
-            closed = fmt::format("{}, but partition {} is mounted elsewhere", line.device, meant.front());
+            closed = fmt::format("{}, but {} is mounted elsewhere", line.device, spelled(meant.front()));
         else if (placed.contains(meant.front()))
             continue;
         else
             closed = why_closed(meant.front());
+        if (closed.empty() && is_numbered(line.device) && meant.front().disk != 0)
+            notes_.push_back(
+                fmt::format("{}: {} is taken for {}", line.path, line.device, spelled(meant.front())));
         if (closed.empty())
             mounts.push_back({line.path, meant.front()});
         else if (may_hold_references(line.path))
@@ -99,19 +102,20 @@ void DiskSystem::find_written_mounts(std::vector<MountPoint>& mounts, std::set<u
 
 // What boots is looked through even if nothing says where it is mounted (systemd-gpt-auto-generator(8) mounts
 // it by type).
-void DiskSystem::find_boot_partitions(std::vector<MountPoint>& mounts, std::set<unsigned>& placed) {
-    for (const PartitionDescription& part : description_.partitions) {
-        const unsigned number = part.partition.number;
-        if (!is_boot_type(description_, part.partition) || !placed.insert(number).second) continue;
-        std::string path =
-            part.partition.type_guid == layout::type_guid::kXbootldr ? "/boot" : default_place_of_efi();
+void DiskSystem::find_boot_partitions(std::vector<MountPoint>& mounts, std::set<PartitionId>& placed) {
+    for (const PartitionId id : partitions()) {
+        const layout::Partition& part = partition(id).partition;
+        if (!is_boot_type(disks_[id.disk].description(), part) || !placed.insert(id).second) continue;
+        std::string path = part.type_guid == layout::type_guid::kXbootldr ? "/boot" : default_place_of_efi();
         const auto is_there = [&](const auto& mount) { return mount.path == path; };
         if (std::any_of(mounts.begin(), mounts.end(), is_there) ||
             std::any_of(unsearchable_.begin(), unsearchable_.end(), is_there))
-            path = fmt::format("/partition-{}", number);  // one of several; it must not hide the other
-        const std::string closed = why_closed(number);
+            // One of several; it must not hide the other.
+            path = id.disk == 0 ? fmt::format("/partition-{}", id.number)
+                                : fmt::format("/disk-{}-partition-{}", id.disk + 1, id.number);
+        const std::string closed = why_closed(id);
         if (closed.empty())
-            mounts.push_back({path, number});
+            mounts.push_back({path, id});
         else
             unsearchable_.push_back({path, closed});
     }
@@ -121,7 +125,7 @@ std::vector<std::string> DiskSystem::boot_folders() {
     std::vector<std::string> folders = {"/boot", "/efi"};
     for (const MountPoint& mount : mounts_)
         if (is_fat(partition(mount.partition)) ||
-            is_boot_type(description_, partition(mount.partition).partition))
+            is_boot_type(disks_[mount.partition.disk].description(), partition(mount.partition).partition))
             if (std::find(folders.begin(), folders.end(), mount.path) == folders.end())
                 folders.push_back(mount.path);
     return folders;

@@ -9,7 +9,6 @@
 #include "layout/in_use.h"
 #include "profiles/system/dir_tree.h"
 #include "profiles/system/disk_identifiers.h"
-#include "profiles/system/ext_identity.h"
 #include "profiles/system/fat_tree.h"
 #include "profiles/system/file_system_table.h"
 
@@ -27,18 +26,47 @@ struct DiskSystem::Trees {
 
 namespace {
 
-void refuse_if_used(const std::string& disk) {
-    for (const layout::Use& use : layout::find_uses(disk))
-        throw_error(Code::kRefused, "{}: in use: {}: {}", disk, use.device, use.detail);
+std::vector<SystemDisk> open_disks(const std::vector<std::string>& paths) {
+    for (std::size_t a = 0; a < paths.size(); ++a)
+        for (std::size_t b = a + 1; b < paths.size(); ++b)
+            if (layout::same_storage(paths[a], paths[b]))
+                throw_error(Code::kRefused, "{} and {}: are the same storage; name each disk once", paths[a],
+                            paths[b]);
+    std::vector<SystemDisk> disks;
+    for (const std::string& path : paths)
+        disks.emplace_back(path);
+    return disks;
+}
+
+std::string of_which(const std::vector<SystemDisk>& disks, std::size_t disk) {
+    return disks.size() > 1 ? " of " + disks[disk].name() : "";
+}
+
+// The journal knows the disks of a set by their identifiers, and so does a person.
+void refuse_twins(const System& system) {
+    const std::vector<std::string> identities = disk_identities(system), names = system.disk_names();
+    for (std::size_t a = 0; a < names.size(); ++a)
+        for (std::size_t b = a + 1; b < names.size(); ++b)
+            if (identities[a] == identities[b])
+                throw_error(Code::kRefused,
+                            "{} and {}: carry the same disk identifier {}, so they cannot be told apart; two "
+                            "copies of one disk take up their roles one by one, and other disks need an "
+                            "identifier of their own first (sgdisk -G, sfdisk --disk-id)",
+                            names[a], names[b], identities[a]);
 }
 
 }  // namespace
 
-DiskSystem::DiskSystem(const std::string& disk, const Options& options) : name_(disk) {
-    refuse_if_used(disk);
-    look_again(*block::open_source(disk));
+DiskSystem::DiskSystem(const std::vector<std::string>& disks, const Options& options)
+    : name_(joined(disks)), disks_(open_disks(disks)) {
+    look_again();
+    refuse_twins(*this);
     complete_what_was_cut(options.cut_uuid);
-    root_ = find_root(options.root_partition);
+    const PartitionId root = find_root(options.root_partition);
+    root_ = root.number;
+    const auto holder = disks_.begin() + static_cast<std::ptrdiff_t>(root.disk);
+    std::rotate(disks_.begin(), holder, holder + 1);
+    look_again();
     look_at_files();
 }
 
@@ -46,146 +74,164 @@ DiskSystem::DiskSystem(const std::string& disk, const Options& options) : name_(
 void DiskSystem::look_at_files() {
     find_mounts();
     unreplayed_.clear();
-    std::vector<unsigned> numbers = {root_};
+    std::vector<PartitionId> places = {root_};
     for (const MountPoint& mount : mounts_)
-        if (is_ext(partition(mount.partition))) numbers.push_back(mount.partition);
-    for (const unsigned number : numbers)
-        if (!state_of(number).is_clean) unreplayed_.push_back(number);
+        if (is_ext(partition(mount.partition))) places.push_back(mount.partition);
+    for (const PartitionId place : places)
+        if (!disks_[place.disk].ext_state(place.number).is_clean) unreplayed_.push_back(place);
     let_go();
 }
 
-std::vector<unsigned> DiskSystem::cut_uuid_changes(const std::string& disk) {
-    refuse_if_used(disk);
-    const auto reader = block::open_source(disk);
-    std::vector<unsigned> numbers;
-    for (const PartitionDescription& part : layout::describe_disk(*reader, layout::Depth::kTable).partitions)
-        if (is_ext(part) && read_ext_state(block::Window(*reader, part.partition.extent, disk)).was_cut)
-            numbers.push_back(part.partition.number);
-    return numbers;
+std::vector<std::string> DiskSystem::cut_uuid_changes(const std::vector<std::string>& paths) {
+    const std::vector<SystemDisk> disks = open_disks(paths);
+    std::vector<std::string> cut;
+    for (std::size_t disk = 0; disk < disks.size(); ++disk)
+        for (const unsigned number : disks[disk].cut_uuid_changes())
+            cut.push_back(fmt::format("partition {}{}", number, of_which(disks, disk)));
+    return cut;
+}
+
+std::vector<std::string> DiskSystem::unreplayed() const {
+    std::vector<std::string> places;
+    for (const PartitionId place : unreplayed_)
+        places.push_back(spelled(place));
+    return places;
 }
 
 void DiskSystem::replay() {
     // fstab itself may come out of the journal, and name another file system with one.
     while (!unreplayed_.empty()) {
         let_go();
-        for (const unsigned number : unreplayed_) {
-            put_in_order(number);
-            if (!state_of(number).is_clean)
+        for (const PartitionId place : unreplayed_) {
+            const SystemDisk& disk = disks_[place.disk];
+            notes_.push_back(spelled(place) + ": " + disk.put_in_order(place.number));
+            if (!disk.ext_state(place.number).is_clean)
                 throw_error(Code::kIntegrity, "{}: e2fsck -p leaves it unclean; run e2fsck -f on it",
-                            label(number));
+                            label(place));
         }
-        look_again(*block::open_source(name_));
+        look_again();
         look_at_files();
     }
 }
 
 DiskSystem::~DiskSystem() = default;
 
-void DiskSystem::look_again(const block::Reader& disk) {
-    description_ = layout::describe_disk(disk, layout::Depth::kTable);
-    if (description_.incomplete)
-        throw_error(Code::kRefused, "{}: a copy onto it was begun and has not finished; complete it first",
-                    name_);
-    if (!description_.damaged_table.empty())
-        throw_error(Code::kRefused, "{}: its partition table is damaged: {}", name_,
-                    description_.damaged_table);
-    if (description_.table.kind == layout::TableKind::kNone)
-        throw_error(Code::kRefused, "{}: has no partition table, so there is no system disk to work on",
-                    name_);
-    identifiers_ = list_identifiers(disk, description_);
+void DiskSystem::look_again() {
+    identifiers_.clear();
+    for (std::size_t i = 0; i < disks_.size(); ++i) {
+        disks_[i].look_again();
+        for (Identifier identifier : disks_[i].identifiers()) {
+            identifier.partition.disk = i;
+            identifier.where += of_disk(i);
+            identifiers_.push_back(std::move(identifier));
+        }
+    }
 }
 
-const PartitionDescription& DiskSystem::partition(unsigned number) const {
-    const PartitionDescription* found = description_.by_number(number);
-    if (found == nullptr) throw_error(Code::kRefused, "{}: there is no partition {}", name_, number);
-    return *found;
+std::string DiskSystem::of_disk(std::size_t disk) const {
+    return of_which(disks_, disk);
 }
 
-unsigned DiskSystem::partition_named(const std::string& given) const {
-    std::set<unsigned> found;
+std::string DiskSystem::spelled(PartitionId id) const {
+    return fmt::format("partition {}{}", id.number, of_disk(id.disk));
+}
+
+std::vector<const layout::DiskDescription*> DiskSystem::descriptions() const {
+    std::vector<const layout::DiskDescription*> all;
+    for (const SystemDisk& disk : disks_)
+        all.push_back(&disk.description());
+    return all;
+}
+
+std::vector<std::string> DiskSystem::disk_names() const {
+    std::vector<std::string> names;
+    for (const SystemDisk& disk : disks_)
+        names.push_back(disk.name());
+    return names;
+}
+
+PartitionId DiskSystem::partition_named(const std::string& given) const {
+    std::set<PartitionId> found;
     const bool with_key = given.rfind("PARTLABEL=", 0) == 0 || given.rfind("PARTUUID=", 0) == 0;
     for (const std::string key : {"", "PARTLABEL=", "PARTUUID="})
         if (with_key == key.empty())
-            for (const unsigned number : partitions_meant(key + given, "", description_))
-                found.insert(number);
-    for (const PartitionDescription& part : description_.partitions)
-        if (given == std::to_string(part.partition.number)) found = {part.partition.number};
+            for (const PartitionId id : partitions_meant(key + given, "", descriptions()))
+                found.insert(id);
+    std::set<PartitionId> numbered;
+    for (const PartitionId id : partitions())
+        if (given == std::to_string(id.number) ||
+            given == fmt::format("{}:{}", disks_[id.disk].name(), id.number))
+            numbered.insert(id);
+    if (!numbered.empty()) found = numbered;
     if (found.size() == 1) return *found.begin();
-    throw_error(Code::kRefused, "{}: '{}' names {} (a number, PARTLABEL=x or PARTUUID=x)", name_, given,
-                found.empty() ? "no partition of it"
-                              : fmt::format("{} partitions of it, so say which", found.size()));
-}
-
-std::string DiskSystem::label(unsigned number) const {
-    return fmt::format("{}, partition {}", name_, number);
-}
-
-PartitionLoop DiskSystem::loop_on(unsigned number, Access access) const {
-    return {name_, partition(number).partition.extent, description_.table.sector_bytes, access};
-}
-
-ExtState DiskSystem::state_of(unsigned number) const {
-    const auto disk = block::open_source(name_);
-    return read_ext_state(block::Window(*disk, partition(number).partition.extent, label(number)));
-}
-
-void DiskSystem::put_in_order(unsigned number) {
-    const ExtState state = state_of(number);
-    // Nobody but this loop device may write while we hold the disk.
-    const auto claim = block::open_target(
-        name_,
-        block::ProtectedRegions::all_except(block::ExtentSet{}, description_.geometry.size_bytes, "nothing"));
-    PartitionLoop loop = loop_on(number, Access::kWrite);
-    repair_ext(loop.path(), state, label(number));
-    loop.flush();
-    notes_.push_back(fmt::format(
-        "partition {}: {}", number,
-        state.was_cut ? "the change of its UUID, which was cut, is completed" : "journal replayed"));
+    throw_error(
+        Code::kRefused, "{}: '{}' names {} (a number, {}PARTLABEL=x or PARTUUID=x)", name_, given,
+        found.empty() ? "no partition of it" : fmt::format("{} partitions of it, so say which", found.size()),
+        disks_.size() > 1 ? "DISK:NUMBER, " : "");
 }
 
 void DiskSystem::complete_what_was_cut(CutUuid how) {
-    for (const PartitionDescription& part : description_.partitions) {
-        if (!is_ext(part) || !state_of(part.partition.number).was_cut) continue;
-        if (how == CutUuid::kRefuse)
-            throw_error(
-                Code::kRefused,
-                "{}: an earlier run was cut while it changed the UUID; without --plan it is completed",
-                label(part.partition.number));
-        put_in_order(part.partition.number);
-    }
-    look_again(*block::open_source(name_));
+    for (std::size_t i = 0; i < disks_.size(); ++i)
+        for (const unsigned number : disks_[i].cut_uuid_changes()) {
+            if (how == CutUuid::kRefuse)
+                throw_error(
+                    Code::kRefused,
+                    "{}: an earlier run was cut while it changed the UUID; without --plan it is completed",
+                    disks_[i].label(number));
+            notes_.push_back(spelled({i, number}) + ": " + disks_[i].put_in_order(number));
+        }
+    look_again();
 }
 
-bool DiskSystem::holds_system(const PartitionDescription& part) {
-    const PartitionLoop loop = loop_on(part.partition.number, Access::kRead);
-    const DirTree tree(mount_ext(loop.path(), Access::kRead, label(part.partition.number)), "");
+bool DiskSystem::holds_system(PartitionId id) {
+    const PartitionLoop loop = loop_on(id, Access::kRead);
+    const DirTree tree(mount_ext(loop.path(), Access::kRead, label(id)), "");
     return tree.look(resolve(tree, "/etc/os-release")).exists() || tree.look("/etc/fstab").exists();
 }
 
-unsigned DiskSystem::find_root(const std::optional<unsigned>& asked) {
-    if (asked) {
-        if (!is_ext(partition(*asked)))
-            throw_error(Code::kRefused, "{}: is no ext2, ext3 or ext4 file system", label(*asked));
-        return *asked;
+PartitionId DiskSystem::find_root(const std::string& asked) {
+    if (!asked.empty()) {
+        const PartitionId root = partition_named(asked);
+        if (!is_ext(partition(root)))
+            throw_error(Code::kRefused, "{}: is no ext2, ext3 or ext4 file system", label(root));
+        return root;
     }
-    std::vector<unsigned> found;
-    for (const PartitionDescription& part : description_.partitions)
-        if (is_ext(part) && part.partition.type_guid == layout::type_guid::kRootX86_64)
-            found.push_back(part.partition.number);
+    std::vector<PartitionId> found;
+    for (const PartitionId id : partitions())
+        if (is_ext(partition(id)) && partition(id).partition.type_guid == layout::type_guid::kRootX86_64)
+            found.push_back(id);
     if (found.empty())
-        for (const PartitionDescription& part : description_.partitions)
-            if (is_ext(part) && holds_system(part)) found.push_back(part.partition.number);
+        for (const PartitionId id : partitions())
+            if (is_ext(partition(id)) && holds_system(id)) found.push_back(id);
     if (found.size() == 1) return found.front();
     if (found.empty())
         throw_error(Code::kRefused,
                     "{}: no ext2, ext3 or ext4 partition of it holds a system (/etc/os-release, /etc/fstab)",
                     name_);
-    std::string numbers;
-    for (const unsigned number : found)
-        numbers += fmt::format("{}{}", numbers.empty() ? "" : ", ", number);
+    std::vector<std::string> options;
+    for (const PartitionId id : found)
+        options.push_back(partition_option(disk_names(), id));
     throw_error(Code::kRefused,
                 "{}: the root could be any of the partitions {}; name it with --root-partition", name_,
-                numbers);
+                joined(options));
+}
+
+void DiskSystem::choose_order(const std::vector<std::size_t>& order) {
+    if (std::is_sorted(order.begin(), order.end())) return;
+    if (order.front() != 0) throw_error(Code::kInternal, "{}: the disk of the root is the first", name_);
+    let_go();
+    std::vector<SystemDisk> ordered;
+    std::vector<std::size_t> place(order.size());
+    for (std::size_t i = 0; i < order.size(); ++i) {
+        place.at(order[i]) = i;
+        ordered.push_back(std::move(disks_.at(order[i])));
+    }
+    disks_ = std::move(ordered);
+    for (MountPoint& mount : mounts_)
+        mount.partition.disk = place[mount.partition.disk];
+    for (PartitionId& id : unreplayed_)
+        id.disk = place[id.disk];
+    look_again();
 }
 
 void DiskSystem::choose_mounts(std::vector<MountPoint> mounts) {
@@ -199,15 +245,15 @@ void DiskSystem::choose_mounts(std::vector<MountPoint> mounts) {
 DiskSystem::Trees& DiskSystem::trees() {
     if (trees_) return *trees_;
     auto trees = std::make_unique<Trees>();
-    const auto add = [&](unsigned number) -> Tree& {
-        trees->loops.push_back(loop_on(number, access_));
+    const auto add = [&](PartitionId id) -> Tree& {
+        trees->loops.push_back(loop_on(id, access_));
         const std::string device = trees->loops.back().path();
-        if (is_fat(partition(number))) {
-            trees->parts.push_back(std::make_unique<FatTree>(device, label(number)));
+        if (is_fat(partition(id))) {
+            trees->parts.push_back(std::make_unique<FatTree>(device, label(id)));
         } else {
-            Fd folder = mount_ext(device, access_, label(number));
+            Fd folder = mount_ext(device, access_, label(id));
             trees->mounted.push_back(folder.get());
-            trees->parts.push_back(std::make_unique<DirTree>(std::move(folder), label(number) + ": "));
+            trees->parts.push_back(std::make_unique<DirTree>(std::move(folder), label(id) + ": "));
         }
         return *trees->parts.back();
     };
@@ -252,31 +298,30 @@ std::string DiskSystem::file_system_of(const std::string& path) {
     return trees().all->mount_point_of(path);
 }
 
-std::vector<unsigned> DiskSystem::partition_numbers() const {
-    std::vector<unsigned> numbers;
-    for (const PartitionDescription& part : description_.partitions)
-        numbers.push_back(part.partition.number);
-    return numbers;
+std::vector<PartitionId> DiskSystem::partitions() const {
+    std::vector<PartitionId> all;
+    for (std::size_t i = 0; i < disks_.size(); ++i)
+        for (const PartitionDescription& part : disks_[i].description().partitions)
+            all.push_back({i, part.partition.number});
+    return all;
+}
+
+std::vector<IdentifierChange> DiskSystem::of_one(const std::vector<IdentifierChange>& changes,
+                                                 std::size_t disk) const {
+    std::vector<IdentifierChange> its;
+    for (const IdentifierChange& change : changes)
+        if (change.partition.disk == disk) its.push_back(change);
+    return its;
 }
 
 void DiskSystem::open_for_writing(const std::vector<IdentifierChange>& identifiers) {
     let_go();
-    const auto disk = block::open_source(name_);
-    const block::ExtentSet writable = identifier_extents(*disk, description_, identifiers);
-    target_ = block::open_target(
-        name_, block::ProtectedRegions::all_except(writable, description_.geometry.size_bytes,
-                                                   "the identifiers to be changed"));
-    look_again(*target_);
-    for (const IdentifierChange& change : identifiers) {
-        if (change.kind != IdentifierKind::kFilesystemUuid) continue;
-        const ExtState state = read_ext_state(
-            block::Window(*target_, partition(change.partition).partition.extent, change.where));
-        const PartitionLoop loop = loop_on(change.partition, Access::kWrite);
-        if (state.full_check_first)
-            check_ext(loop.path(), label(change.partition));
-        else
-            repair_ext(loop.path(), state, label(change.partition));
-    }
+    // All or none: what one of them says may stop the whole, and then no file system was repaired either.
+    for (std::size_t i = 0; i < disks_.size(); ++i)
+        disks_[i].claim(of_one(identifiers, i));
+    look_again();
+    for (std::size_t i = 0; i < disks_.size(); ++i)
+        disks_[i].check_contents(of_one(identifiers, i));
     for (const MountPoint& mount : mounts_) {
         if (!is_fat(partition(mount.partition))) continue;
         PartitionLoop loop = loop_on(mount.partition, Access::kWrite);
@@ -287,34 +332,19 @@ void DiskSystem::open_for_writing(const std::vector<IdentifierChange>& identifie
     access_ = Access::kWrite;
 }
 
-// The table's identifiers are set all at once, by set_table_identifiers: they belong to no partition's
-// content.
-void DiskSystem::set_one(const IdentifierChange& change) {
-    const bool in_partition = change.kind == IdentifierKind::kFatId ||
-                              change.kind == IdentifierKind::kSwapUuid ||
-                              change.kind == IdentifierKind::kFilesystemUuid;
-    if (!in_partition) return;
-    const block::Extent place = partition(change.partition).partition.extent;
-    if (change.kind == IdentifierKind::kFatId) return set_fat_id(*target_, place, change.after);
-    if (change.kind == IdentifierKind::kSwapUuid) return set_swap_uuid(*target_, place, change.after);
-    PartitionLoop loop = loop_on(change.partition, Access::kWrite);
-    const ExtState state = read_ext_state(block::Window(*target_, place, change.where));
-    set_ext_uuid(loop.path(), state, change.after, label(change.partition));
-    loop.flush();
-}
-
 void DiskSystem::set_identifiers(const std::vector<IdentifierChange>& identifiers) {
     let_go();
     for (const IdentifierChange& change : identifiers)
-        set_one(change);
-    set_table_identifiers(*target_, identifiers);
-    look_again(*target_);
+        disks_.at(change.partition.disk).set_in_partition(change);
+    for (std::size_t i = 0; i < disks_.size(); ++i)
+        disks_[i].set_in_table(of_one(identifiers, i));
+    look_again();
 }
 
 void DiskSystem::close() {
     let_go();
-    if (target_) target_->flush();
-    target_.reset();
+    for (SystemDisk& disk : disks_)
+        disk.release();
     access_ = Access::kRead;
 }
 

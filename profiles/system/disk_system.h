@@ -1,17 +1,13 @@
 #pragma once
-// A copied system on its disk or raw image file. Each partition is reached through a loop device that ends
-// where it ends; ext file systems are mounted where no other process sees them; FAT goes through mtools. The
-// disk is taken exclusively before the first write. The profile partition is never opened for writing.
+// A copied system on its disks or raw image files: one, or several that belong together. Ext file systems are
+// mounted where no other process sees them; FAT goes through mtools; all of them through loop devices
+// (system_disk.h). The disk that holds the root is the first, whatever the order they are given in.
 
 #include <memory>
 #include <optional>
 
-#include "block/open.h"
-#include "layout/describe.h"
 #include "profiles/system/combined_tree.h"
-#include "profiles/system/ext_identity.h"
-#include "profiles/system/partition_loop.h"
-#include "profiles/system/system.h"
+#include "profiles/system/system_disk.h"
 
 namespace dupengine::profiles {
 
@@ -26,11 +22,12 @@ class DiskSystem final : public System {
   public:
     struct Options {
         CutUuid cut_uuid = CutUuid::kRefuse;
-        std::optional<unsigned> root_partition;  ///< where several could be the root
+        std::string root_partition;  ///< where several could be the root: as partition_named() takes it
     };
-    /// Writes nothing but what options.cut_uuid allows. Throws kRefused if the disk is in use, half-copied,
-    /// or holds no (or more than one) system; kIntegrity if a file system is damaged.
-    DiskSystem(const std::string& disk, const Options& options);
+    /// Writes nothing but what options.cut_uuid allows. Throws kRefused if a disk is in use, half-copied or
+    /// given twice, if two cannot be told apart, or if they hold no (or more than one) system; kIntegrity if
+    /// a file system is damaged.
+    DiskSystem(const std::vector<std::string>& disks, const Options& options);
     ~DiskSystem() override;
 
     const std::string& name() const override { return name_; }
@@ -43,57 +40,66 @@ class DiskSystem final : public System {
     const std::vector<Unsearchable>& unsearchable() const override { return unsearchable_; }
     const std::vector<Identifier>& identifiers() const override { return identifiers_; }
     bool reaches_storage() const override { return true; }
-    std::vector<unsigned> partition_numbers() const override;
+    std::vector<PartitionId> partitions() const override;
+    std::vector<std::string> disk_names() const override;
+    void choose_order(const std::vector<std::size_t>& order) override;
     void open_for_writing(const std::vector<IdentifierChange>& identifiers) override;
     void set_identifiers(const std::vector<IdentifierChange>& identifiers) override;
     void close() override;
 
-    /// The partitions in which an earlier run was cut while it changed the UUID.
-    static std::vector<unsigned> cut_uuid_changes(const std::string& disk);
-    /// The partitions of the system whose journal has not been replayed: what is read is from before it.
-    const std::vector<unsigned>& unreplayed() const { return unreplayed_; }
+    /// The partitions in which an earlier run was cut while it changed the UUID, for a person.
+    static std::vector<std::string> cut_uuid_changes(const std::vector<std::string>& disks);
+    /// The partitions of the system whose journal has not been replayed, for a person: what is read is from
+    /// before it.
+    std::vector<std::string> unreplayed() const;
     /// Replays them (e2fsck -p) and looks again. Throws kIntegrity if one is damaged.
     void replay();
 
-    /// The partition that a person means by its number, "PARTLABEL=x", "PARTUUID=x", or either without its
-    /// key. Throws kRefused unless it is exactly one.
-    unsigned partition_named(const std::string& given) const;
+    /// The partition that a person means by its number, "DISK:NUMBER", "PARTLABEL=x", "PARTUUID=x", or either
+    /// without its key. Throws kRefused unless it is exactly one.
+    PartitionId partition_named(const std::string& given) const;
 
     /// Things a person should hear.
     const std::vector<std::string>& notes() const { return notes_; }
-    unsigned root_partition() const { return root_; }
 
   private:
     struct Trees;
-    void look_again(const block::Reader& disk);
-    ExtState state_of(unsigned partition) const;
-    void put_in_order(unsigned partition);
+    void look_again();
     void complete_what_was_cut(CutUuid how);
     void look_at_files();
-    unsigned find_root(const std::optional<unsigned>& asked);
-    bool holds_system(const layout::PartitionDescription& partition);
+    PartitionId find_root(const std::string& asked);
+    bool holds_system(PartitionId partition);
     void find_mounts();
-    void find_written_mounts(std::vector<MountPoint>& mounts, std::set<unsigned>& placed);
-    void find_boot_partitions(std::vector<MountPoint>& mounts, std::set<unsigned>& placed);
-    std::string why_closed(unsigned number);
+    void find_written_mounts(std::vector<MountPoint>& mounts, std::set<PartitionId>& placed);
+    void find_boot_partitions(std::vector<MountPoint>& mounts, std::set<PartitionId>& placed);
+    std::string why_closed(PartitionId partition);
     std::string default_place_of_efi();
     Trees& trees();
     void let_go();  ///< flushes and drops the trees
-    PartitionLoop loop_on(unsigned partition, Access access) const;
-    const layout::PartitionDescription& partition(unsigned number) const;
-    std::string label(unsigned number) const;
-    void set_one(const IdentifierChange& change);
+
+    const layout::PartitionDescription& partition(PartitionId id) const {
+        return disks_.at(id.disk).partition(id.number);
+    }
+    std::string label(PartitionId id) const { return disks_.at(id.disk).label(id.number); }
+    PartitionLoop loop_on(PartitionId id, Access access) const {
+        return disks_.at(id.disk).loop_on(id.number, access);
+    }
+    std::vector<const layout::DiskDescription*> descriptions() const;
+    /// " of /dev/sdb" where there is more than one disk.
+    std::string of_disk(std::size_t disk) const;
+    std::string spelled(PartitionId id) const;  ///< "partition 2 of /dev/sdb"
+    std::vector<IdentifierChange> of_one(const std::vector<IdentifierChange>& changes,
+                                         std::size_t disk) const;
 
     std::string name_;
     std::vector<std::string> notes_;
-    layout::DiskDescription description_;
+    std::vector<SystemDisk> disks_;
     std::vector<Identifier> identifiers_;
-    std::vector<unsigned> unreplayed_;
-    unsigned root_ = 0;
+    std::vector<PartitionId> unreplayed_;
+    unsigned root_ = 0;  ///< of the first disk
     std::vector<MountPoint> mounts_;
     std::vector<Unsearchable> unsearchable_;
     Access access_ = Access::kRead;
-    std::unique_ptr<block::Target> target_;  // held while writing
     std::unique_ptr<Trees> trees_;
 };
 

@@ -189,19 +189,35 @@ bool is_numbered(const std::string& device) {
     return numbered(device).has_value();
 }
 
-std::vector<unsigned> partitions_meant(const std::string& device, const std::string& root_device,
-                                       const layout::DiskDescription& description) {
-    std::vector<unsigned> found;
-    const std::optional<Tag> tag = tag_of(device);
+namespace {
+
+enum class Whose { kFirst, kOther, kAny };
+
+// One disk has several names below /dev/disk, so two of those that differ say nothing about each other.
+Whose whose(const Numbered& name, const std::optional<Numbered>& root) {
+    if (!root) return Whose::kAny;
+    if (root->disk == name.disk) return Whose::kFirst;
+    const bool of_the_kernel = parent_of(root->disk) == "/dev" && parent_of(name.disk) == "/dev";
+    return of_the_kernel ? Whose::kOther : Whose::kAny;
+}
+
+}  // namespace
+
+std::vector<PartitionId> partitions_meant(const std::string& device, const std::string& root_device,
+                                          std::span<const layout::DiskDescription* const> disks) {
+    std::vector<PartitionId> found;
     if (const auto name = numbered(device)) {
-        const auto root = numbered(root_device);
-        // One disk has several names below /dev/disk, so those say nothing about each other.
-        const bool elsewhere = root && root->disk != name->disk && parent_of(root->disk) == "/dev" &&
-                               parent_of(name->disk) == "/dev";
-        if (!elsewhere && description.by_number(name->number) != nullptr) return {name->number};
+        const Whose of = whose(*name, numbered(root_device));
+        for (std::size_t disk = 0; disk < disks.size(); ++disk)
+            if (of == Whose::kAny || (disk == 0) == (of == Whose::kFirst))
+                if (disks[disk]->by_number(name->number) != nullptr) found.push_back({disk, name->number});
+        if (!found.empty()) return found;
     }
-    for (const layout::PartitionDescription& candidate : description.partitions)
-        if (tag && matches(*tag, candidate, description.table)) found.push_back(candidate.partition.number);
+    const std::optional<Tag> tag = tag_of(device);
+    for (std::size_t disk = 0; disk < disks.size(); ++disk)
+        for (const layout::PartitionDescription& candidate : disks[disk]->partitions)
+            if (tag && matches(*tag, candidate, disks[disk]->table))
+                found.push_back({disk, candidate.partition.number});
     return found;
 }
 

@@ -1,12 +1,13 @@
 #pragma once
 // What a copied system mounts where: fstab(5) and the mount units (systemd.mount(5)) of its /etc, and which
-// partition of its own disk each one means. Pure.
+// partition of its own disks each one means. Pure.
 
+#include <span>
 #include <string>
 #include <vector>
 
 #include "layout/describe.h"
-#include "profiles/system/tree.h"
+#include "profiles/system/system.h"
 
 namespace dupengine::profiles {
 
@@ -27,11 +28,12 @@ bool is_block_device(const std::string& device);
 /// Whether it says no more than a disk's name and a number: "/dev/sda2".
 bool is_numbered(const std::string& device);
 
-/// The partitions of this disk that `device` may mean; more than one if the label or identifier is not
-/// unique. Known are UUID, PARTUUID, LABEL and PARTLABEL in any of their spellings. A name such as /dev/sda2,
-/// /dev/nvme0n1p2 or /dev/disk/by-id/...-part2 means the partition of that number; where `root_device`, the
-/// one that the root is mounted from, is such a name too, only if it is of the same disk.
-std::vector<unsigned> partitions_meant(const std::string& device, const std::string& root_device,
-                                       const layout::DiskDescription& description);
+/// The partitions of these disks, of which the first one holds the root, that `device` may mean; more than
+/// one if the label or identifier is not unique. Known are UUID, PARTUUID, LABEL and PARTLABEL in any of
+/// their spellings. A name such as /dev/sda2, /dev/nvme0n1p2 or /dev/disk/by-id/...-part2 means the partition
+/// of that number. Where `root_device`, the one that the root is mounted from, is such a name too, it is
+/// known of which disk: the first, if both are names of the same; any other one, if they are not.
+std::vector<PartitionId> partitions_meant(const std::string& device, const std::string& root_device,
+                                          std::span<const layout::DiskDescription* const> disks);
 
 }  // namespace dupengine::profiles

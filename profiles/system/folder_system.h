@@ -22,7 +22,9 @@ class FolderSystem final : public System {
     const std::vector<Unsearchable>& unsearchable() const override { return nothing_; }
     const std::vector<Identifier>& identifiers() const override { return none_; }
     bool reaches_storage() const override { return false; }
-    std::vector<unsigned> partition_numbers() const override { return {}; }
+    std::vector<PartitionId> partitions() const override { return {}; }
+    std::vector<std::string> disk_names() const override { return {}; }
+    void choose_order(const std::vector<std::size_t>&) override {}
     void open_for_writing(const std::vector<IdentifierChange>&) override;
     void set_identifiers(const std::vector<IdentifierChange>&) override {}
     void close() override;

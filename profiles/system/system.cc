@@ -37,4 +37,24 @@ IdentifierKind identifier_kind_of(const std::string& name) {
     throw_error(Code::kIntegrity, "'{}' is no kind of identifier", name);
 }
 
+std::vector<std::string> disk_identities(const System& system) {
+    std::vector<std::string> identities(system.disk_names().size());
+    for (const Identifier& identifier : system.identifiers())
+        if (identifier.kind == IdentifierKind::kDiskGuid || identifier.kind == IdentifierKind::kDiskSignature)
+            identities.at(identifier.partition.disk) = identifier.value;
+    return identities;
+}
+
+std::string joined(const std::vector<std::string>& names) {
+    std::string all;
+    for (const std::string& name : names)
+        all += (all.empty() ? "" : ", ") + name;
+    return all;
+}
+
+std::string partition_option(const std::vector<std::string>& disk_names, PartitionId partition) {
+    if (disk_names.size() < 2) return std::to_string(partition.number);
+    return fmt::format("{}:{}", disk_names.at(partition.disk), partition.number);
+}
+
 }  // namespace dupengine::profiles

@@ -1,10 +1,11 @@
 #pragma once
-// A copied system that is not running: its files, and the identifiers of the disk it is on. Everything that
-// takes up a role works on this; behind it is a disk (disk_system.h), a mounted folder (folder_system.h), or
+// A copied system that is not running: its files, and the identifiers of the disks it is on. Everything that
+// takes up a role works on this; behind it are disks (disk_system.h), a mounted folder (folder_system.h), or
 // memory (tests). Nothing is written before open_for_writing(). Used by one thread.
 
 #include <set>
 #include <string>
+#include <tuple>
 #include <vector>
 
 #include "profiles/system/tree.h"
@@ -23,17 +24,30 @@ const char* identifier_kind_name(
     IdentifierKind kind);  ///< "fs_uuid", "fat_id", "swap_uuid", "part_guid", ...
 IdentifierKind identifier_kind_of(const std::string& name);  ///< throws kIntegrity
 
+/// A partition of one of the system's disks. The disks are counted from 0; the first one holds the root.
+struct PartitionId {
+    /// Of the first disk: where there is one disk, a number says it all.
+    PartitionId(unsigned of_first_disk = 0) : number(of_first_disk) {}
+    PartitionId(std::size_t of_disk, unsigned its_number) : disk(of_disk), number(its_number) {}
+    std::size_t disk = 0;
+    unsigned number = 0;  ///< 0: the disk itself
+    bool operator==(const PartitionId&) const = default;
+    bool operator<(const PartitionId& other) const {
+        return std::tie(disk, number) < std::tie(other.disk, other.number);
+    }
+};
+
 struct Identifier {
     IdentifierKind kind;
-    unsigned partition = 0;  ///< 0: the disk itself
-    std::string value;       ///< lower case; FAT: "1234-ABCD"; signature: 8 hexadecimal digits
-    std::string where;       ///< for a person: "partition 2 (ext4)"
-    std::string fixed;       ///< why it cannot be changed; empty if it can
+    PartitionId partition;
+    std::string value;  ///< lower case; FAT: "1234-ABCD"; signature: 8 hexadecimal digits
+    std::string where;  ///< for a person: "partition 2 (ext4)"; with several disks, of which one
+    std::string fixed;  ///< why it cannot be changed; empty if it can
 };
 
 struct IdentifierChange {
     IdentifierKind kind;
-    unsigned partition = 0;
+    PartitionId partition;
     std::string before, after;
     std::string where;
 };
@@ -41,7 +55,7 @@ struct IdentifierChange {
 /// Which partition stands where in the system's tree.
 struct MountPoint {
     std::string path;
-    unsigned partition = 0;
+    PartitionId partition;
     bool operator==(const MountPoint&) const = default;
 };
 
@@ -73,17 +87,29 @@ class System {
     /// Empty where only files can be reached.
     virtual const std::vector<Identifier>& identifiers() const = 0;
     virtual bool reaches_storage() const = 0;
-    /// The numbers of the partitions that are there; MBR's PARTUUIDs are made of them.
-    virtual std::vector<unsigned> partition_numbers() const = 0;
+    /// The partitions that are there; MBR's PARTUUIDs are made of their numbers.
+    virtual std::vector<PartitionId> partitions() const = 0;
+    /// What the disks are called, the root's first; empty where only files can be reached.
+    virtual std::vector<std::string> disk_names() const = 0;
+    /// The disk that was the order[i]-th becomes the i-th; the first stays the first. What was said of
+    /// partitions before counts no more.
+    virtual void choose_order(const std::vector<std::size_t>& order) = 0;
 
-    /// Takes the system for itself, checks what will be changed (a damaged file system: kIntegrity, nothing
+    /// Takes all disks for itself, checks what will be changed (a damaged file system: kIntegrity, nothing
     /// was changed), and makes the trees writable.
     virtual void open_for_writing(const std::vector<IdentifierChange>& identifiers) = 0;
-    /// Changes identifiers on the disk, those of the table last; one that is changed already is left.
+    /// Changes identifiers on the disks, those of the tables last; one that is changed already is left.
     /// Afterwards the trees can be used again.
     virtual void set_identifiers(const std::vector<IdentifierChange>& identifiers) = 0;
     /// Flushes and lets go; the trees are gone.
     virtual void close() = 0;
 };
+
+/// The GUID or signature of every disk, in their order; empty where only files can be reached.
+std::vector<std::string> disk_identities(const System& system);
+/// "/dev/sda, /dev/sdb"
+std::string joined(const std::vector<std::string>& names);
+/// As an option takes it and a message says it: "2"; with several disks "/dev/sdb:2".
+std::string partition_option(const std::vector<std::string>& disk_names, PartitionId partition);
 
 }  // namespace dupengine::profiles

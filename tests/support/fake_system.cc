@@ -166,6 +166,22 @@ void FakeSystem::set_identifiers(const std::vector<IdentifierChange>& changes) {
             }
 }
 
+void FakeSystem::choose_order(const std::vector<std::size_t>& order) {
+    std::vector<std::size_t> place(order.size());
+    std::vector<std::string> ordered;
+    for (std::size_t i = 0; i < order.size(); ++i) {
+        place.at(order[i]) = i;
+        ordered.push_back(names.at(order[i]));
+    }
+    names = ordered;
+    for (Identifier& identifier : ids)
+        identifier.partition.disk = place.at(identifier.partition.disk);
+    for (profiles::PartitionId& part : parts)
+        part.disk = place.at(part.disk);
+    for (profiles::MountPoint& mount : mounted)
+        mount.partition.disk = place.at(mount.partition.disk);
+}
+
 std::string FakeSystem::picture() const {
     return picture_of_system() + root_files.picture();
 }
@@ -173,7 +189,7 @@ std::string FakeSystem::picture() const {
 std::string FakeSystem::picture_of_system() const {
     std::string all = root_files.picture("/var/lib/dupengine") + boot_files.picture();
     for (const Identifier& identifier : ids)
-        all += fmt::format("{} {} {}\n", identifier_kind_name(identifier.kind), identifier.partition,
+        all += fmt::format("{} {} {}\n", identifier_kind_name(identifier.kind), identifier.partition.number,
                            identifier.value);
     return all;
 }
@@ -247,6 +263,36 @@ void fill_golden(FakeSystem& system) {
                   {IdentifierKind::kSwapUuid, 3, kGoldenSwap, "partition 3 (swap)", {}},
                   {IdentifierKind::kPartitionGuid, 2, kGoldenRootPart, "partition 2", {}},
                   {IdentifierKind::kDiskGuid, 0, kGoldenDisk, "the disk", {}}};
+}
+
+void spread_over_three_disks(FakeSystem& system) {
+    const std::string boot = "12121212-7777-4777-8777-121212121212",
+                      data = "34343434-8888-4888-8888-343434343434";
+    system.names = {"first", "second", "third"};
+    system.parts = {{0, 2}, {1, 1}, {1, 3}, {2, 1}, {2, 2}};
+    system.mounted = {{"/boot/efi", {1, 1}}};
+    system.ids[0].partition = {1, 1};
+    system.ids[2].partition = {1, 3};
+    system.ids.push_back({IdentifierKind::kDiskGuid, {1, 0}, boot, "the disk of second", {}});
+    system.ids.push_back({IdentifierKind::kFilesystemUuid, {2, 1}, kGoldenHome, "partition 1 of third", {}});
+    system.ids.push_back({IdentifierKind::kPartitionGuid, {2, 2}, kGoldenVaultPart, "entry 2 of third", {}});
+    system.ids.push_back({IdentifierKind::kDiskGuid, {2, 0}, data, "the disk of third", {}});
+    MemoryTree& root = system.root_files;
+    root.add("/etc/fstab", root.text("/etc/fstab") + "UUID=" + kGoldenHome + " /home ext4 defaults 0 2\n");
+    root.add("/etc/crypttab", "vault PARTUUID=" + kGoldenVaultPart + " none luks\n");
+    root.add("/etc/systemd/system/srv.mount",
+             "[Mount]\nWhat=/dev/disk/by-uuid/" + kGoldenHome + "\nWhere=/srv\n");
+}
+
+void take_disk_away(FakeSystem& system, std::size_t disk) {
+    std::erase_if(system.ids,
+                  [&](const Identifier& identifier) { return identifier.partition.disk == disk; });
+    std::erase_if(system.parts, [&](profiles::PartitionId part) { return part.disk == disk; });
+    system.names.erase(system.names.begin() + static_cast<std::ptrdiff_t>(disk));
+    for (Identifier& identifier : system.ids)
+        identifier.partition.disk -= identifier.partition.disk > disk;
+    for (profiles::PartitionId& part : system.parts)
+        part.disk -= part.disk > disk;
 }
 
 }  // namespace dupengine::test

@@ -65,12 +65,14 @@ class FakeSystem final : public profiles::System {
     profiles::Tree& tree() override { return joined_; }
     std::string file_system_of(const std::string& path) override { return joined_.mount_point_of(path); }
     std::vector<std::string> boot_folders() override { return {"/boot", "/boot/efi"}; }
-    std::vector<profiles::MountPoint> mounts() override { return {{"/boot/efi", 1}}; }
+    std::vector<profiles::MountPoint> mounts() override { return mounted; }
     void choose_mounts(std::vector<profiles::MountPoint>) override {}
     const std::vector<profiles::Unsearchable>& unsearchable() const override { return closed; }
     const std::vector<profiles::Identifier>& identifiers() const override { return ids; }
     bool reaches_storage() const override { return true; }
-    std::vector<unsigned> partition_numbers() const override { return {1, 2, 3}; }
+    std::vector<profiles::PartitionId> partitions() const override { return parts; }
+    std::vector<std::string> disk_names() const override { return names; }
+    void choose_order(const std::vector<std::size_t>& order) override;
     void open_for_writing(const std::vector<profiles::IdentifierChange>&) override { ++opened; }
     void set_identifiers(const std::vector<profiles::IdentifierChange>& changes) override;
     void close() override {}
@@ -82,6 +84,9 @@ class FakeSystem final : public profiles::System {
     PowerCut power;
     MemoryTree root_files{power}, boot_files{power, true};
     std::vector<profiles::Identifier> ids;
+    std::vector<profiles::PartitionId> parts = {1, 2, 3};
+    std::vector<profiles::MountPoint> mounted = {{"/boot/efi", 1}};
+    std::vector<std::string> names = {"fake"};
     std::vector<profiles::Unsearchable> closed;
     unsigned opened = 0;
 
@@ -93,6 +98,13 @@ class FakeSystem final : public profiles::System {
 /// A small Debian of somebody who forgot to clean it: names, keys, units, boot entries, identifiers
 /// everywhere. Node "golden"; identifiers as below.
 void fill_golden(FakeSystem& system);
+/// Moves the ESP and the swap space to a second disk and gives the system a third one, with /home; fstab,
+/// crypttab and a unit refer to them.
+void spread_over_three_disks(FakeSystem& system);
+/// The disk that was not given.
+void take_disk_away(FakeSystem& system, std::size_t disk);
+inline const std::string kGoldenHome = "eeeeeeee-5555-4555-8555-eeeeeeeeeeee";
+inline const std::string kGoldenVaultPart = "ffffffff-6666-4666-8666-ffffffffffff";
 inline const std::string kGoldenRoot = "aaaaaaaa-1111-4111-8111-aaaaaaaaaaaa";
 inline const std::string kGoldenSwap = "bbbbbbbb-2222-4222-8222-bbbbbbbbbbbb";
 inline const std::string kGoldenEsp = "C0DE-0001";

@@ -147,6 +147,8 @@ GoldenDisk make_golden_disk(const ScratchFolder& folder, const std::string& name
     const std::string tree = folder.file("root-tree"),
                       root = folder.sparse_file("root.img", disk.root.size());
     fill_root(tree, recipe.extra_files);
+    for (const auto& [path, text] : recipe.files)
+        put(tree, path, text);
     must_run({"mke2fs", "-q", "-t", "ext4", "-b", "4096", "-U", kGoldenRoot, "-d", tree, root});
     fs::remove_all(tree);
     lay(root, disk.path, disk.root);

@@ -3,6 +3,7 @@
 // system partition, swap, an ext4 root and the profile partition of a node. Identifiers are referred to
 // wherever a Debian refers to them.
 
+#include <map>
 #include <string>
 
 #include "block/extent.h"
@@ -19,8 +20,8 @@ struct GoldenDisk {
 struct GoldenRecipe {
     std::uint64_t size_bytes = 160 << 20;
     std::uint32_t sector_bytes = 512;
-    unsigned extra_files = 200;  ///< more metadata to be rewritten
-    bool with_profile = true;
+    unsigned extra_files = 200;                ///< more metadata to be rewritten
+    std::map<std::string, std::string> files;  ///< in the root, by path; more, or instead of its own
 };
 
 /// Partitions 1 ESP (40 MiB; 300 MiB with sectors of 4096 bytes), 2 swap (8 MiB), 3 root, 128 profile. Needs

@@ -1,16 +1,11 @@
 // `dupengine assume` on real disks, killed at any moment: the next run finishes it or goes back.
 
-#include <fcntl.h>
-#include <signal.h>
-#include <spawn.h>
-#include <sys/wait.h>
-#include <unistd.h>
-
 #include <thread>
 
 #include "base/random.h"
 #include "tests/support/disk_image.h"
 #include "tests/support/fake_system.h"
+#include "tests/support/killed_run.h"
 #include "tests/system/assume_disk.h"
 
 namespace dupengine {
@@ -19,32 +14,6 @@ namespace {
 using test::GoldenDisk;
 using test::must_run;
 using ::testing::HasSubstr;
-
-// Starts the command, kills it and every program it started after a while, and says whether it had ended by
-// itself.
-bool run_and_kill(const std::vector<std::string>& arguments, std::chrono::microseconds after) {
-    std::vector<std::string> words = {"setsid", test::command()};
-    words.insert(words.end(), arguments.begin(), arguments.end());
-    std::vector<char*> argv;
-    for (std::string& word : words)
-        argv.push_back(word.data());
-    argv.push_back(nullptr);
-    posix_spawn_file_actions_t actions;
-    posix_spawn_file_actions_init(&actions);
-    posix_spawn_file_actions_addopen(&actions, 1, "/dev/null", O_WRONLY, 0);
-    posix_spawn_file_actions_addopen(&actions, 2, "/dev/null", O_WRONLY, 0);
-    pid_t pid = -1;
-    EXPECT_EQ(::posix_spawnp(&pid, "setsid", &actions, nullptr, argv.data(), environ), 0);
-    posix_spawn_file_actions_destroy(&actions);
-    std::this_thread::sleep_for(after);
-    int status = 0;
-    const bool ended = ::waitpid(pid, &status, WNOHANG) == pid;
-    if (!ended) {
-        ::kill(pid, SIGKILL);
-        ::waitpid(pid, &status, 0);
-    }
-    return ended;
-}
 
 TEST_F(AssumeDisk, AKilledRunIsFinishedOrUndoneByTheNext) {
     const GoldenDisk golden = make("disk.img");
@@ -61,9 +30,9 @@ TEST_F(AssumeDisk, AKilledRunIsFinishedOrUndoneByTheNext) {
     for (unsigned round = 0; round < 10; ++round) {
         SCOPED_TRACE(fmt::format("round {} of DUPENGINE_SEED={}", round, seed_text));
         must_run({"cp", "--sparse=always", spare, golden.path});
-        killed +=
-            !run_and_kill({"assume", "--yes", "--disk", golden.path},
-                          std::chrono::microseconds(random.below(static_cast<std::uint64_t>(whole.count()))));
+        killed += !test::run_and_kill(
+            {"assume", "--yes", "--disk", golden.path},
+            std::chrono::microseconds(random.below(static_cast<std::uint64_t>(whole.count()))));
         std::this_thread::sleep_for(
             std::chrono::milliseconds(200));  // a program it had started may still be at work
         if (round % 2 == 0) {

@@ -2,6 +2,7 @@
 
 #include <gmock/gmock.h>
 
+#include "profiles/assume_journal.h"
 #include "tests/unit/profiles/assume_fixture.h"
 
 namespace dupengine::profiles {
@@ -77,6 +78,70 @@ TEST_F(AssumeTest, ACutUndoIsCompletedByTheNextRun) {
                       // Cut before the journal said so: then the role is still there, whole.
                       if (cut.picture_of_system() != before) undo_assume(kSecret, cut);
                       EXPECT_EQ(cut.picture_of_system(), before);
+                  });
+}
+
+// The disks are given in another order than in the run that was cut.
+TEST_F(AssumeTest, ACutAtAnyWriteOverThreeDisksIsFinishedByTheNextRun) {
+    FakeSystem uncut;
+    fill_golden(uncut);
+    spread_over_three_disks(uncut);
+    const AssumePlan made = plan(uncut, web_profile());
+    apply_assume(made, kSecret, uncut);
+    const std::string whole = uncut.picture_of_system();
+    for_every_cut([](FakeSystem& fresh) { spread_over_three_disks(fresh); },
+                  [&](FakeSystem& cut) { apply_assume(made, kSecret, cut); },
+                  [&](FakeSystem& cut) {
+                      cut.choose_order({0, 2, 1});
+                      const bool begun = find_pending(kSecret, cut) == Pending::kFinish;
+                      complete_pending(kSecret, cut);
+                      if (!begun && cut.picture_of_system() != whole) {
+                          cut.choose_order({0, 2, 1});
+                          apply_assume(made, kSecret, cut);
+                      }
+                      EXPECT_EQ(cut.picture_of_system(), whole);
+                      EXPECT_EQ(find_pending(kSecret, cut), Pending::kNothing);
+                  });
+}
+
+TEST_F(AssumeTest, ACutAtAnyWriteOverThreeDisksCanBeUndoneInstead) {
+    spread_over_three_disks(system);
+    const std::string before = system.picture_of_system();
+    const AssumePlan made = plan(system, web_profile());
+    for_every_cut([](FakeSystem& fresh) { spread_over_three_disks(fresh); },
+                  [&](FakeSystem& cut) { apply_assume(made, kSecret, cut); },
+                  [&](FakeSystem& cut) {
+                      cut.choose_order({0, 2, 1});
+                      const bool begun = find_pending(kSecret, cut) == Pending::kFinish;
+                      if (!begun) complete_pending(kSecret, cut);
+                      if (begun || cut.picture_of_system() != before) undo_assume(kSecret, cut);
+                      EXPECT_EQ(cut.picture_of_system(), before);
+                  });
+}
+
+// References on the first disk speak of identifiers that only the third one can get, or keep.
+TEST_F(AssumeTest, ACutOverThreeDisksIsNotGoneOnWithOnTwo) {
+    spread_over_three_disks(system);
+    const AssumePlan made = plan(system, web_profile());
+    for_every_cut([](FakeSystem& fresh) { spread_over_three_disks(fresh); },
+                  [&](FakeSystem& cut) { apply_assume(made, kSecret, cut); },
+                  [&](FakeSystem& cut) {
+                      const Pending pending = find_pending(kSecret, cut);
+                      take_disk_away(cut, 2);
+                      const std::string before = cut.picture();
+                      if (pending == Pending::kNothing && !AssumeJournal(cut, kSecret).load()) return;
+                      if (pending == Pending::kTidy && !AssumeJournal(cut, kSecret).load()) return;
+                      for (const auto& action : {+[](FakeSystem& s) { find_pending(kSecret, s); },
+                                                 +[](FakeSystem& s) { require_disks(kSecret, s); },
+                                                 +[](FakeSystem& s) { plan(s, web_profile()); },
+                                                 +[](FakeSystem& s) { plan_undo(kSecret, s); },
+                                                 +[](FakeSystem& s) { undo_assume(kSecret, s); }})
+                          EXPECT_THAT(refusal_of([&] { action(cut); }), HasSubstr("third"));
+                      if (pending == Pending::kFinish) {
+                          EXPECT_THAT(refusal_of([&] { complete_pending(kSecret, cut); }),
+                                      HasSubstr("third"));
+                      }
+                      EXPECT_EQ(cut.picture(), before);
                   });
 }
 

@@ -426,7 +426,7 @@ TEST(StorageIds, OneGivenValueForSeveralPartitionsIsRefused) {
 
 // A root and its backup with one UUID: "root=UUID=..." must not lead to the backup after the change.
 TEST(StorageIds, AnIdentifierThatTwoPartitionsCarryIsNotGuessedAt) {
-    const auto plan_with = [](const std::set<unsigned>& kept) {
+    const auto plan_with = [](const std::set<PartitionId>& kept) {
         Stage stage;
         stage.profile.fs_uuid.mode = Mode::kDerive;
         return plan_identifiers(
@@ -435,7 +435,7 @@ TEST(StorageIds, AnIdentifierThatTwoPartitionsCarryIsNotGuessedAt) {
              {IdentifierKind::kFilesystemUuid, 3, test::kGoldenRoot, "partition 3 (ext4)", {}}},
             kept);
     };
-    for (const std::set<unsigned>& kept : {std::set<unsigned>{}, {2u}, {3u}})
+    for (const std::set<PartitionId>& kept : {std::set<PartitionId>{}, {2u}, {3u}})
         try {
             plan_with(kept);
             ADD_FAILURE() << "was not refused";

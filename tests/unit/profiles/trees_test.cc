@@ -257,8 +257,10 @@ layout::DiskDescription described() {
     return description;
 }
 
-std::vector<unsigned> meant(const std::string& device, const std::string& root_device = "") {
-    return partitions_meant(device, root_device, described());
+std::vector<PartitionId> meant(const std::string& device, const std::string& root_device = "",
+                               const layout::DiskDescription& disk = described()) {
+    const std::vector<const layout::DiskDescription*> disks = {&disk};
+    return partitions_meant(device, root_device, disks);
 }
 
 TEST(FileSystemTable, EverySpellingOfADeviceIsUnderstood) {
@@ -290,7 +292,30 @@ TEST(FileSystemTable, ANameOfTheKernelIsAPartitionOfThisDisk) {
 TEST(FileSystemTable, ALabelThatTwoPartitionsHaveIsNotGuessedAt) {
     layout::DiskDescription description = described();
     description.partitions[2].signature->label = "root";
-    EXPECT_THAT(partitions_meant("LABEL=root", "", description), ElementsAre(2, 3));
+    EXPECT_THAT(meant("LABEL=root", "", description), ElementsAre(2, 3));
+}
+
+// Of two disks, the first has the root.
+TEST(FileSystemTable, OnSeveralDisksANameOfTheKernelIsOnlyBelievedWhereItIsOne) {
+    const layout::DiskDescription first = described();
+    layout::DiskDescription second = described();
+    second.partitions.resize(1);
+    second.partitions[0].signature->uuid = "BEEF-0001";
+    second.partitions[0].partition.guid = Guid::parse("99999999-0000-4000-8000-000000000001");
+    const std::vector<const layout::DiskDescription*> disks = {&first, &second};
+    const auto on_both = [&](const std::string& device, const std::string& root_device) {
+        return partitions_meant(device, root_device, disks);
+    };
+    const PartitionId second_1{1, 1};
+    EXPECT_THAT(on_both("UUID=beef-0001", ""), ElementsAre(second_1));
+    EXPECT_THAT(on_both("PARTUUID=99999999-0000-4000-8000-000000000001", ""), ElementsAre(second_1));
+    EXPECT_THAT(on_both("LABEL=root", ""), ElementsAre(PartitionId(2)));
+    EXPECT_THAT(on_both("/dev/sda1", "/dev/sda2"), ElementsAre(PartitionId(1)));
+    EXPECT_THAT(on_both("/dev/sdb1", "/dev/sda2"), ElementsAre(second_1));
+    EXPECT_THAT(on_both("/dev/sdb2", "/dev/sda2"), ElementsAre());
+    EXPECT_THAT(on_both("/dev/sda1", "UUID=x"), ElementsAre(PartitionId(1), second_1));
+    EXPECT_THAT(on_both("/dev/disk/by-id/ata-A-part1", "/dev/disk/by-id/ata-B-part2"),
+                ElementsAre(PartitionId(1), second_1));
 }
 
 TEST(FileSystemTable, MountUnitsCountAsMuchAsFstab) {
@@ -308,7 +333,7 @@ TEST(FileSystemTable, AnMbrPartuuidIsTheSignatureAndTheNumber) {
     layout::DiskDescription description = described();
     description.table.kind = layout::TableKind::kMbr;
     description.table.mbr_signature = 0xdeadbeef;
-    EXPECT_THAT(partitions_meant("PARTUUID=DEADBEEF-03", "", description), ElementsAre(3));
+    EXPECT_THAT(meant("PARTUUID=DEADBEEF-03", "", description), ElementsAre(3));
 }
 
 }  // namespace

@@ -1,0 +1,126 @@
+#include "profiles/system/system_disk.h"
+
+#include "base/error.h"
+#include "layout/in_use.h"
+#include "profiles/system/disk_identifiers.h"
+
+namespace dupengine::profiles {
+
+using layout::PartitionDescription;
+
+SystemDisk::SystemDisk(const std::string& path) : name_(path) {
+    for (const layout::Use& use : layout::find_uses(path))
+        throw_error(Code::kRefused, "{}: in use: {}: {}", path, use.device, use.detail);
+    look_again();
+}
+
+void SystemDisk::look_again() {
+    if (target_)
+        look_at(*target_);
+    else
+        look_at(*block::open_source(name_));
+}
+
+void SystemDisk::look_at(const block::Reader& disk) {
+    description_ = layout::describe_disk(disk, layout::Depth::kTable);
+    if (description_.incomplete)
+        throw_error(Code::kRefused, "{}: a copy onto it was begun and has not finished; complete it first",
+                    name_);
+    if (!description_.damaged_table.empty())
+        throw_error(Code::kRefused, "{}: its partition table is damaged: {}", name_,
+                    description_.damaged_table);
+    if (description_.table.kind == layout::TableKind::kNone)
+        throw_error(Code::kRefused, "{}: has no partition table, so there is no system disk to work on",
+                    name_);
+    identifiers_ = list_identifiers(disk, description_);
+}
+
+const PartitionDescription& SystemDisk::partition(unsigned number) const {
+    const PartitionDescription* found = description_.by_number(number);
+    if (found == nullptr) throw_error(Code::kRefused, "{}: there is no partition {}", name_, number);
+    return *found;
+}
+
+std::string SystemDisk::label(unsigned number) const {
+    return fmt::format("{}, partition {}", name_, number);
+}
+
+PartitionLoop SystemDisk::loop_on(unsigned number, Access access) const {
+    return {name_, partition(number).partition.extent, description_.table.sector_bytes, access};
+}
+
+ExtState SystemDisk::ext_state(unsigned number) const {
+    const auto disk = block::open_source(name_);
+    return read_ext_state(block::Window(*disk, partition(number).partition.extent, label(number)));
+}
+
+std::vector<unsigned> SystemDisk::cut_uuid_changes() const {
+    std::vector<unsigned> numbers;
+    for (const PartitionDescription& part : description_.partitions)
+        if (is_ext(part) && ext_state(part.partition.number).was_cut)
+            numbers.push_back(part.partition.number);
+    return numbers;
+}
+
+std::string SystemDisk::put_in_order(unsigned number) const {
+    const ExtState state = ext_state(number);
+    // Nobody but this loop device may write while we hold the disk.
+    const auto claim = block::open_target(
+        name_,
+        block::ProtectedRegions::all_except(block::ExtentSet{}, description_.geometry.size_bytes, "nothing"));
+    PartitionLoop loop = loop_on(number, Access::kWrite);
+    repair_ext(loop.path(), state, label(number));
+    loop.flush();
+    return state.was_cut ? "the change of its UUID, which was cut, is completed" : "journal replayed";
+}
+
+void SystemDisk::claim(const std::vector<IdentifierChange>& changes) {
+    const auto disk = block::open_source(name_);
+    const block::ExtentSet writable = identifier_extents(*disk, description_, changes);
+    target_ = block::open_target(
+        name_, block::ProtectedRegions::all_except(writable, description_.geometry.size_bytes,
+                                                   "the identifiers to be changed"));
+    look_again();
+}
+
+void SystemDisk::check_contents(const std::vector<IdentifierChange>& changes) const {
+    for (const IdentifierChange& change : changes) {
+        if (change.kind != IdentifierKind::kFilesystemUuid) continue;
+        const unsigned number = change.partition.number;
+        const ExtState state =
+            read_ext_state(block::Window(*target_, partition(number).partition.extent, change.where));
+        const PartitionLoop loop = loop_on(number, Access::kWrite);
+        if (state.full_check_first)
+            check_ext(loop.path(), label(number));
+        else
+            repair_ext(loop.path(), state, label(number));
+    }
+}
+
+// The table's identifiers are set all at once: they belong to no partition's content.
+void SystemDisk::set_in_partition(const IdentifierChange& change) {
+    const bool in_partition = change.kind == IdentifierKind::kFatId ||
+                              change.kind == IdentifierKind::kSwapUuid ||
+                              change.kind == IdentifierKind::kFilesystemUuid;
+    if (!in_partition) return;
+    const unsigned number = change.partition.number;
+    const block::Extent place = partition(number).partition.extent;
+    if (change.kind == IdentifierKind::kFatId) return set_fat_id(*target_, place, change.after);
+    if (change.kind == IdentifierKind::kSwapUuid) return set_swap_uuid(*target_, place, change.after);
+    PartitionLoop loop = loop_on(number, Access::kWrite);
+    const ExtState state = read_ext_state(block::Window(*target_, place, change.where));
+    set_ext_uuid(loop.path(), state, change.after, label(number));
+    loop.flush();
+}
+
+void SystemDisk::set_in_table(const std::vector<IdentifierChange>& changes) {
+    set_table_identifiers(*target_, changes);
+    look_again();
+}
+
+void SystemDisk::release() {
+    if (target_) target_->flush();
+    target_.reset();
+}
+
+}  // namespace dupengine::profiles
