@@ -1,6 +1,7 @@
 // Whose bytes they are on FAT: mtools made the files, and says which clusters they have (mshowfat). Damage
 // takes names away and gives no wrong ones.
 
+#include <fcntl.h>
 #include <gtest/gtest.h>
 
 #include <filesystem>
@@ -64,7 +65,9 @@ class FatFiles {
         must_run(copy, kMtools);
         for (unsigned i = 0; i < 12; i += 2)
             must_run({"mdel", "-i", image_, fmt::format("::hole {}", i)}, kMtools);
-        write_file(scratch_.file("in pieces"), 103, 30000);
+        // mtools looks for free clusters behind the last one that FAT32 gave away, if it says so.
+        if (is_fat32(make)) forget_free_clusters();
+        write_file(scratch_.file("in pieces"), 103, 100000);
         must_run({"mcopy", "-i", image_, scratch_.file("in pieces"), "::in pieces"}, kMtools);
         paths_ = {deep, deep + "/file", "/SHORT.TXT", "/lower.txt", "/hole 1", "/many", "/in pieces"};
         for (unsigned i = 0; i < kMany; i += 9)
@@ -118,6 +121,14 @@ class FatFiles {
     static constexpr unsigned kMany = 60;
 
   private:
+    static bool is_fat32(const Make& make) { return make.arguments.at(1) == "32"; }
+    void forget_free_clusters() const {
+        const Fd fd = open_path(image_, O_RDWR, Code::kInternal);
+        Bytes boot(512), unknown(8, std::byte{0xFF});
+        pread_exact(fd.get(), 0, boot, Code::kInternal, image_);
+        pwrite_exact(fd.get(), load_le<std::uint16_t>(boot, 11) + 488, unknown, Code::kInternal, image_);
+    }
+
     ScratchFolder scratch_;
     std::string image_;
     std::vector<std::string> paths_;
@@ -137,7 +148,7 @@ TEST_P(FatOwners, EveryClusterHasTheNameThatMtoolsGaveIt) {
             expected[path] += piece.size();
         }
     EXPECT_GT(files.pieces_of("/in pieces").size(), 2u);
-    EXPECT_GT(expected.at("/in pieces"), 29999u);
+    EXPECT_GE(expected.at("/in pieces"), 100000u);
     const layout::FileOwners found = files.find(places);
     EXPECT_EQ(found.reason, "");
     EXPECT_EQ(by_path(found), expected);
@@ -168,7 +179,7 @@ const Make kMakes[] = {
     {"fat16", 16 * 1024, {"-F", "16"}},
     {"fat16_with_one_fat", 64 * 1024, {"-F", "16", "-f", "1", "-s", "32"}},
     {"fat32", 40 * 1024, {"-F", "32", "-s", "1"}},
-    {"fat32_of_4K_sectors", 300 * 1024, {"-F", "32", "-S", "4096", "-s", "1"}},
+    {"fat32_of_1K_sectors", 70 * 1024, {"-F", "32", "-S", "1024", "-s", "1"}},
 };
 
 INSTANTIATE_TEST_SUITE_P(Made, FatOwners, testing::ValuesIn(kMakes),
@@ -269,14 +280,12 @@ TEST_F(DamagedFatOwners, AChainThatLoopsOrRunsIntoAnotherFileEndsThere) {
 
 TEST_F(DamagedFatOwners, ALongNameThatBelongsToAnotherFileIsNotBelieved) {
     const block::Extent root{files_.volume().data_begin - 512 * 32, files_.volume().data_begin};
-    const std::size_t entry = as_text(files_.at(root.begin, root.size())).find("HOLE1 ");
-    const std::size_t short_entry =
-        entry != std::string_view::npos ? entry : as_text(files_.at(root.begin, root.size())).find("HOLE1");
-    ASSERT_NE(short_entry, std::string_view::npos);
-    files_.at(root.begin + short_entry + 4, 1)[0] = std::byte{'X'};
+    const std::size_t entry = as_text(files_.at(root.begin, root.size())).find("HOLE1~1");
+    ASSERT_NE(entry, std::string_view::npos);
+    files_.at(root.begin + entry + 4, 1)[0] = std::byte{'X'};
     const Owners owners = by_path(files_.find(files_.places_of("/hole 1")));
     ASSERT_EQ(owners.size(), 1u);
-    EXPECT_EQ(owners.begin()->first.substr(0, 6), "/HOLEX");
+    EXPECT_EQ(owners.begin()->first, "/HOLEX~1");
 }
 
 TEST_F(DamagedFatOwners, FlippedBitsAreSurvived) {
@@ -285,7 +294,7 @@ TEST_F(DamagedFatOwners, FlippedBitsAreSurvived) {
     for (ByteOffset at = 0; at < content.size(); at += 512)
         if (!is_zero(std::span(content).subspan(at, 512))) written.push_back(at);
     SeededRandom random(6);
-    for (unsigned round = 0; round < 1500; ++round) {
+    for (unsigned round = 0; round < 400; ++round) {
         const ByteOffset at = written[random.below(written.size())] + random.below(512);
         const auto bits = static_cast<std::byte>(1 + random.below(255));
         content[at] ^= bits;
