@@ -8,12 +8,10 @@
 
 namespace dupengine::layout {
 
-/// Trees that every filesystem has, by number. Those of files have 5 and from 256 on.
+/// The filesystem's own trees, by number.
 struct BtrfsTreeNumber {
     static constexpr std::uint64_t kRoot = 1, kExtent = 2, kChunk = 3, kDevice = 4, kFiles = 5, kChecksum = 7,
                                    kQuota = 8, kUuid = 9, kFreeSpace = 10, kBlockGroup = 11;
-    static constexpr std::uint64_t kFirstSubvolume = 256;
-    static constexpr std::uint64_t kLast = ~std::uint64_t{0} - 255;  ///< behind it the filesystem's own again
 };
 
 /// Adds all chunks.
