@@ -55,6 +55,8 @@ const char* structure_name(std::uint64_t tree) {
             return "(free space tree)";
         case Tree::kBlockGroup:
             return "(block group tree)";
+        case Tree::kRelocation:
+            return "(relocation tree)";
         default:
             return is_btrfs_file_tree(tree) ? "(file trees)" : "(other trees)";
     }

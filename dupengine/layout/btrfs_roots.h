@@ -12,6 +12,7 @@ namespace dupengine::layout {
 struct BtrfsTreeNumber {
     static constexpr std::uint64_t kRoot = 1, kExtent = 2, kChunk = 3, kDevice = 4, kFiles = 5, kChecksum = 7,
                                    kQuota = 8, kUuid = 9, kFreeSpace = 10, kBlockGroup = 11;
+    static constexpr std::uint64_t kRelocation = ~std::uint64_t{0} - 8;  ///< data on its way elsewhere
 };
 
 /// Adds all chunks.
