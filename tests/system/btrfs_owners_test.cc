@@ -34,7 +34,7 @@ void PrintTo(const Make& make, std::ostream* out) {
 
 class Image {
   public:
-    static constexpr std::uint64_t kSize = 192 * kMiB;
+    static constexpr std::uint64_t kSize = 256 * kMiB;
 
     explicit Image(const Make& make = {"usual", {}}) : path_(scratch_.sparse_file("image", kSize)) {
         std::vector<std::string> argv = {"mkfs.btrfs", "-q", "-f"};
