@@ -9,37 +9,16 @@
 // any of it: the kernel commits instead of writing a log then (btrfs_set_log_full_commit).
 
 #include <algorithm>
-#include <optional>
 
-#include "layout/btrfs_tree.h"
+#include "layout/btrfs_roots.h"
 #include "layout/extent_collector.h"
 #include "layout/used_extents.h"
 
 namespace dupengine::layout {
 namespace {
 
-constexpr std::uint8_t kRootItem = 132, kExtentItem = 168, kMetadataItem = 169, kChunkItem = 228;
-constexpr std::uint64_t kExtentTree = 2, kChunkObject = 256;
-constexpr std::uint64_t kMost = std::numeric_limits<std::uint64_t>::max();
+constexpr std::uint8_t kExtentItem = 168, kMetadataItem = 169;
 constexpr std::uint64_t kReservedBytes = kMiB;  // BTRFS_DEVICE_RANGE_RESERVED
-
-void read_chunk_tree(BtrfsTrees& trees, const BtrfsSuper& super, BtrfsChunks& chunks) {
-    trees.walk(super.chunk_tree, {kChunkObject, kChunkItem, 0}, {kChunkObject, kChunkItem, kMost},
-               [&](const BtrfsKey& key, std::span<const std::byte> item) { chunks.add(key, item); });
-}
-
-BtrfsRoot find_extent_tree(BtrfsTrees& trees, const BtrfsSuper& super) {
-    std::optional<BtrfsRoot> root;
-    trees.walk(super.root_tree, {kExtentTree, kRootItem, 0}, {kExtentTree, kRootItem, kMost},
-               [&](const BtrfsKey&, std::span<const std::byte> item) {
-                   if (root) throw_error(Code::kIntegrity, "two extent trees");
-                   // struct btrfs_root_item
-                   root = {load_le<std::uint64_t>(item, 176), load_le<std::uint64_t>(item, 160), kExtentTree,
-                           load_le<std::uint8_t>(item, 238)};
-               });
-    if (!root) throw_error(Code::kIntegrity, "no extent tree");
-    return *root;
-}
 
 // The extents in use, as logical ranges.
 class ExtentTree {
@@ -82,7 +61,9 @@ block::ExtentSet logical_used(BtrfsTrees& trees, const BtrfsSuper& super, const 
         chunks.places_of({super.log_root, checked_add(super.log_root, super.node_bytes, "log")});
         return chunks.all();
     }
-    const block::ExtentSet used = ExtentTree(super, chunks).read(trees, find_extent_tree(trees, super));
+    const auto extent_tree = find_btrfs_root(trees, super, BtrfsTreeNumber::kExtent);
+    if (!extent_tree) throw_error(Code::kIntegrity, "no extent tree");
+    const block::ExtentSet used = ExtentTree(super, chunks).read(trees, *extent_tree);
     // The trees themselves are extents. That they are among those found shows that these are the right ones.
     for (ByteOffset block : trees.blocks_read())
         if (!used.contains({block, block + super.node_bytes}))
@@ -97,7 +78,7 @@ UsedExtents btrfs_used_extents(const block::Reader& part) {
     const BtrfsSuper super = read_btrfs_super(part);
     BtrfsChunks chunks(super);
     BtrfsTrees trees(part, super, chunks);
-    read_chunk_tree(trees, super, chunks);
+    read_btrfs_chunk_tree(trees, super, chunks);
     UsedExtents result;
     result.block_bytes = super.sector_bytes;
     result.filesystem_bytes = super.device_bytes;

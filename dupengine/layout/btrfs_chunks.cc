@@ -116,6 +116,18 @@ block::ExtentSet BtrfsChunks::places_of(const block::ExtentSet& logical) const {
     return places.take();
 }
 
+std::vector<block::Extent> BtrfsChunks::ranges_up_to(const block::ExtentSet& places) const {
+    std::vector<block::Extent> ranges;
+    for (const Chunk& chunk : chunks_) {
+        block::Extent range{chunk.logical.begin, chunk.logical.begin};
+        for (const ByteOffset copy : chunk.copies)
+            for (const block::Extent& piece : places.clipped_to({copy, copy + chunk.logical.size()}))
+                range.end = std::max(range.end, chunk.logical.begin + (piece.end - copy));
+        if (!range.empty()) ranges.push_back(range);
+    }
+    return ranges;
+}
+
 block::ExtentSet BtrfsChunks::all() const {
     block::ExtentSet set;
     for (const Chunk& chunk : chunks_)

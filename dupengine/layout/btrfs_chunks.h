@@ -35,6 +35,9 @@ class BtrfsChunks {
     /// What of `logical` lies in chunks, as physical ranges, all copies. Not exact above the limit of
     /// ExtentCollector, and never less.
     block::ExtentSet places_of(const block::ExtentSet& logical) const;
+    /// Of each chunk that has any of these places of the device, in either copy: the logical range from its
+    /// beginning to the end of the last of them. No extent passes the border of a chunk.
+    std::vector<block::Extent> ranges_up_to(const block::ExtentSet& places) const;
     /// All chunks, as one logical set.
     block::ExtentSet all() const;
 

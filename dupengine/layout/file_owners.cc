@@ -6,6 +6,9 @@ namespace {
 FileOwners owners_by_type(const block::Reader& part, const std::string& type,
                           const block::ExtentSet& places) {
     if (type == "ext2" || type == "ext3" || type == "ext4") return ext_file_owners(part, places);
+    if (type == "btrfs") return btrfs_file_owners(part, places);
+    if (type == "exfat") return exfat_file_owners(part, places);
+    if (type == "vfat") return fat_file_owners(part, places);
     if (type == "ntfs") return ntfs_file_owners(part, places);
     if (type == "xfs") return xfs_file_owners(part, places);
     FileOwners none;

@@ -29,7 +29,10 @@ FileOwners find_file_owners(const block::Reader& part, const std::optional<Signa
                             const block::ExtentSet& places);
 
 // One per filesystem. They throw kIntegrity or what reading throws if they cannot say anything at all.
-FileOwners ext_file_owners(const block::Reader& part, const block::ExtentSet& places);   ///< ext2, ext3, ext4
+FileOwners btrfs_file_owners(const block::Reader& part, const block::ExtentSet& places);  ///< on one device
+FileOwners ext_file_owners(const block::Reader& part, const block::ExtentSet& places);  ///< ext2, ext3, ext4
+FileOwners exfat_file_owners(const block::Reader& part, const block::ExtentSet& places);
+FileOwners fat_file_owners(const block::Reader& part, const block::ExtentSet& places);   ///< FAT12/16/32
 FileOwners ntfs_file_owners(const block::Reader& part, const block::ExtentSet& places);  ///< NTFS
 FileOwners xfs_file_owners(const block::Reader& part, const block::ExtentSet& places);   ///< XFS, 4 and 5
 

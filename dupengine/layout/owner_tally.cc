@@ -11,7 +11,7 @@ constexpr std::size_t kTextLimit = 16 * kMiB;  // bytes of all paths
 constexpr std::size_t kNameLimit = 4 * OwnerTally::kFileLimit;
 constexpr int kDeepest = 1000;  // folders above a file
 
-std::string path_of(std::uint64_t file, std::uint64_t root, const std::string& kind,
+std::string path_of(std::uint64_t file, std::uint64_t root, const OwnerTally::TextOf& text_without_name,
                     const OwnerTally::NameOf& name_of) {
     if (file == root) return "/";
     std::vector<std::string> names;
@@ -21,7 +21,7 @@ std::string path_of(std::uint64_t file, std::uint64_t root, const std::string& k
         const std::optional<NameInFolder> found = name_of(file);
         // Damaged folders can contain each other.
         if (!found || names.size() == kDeepest || bytes > kPathLimit || !passed.insert(file).second) {
-            names.push_back(fmt::format("({} {})", kind, file));
+            names.push_back(text_without_name(file));
             break;
         }
         bytes += found->name.size() + 1;
@@ -85,6 +85,12 @@ void OwnerTally::add_structure(const std::string& name, block::Extent extent) {
 }
 
 FileOwners OwnerTally::name(std::uint64_t root, const std::string& kind, const NameOf& name_of) const {
+    return name(
+        root, [&](std::uint64_t file) { return fmt::format("({} {})", kind, file); }, name_of);
+}
+
+FileOwners OwnerTally::name(std::uint64_t root, const TextOf& text_without_name,
+                            const NameOf& name_of) const {
     FileOwners owners;
     std::uint64_t owned = 0, further = further_bytes_, text = 0;
     for (const auto& [file, bytes] : files_) {
@@ -93,7 +99,7 @@ FileOwners OwnerTally::name(std::uint64_t root, const std::string& kind, const N
             further += bytes;
             continue;
         }
-        owners.files.push_back({path_of(file, root, kind, name_of), bytes});
+        owners.files.push_back({path_of(file, root, text_without_name, name_of), bytes});
         text += owners.files.back().path.size();
     }
     for (const auto& [name, bytes] : structures_) {

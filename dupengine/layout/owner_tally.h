@@ -41,6 +41,9 @@ class OwnerTally {
     /// Paths from `root` down. `kind` is what a file without a name is called: "inode".
     using NameOf = std::function<std::optional<NameInFolder>(std::uint64_t file)>;
     FileOwners name(std::uint64_t root, const std::string& kind, const NameOf& name_of) const;
+    /// As name, with the whole text of what a file without a name is called.
+    using TextOf = std::function<std::string(std::uint64_t file)>;
+    FileOwners name(std::uint64_t root, const TextOf& text_without_name, const NameOf& name_of) const;
 
   private:
     std::uint64_t bytes_in(block::Extent extent) const;

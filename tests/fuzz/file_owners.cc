@@ -6,6 +6,7 @@
 
 #include <cstdlib>
 
+#include "tests/support/sealed_reader.h"
 #include "tests/support/sparse_reader.h"
 
 namespace {
@@ -31,8 +32,10 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     block::ExtentSet some;
     for (ByteOffset at = 0; at + 512 <= end && some.count() < 200; at += 37 * kKiB)
         some.insert({at, at + 512});
-    for (const char* type : {"ext4", "ntfs", "xfs"})
+    for (const char* type : {"btrfs", "exfat", "ext4", "ntfs", "vfat", "xfs"})
         for (const block::ExtentSet& places : {some, block::ExtentSet{{0, end}}})
             look(*part, type, places);
+    look(test::SealedReader(*part), "btrfs", some);  // or no change would get past the checksums
+    look(test::SealedReader(*part), "btrfs", {{0, end}});
     return 0;
 }

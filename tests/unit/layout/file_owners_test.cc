@@ -4,8 +4,6 @@
 
 #include <gtest/gtest.h>
 
-#include <map>
-
 #include "base/fd.h"
 #include "base/random.h"
 #include "block/open.h"
@@ -13,25 +11,10 @@
 #include "tests/support/fake_devices.h"
 #include "tests/support/filesystems.h"
 #include "tests/support/ntfs_editor.h"
+#include "tests/support/owners.h"
 
 namespace dupengine::test {
 namespace {
-
-using Owners = std::map<std::string, std::uint64_t>;
-
-layout::FileOwners find_owners(const block::Reader& part, const std::string& type,
-                               const block::ExtentSet& places) {
-    layout::Signature signature;
-    signature.type = type;
-    return layout::find_file_owners(part, signature, places);
-}
-
-Owners by_path(const layout::FileOwners& found) {
-    Owners owners;
-    for (const layout::FileOwner& file : found.files)
-        owners[file.path] += file.bytes;
-    return owners;
-}
 
 // Files in a folder, in a folder in it, and in a chain of folders, put in by mkfs.xfs itself.
 std::string make_xfs(const ScratchFolder& scratch, const std::vector<std::string>& arguments, unsigned many) {
@@ -188,15 +171,6 @@ TEST(OwnerTally, AMillionFilesOnTheSamePlacesTakeLittleTimeAndMemory) {
     EXPECT_EQ(owners.files.front().path.substr(0, 15), "(further files)");
 }
 
-// Structures with flipped bits: no crash, no hang, and never more bytes than were asked for.
-void expect_sane(const block::Reader& disk, const std::string& type, const std::string& line) {
-    const block::ExtentSet all{{0, disk.geometry().size_bytes}};
-    const layout::FileOwners found = find_owners(disk, type, all);
-    EXPECT_LE(found.other_bytes, all.total_bytes()) << line;
-    for (const layout::FileOwner& file : found.files)
-        EXPECT_FALSE(file.path.empty()) << line;
-}
-
 TEST(DamagedOwners, FlippedBitsInAVersion4XfsAreSurvived) {
     const ScratchFolder scratch;
     const MemoryDevice disk(load_file(make_xfs(scratch, {"-m", "crc=0", "-b", "size=1024"}, 60)));
@@ -246,7 +220,7 @@ TEST(NtfsOwners, AnUnreadableRecordIsTheTablesAndHidesNoOtherNames) {
 TEST(Owners, AFilesystemThatCannotBeReadAtAllHasAReasonAndNoError) {
     MemoryDevice disk(kMiB);
     disk.set_interceptor([](std::size_t, const Call&) { throw_error(Code::kSourceIo, "EIO"); });
-    for (const char* type : {"ext4", "ntfs", "xfs", "zfs"}) {
+    for (const char* type : {"btrfs", "exfat", "ext4", "ntfs", "vfat", "xfs", "zfs"}) {
         const layout::FileOwners found = find_owners(disk, type, {{0, 512}});
         EXPECT_TRUE(found.files.empty());
         EXPECT_NE(found.reason, "") << type;
