@@ -111,12 +111,9 @@ std::vector<engine::CopyPlan> plan_disks(std::vector<Disk>& disks, const CopyArg
     std::vector<engine::DiskPair> pairs;
     for (Disk& disk : disks) {
         targets.push_back(block::open_source(disk.paths.target));
-<<<<<<< HEAD
-        disk.fitted = std::make_unique<FittedSource>(disk.source->reader(), *targets.back(), arguments.shrink,
-=======
-        disk.fitted = std::make_unique<FittedSource>(plaintext.rekey(*disk.source->reader, nullptr),
-                                                     *disk.source->reader, *targets.back(), arguments.shrink,
->>>>>>> rekey
+        const block::Reader& source = disk.source->reader();
+        disk.fitted = std::make_unique<FittedSource>(plaintext.rekey(source, nullptr), source,
+                                                     *targets.back(), arguments.shrink,
                                                      arguments.options, globals);
         // That the source is the same does not show that a view of it is.
         const bool can_show_state =
@@ -218,7 +215,8 @@ int capture(const CopyArguments& arguments, const image::Reference& target, cons
     if (!arguments.maps.empty() || !arguments.report.empty() || arguments.shrink || arguments.create ||
         options.grow || options.tolerate_bad_sectors || !options.protect.empty() ||
         options.unused != usual.unused || options.verify != usual.verify || options.delta != usual.delta ||
-        options.ignore_target_table)
+        options.ignore_target_table ||
+        !arguments.luks.new_key_file.empty())
         throw_error(
             Code::kUsage,
             "a TARGET that is an image takes SOURCE, --sign-key, --expires, --target-class, --busy-source, "
@@ -313,14 +311,10 @@ void add_copy(CLI::App& app, Globals& globals, Action& action) {
             "Keep what the target has there: BEGIN+SIZE, BEGIN..END, PARTLABEL or PARTUUID; may be repeated")
         ->option_text("REGION")
         ->allow_extra_args(false);
-<<<<<<< HEAD
-    add_luks_options(*verb, arguments->luks);
-    add_image_trust_options(*verb, arguments->trust);
-    add_new_image_options(*verb, arguments->image);
-=======
     add_luks_options(*verb, arguments->luks,
                      "Give the target's LUKS containers new volume keys, and this key alone");
->>>>>>> rekey
+    add_image_trust_options(*verb, arguments->trust);
+    add_new_image_options(*verb, arguments->image);
     verb->add_flag("--tolerate-bad-sectors", arguments->options.tolerate_bad_sectors,
                    "Copy what can be read of a failing source; the report names the rest");
     verb->add_option("--rate", arguments->options.tuning.bytes_per_second,

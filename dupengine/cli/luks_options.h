@@ -28,15 +28,12 @@ class SourcePlaintext {
     explicit SourcePlaintext(const LuksOptions& options);
     /// For planning: of the sources, or of their views if there are new keys.
     layout::PlaintextFinder& finder();
-<<<<<<< HEAD
     /// When the source has been looked at: overwrites the keys. Open mappings stay held.
     void forget_keys() { keys_.reset(); }
-=======
     /// Nothing if no new key was given. `copy`: one that was made with it, to be compared; or null.
     engine::Rekeyed rekey(const block::Reader& source, const block::Reader* copy);
     /// Throws kRefused if a new key was given and none of the sources had a container.
     void refuse_useless_key() const;
->>>>>>> rekey
     /// What a person should know of the key files, one line each.
     const std::vector<std::string>& notes() const { return notes_; }
 

@@ -103,16 +103,10 @@ OpenDisks open_disks(const std::vector<engine::PathPair>& paths, const VerifyArg
         disks.sources.push_back(
             numbers[i] < i ? nullptr : std::make_unique<CopySource>(paths[i].source, arguments.trust));
         disks.targets.push_back(block::open_source(paths[i].target));
-<<<<<<< HEAD
-        disks.fitted.push_back(std::make_unique<FittedSource>(disks.sources[numbers[i]]->reader(),
-                                                              *disks.targets[i], arguments.shrink,
-                                                              arguments.options, globals));
-=======
-        const block::Reader& source = *disks.sources[numbers[i]];
+        const block::Reader& source = disks.sources[numbers[i]]->reader();
         const block::Reader& target = *disks.targets[i];
         disks.fitted.push_back(std::make_unique<FittedSource>(
             plaintext.rekey(source, &target), source, target, arguments.shrink, arguments.options, globals));
->>>>>>> rekey
         disks.pairs.push_back({disks.fitted[i]->reader(), *disks.targets[i]});
     }
     engine::CopyOptions looking = arguments.options;
@@ -155,16 +149,10 @@ bool compares(const VerifyArguments& arguments) {
     }
     if (arguments.options.verify == engine::Verify::kAll ||
         arguments.options.unused == engine::Unused::kKeep || !arguments.options.protect.empty() ||
-<<<<<<< HEAD
-        !arguments.luks.key_files.empty() || arguments.shrink)
+        !arguments.luks.key_files.empty() || !arguments.luks.new_key_file.empty() || arguments.shrink)
         throw_error(Code::kUsage,
-                    "--all, --used, --shrink, --protect and --luks-key-file need a TARGET to compare with");
-=======
-        !arguments.luks.key_files.empty() || !arguments.luks.new_key_file.empty())
-        throw_error(Code::kUsage,
-                    "--all, --used, --protect, --luks-key-file and --luks-new-key-file need a TARGET to "
-                    "compare with");
->>>>>>> rekey
+                    "--all, --used, --shrink, --protect, --luks-key-file and --luks-new-key-file need a "
+                    "TARGET to compare with");
     if (arguments.source.empty())
         throw_error(Code::kUsage, "verify needs a SOURCE, alone or with a TARGET, or --map SOURCE=TARGET");
     return false;
@@ -217,13 +205,9 @@ void add_verify(CLI::App& app, Globals& globals, Action& action) {
         "--used", [arguments] { arguments->options.unused = engine::Unused::kKeep; },
         "Look only at what the source uses");
     verb->add_flag("--shrink", arguments->shrink, "TARGET was made by copy --shrink");
-<<<<<<< HEAD
-    add_luks_options(*verb, arguments->luks);
-    add_image_trust_options(*verb, arguments->trust);
-=======
     add_luks_options(*verb, arguments->luks,
                      "TARGET was made by copy with this option; the key opens its LUKS containers");
->>>>>>> rekey
+    add_image_trust_options(*verb, arguments->trust);
     verb->add_option("--protect", arguments->options.protect,
                      "Not part of the copy: BEGIN+SIZE, BEGIN..END, PARTLABEL or PARTUUID; may be repeated")
         ->option_text("REGION")

@@ -34,8 +34,9 @@ ImageCheck check_image(const image::ImageReader& image, Progress& progress, std:
     std::mutex mutex;
     ChunkWork work;
     work.read = [&](Slot& slot) { start_reads(slot, image, block::Reader::From::kMedium, 0); };
-    work.read_failed = [](const Error& e) {
+    work.read_failed = [](Slot& slot, const Error& e) {
         if (e.code() != Code::kIntegrity && e.code() != Code::kSourceIo) throw;
+        slot.incomplete = true;
     };
     work.look = [&](Slot& slot) {
         if (!slot.incomplete) return;
