@@ -9,6 +9,7 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
+#include <cstring>
 #include <filesystem>
 
 #include "base/fd.h"
@@ -38,8 +39,9 @@ using ContextPtr = std::unique_ptr<EVP_MD_CTX, FreeContext>;
 using PublicBytes = std::array<std::byte, kPublicBytes>;
 
 Bytes message_of(std::span<const std::byte> manifest) {
-    Bytes message(as_bytes(kDomain).begin(), as_bytes(kDomain).end());
-    message.insert(message.end(), manifest.begin(), manifest.end());
+    Bytes message(kDomain.size() + manifest.size());
+    std::memcpy(message.data(), kDomain.data(), kDomain.size());
+    std::ranges::copy(manifest, message.begin() + kDomain.size());
     return message;
 }
 
