@@ -47,7 +47,6 @@ Extent ImageReader::extent_of(std::uint64_t chunk) const {
 }
 
 void ImageReader::read_run(const Run& run, std::span<std::byte> buffer) const {
-    if (run.places.empty()) return;
     const std::size_t size = manifest().chunk_bytes;
     const Place& first = run.places.front();
     const Place& last = run.places.back();
@@ -76,6 +75,7 @@ void ImageReader::read_chunks(std::uint64_t first, std::span<std::byte> buffer) 
     const std::uint64_t count = buffer.size() / size;
     Run run;
     const auto finish_run = [&] {
+        if (run.places.empty()) return;
         read_run(run, buffer.subspan((run.first - first) * size, run.places.size() * size));
         run = {};
     };
