@@ -21,6 +21,7 @@
 #include "cli/created_file.h"
 #include "cli/disk_pairs.h"
 #include "cli/fitted_source.h"
+#include "cli/image_class.h"
 #include "cli/interrupt.h"
 #include "cli/luks_options.h"
 #include "cli/progress_view.h"
@@ -111,10 +112,13 @@ std::vector<engine::CopyPlan> plan_disks(std::vector<Disk>& disks, const CopyArg
     std::vector<engine::DiskPair> pairs;
     for (Disk& disk : disks) {
         targets.push_back(block::open_source(disk.paths.target));
+        const image::OpenImage* image = disk.source->image();
+        if (image != nullptr && !image->signed_by.empty())
+            refuse_other_class(image->manifest(), *targets.back());
         const block::Reader& source = disk.source->reader();
-        disk.fitted = std::make_unique<FittedSource>(plaintext.rekey(source, nullptr), source,
-                                                     *targets.back(), arguments.shrink,
-                                                     arguments.options, globals);
+        disk.fitted =
+            std::make_unique<FittedSource>(plaintext.rekey(source, nullptr), source, *targets.back(),
+                                           arguments.shrink, arguments.options, globals);
         // That the source is the same does not show that a view of it is.
         const bool can_show_state =
             !arguments.busy_source && !disk.fitted->is_view() && !disk.paths.source.empty();
@@ -215,8 +219,7 @@ int capture(const CopyArguments& arguments, const image::Reference& target, cons
     if (!arguments.maps.empty() || !arguments.report.empty() || arguments.shrink || arguments.create ||
         options.grow || options.tolerate_bad_sectors || !options.protect.empty() ||
         options.unused != usual.unused || options.verify != usual.verify || options.delta != usual.delta ||
-        options.ignore_target_table ||
-        !arguments.luks.new_key_file.empty())
+        options.ignore_target_table || !arguments.luks.new_key_file.empty())
         throw_error(
             Code::kUsage,
             "a TARGET that is an image takes SOURCE, --sign-key, --expires, --target-class, --busy-source, "
