@@ -1,5 +1,7 @@
 #include "image/image_writer.h"
 
+#include <unistd.h>
+
 #include "image/new_file.h"
 
 namespace dupengine::image {
@@ -85,7 +87,10 @@ void ImageWriter::finish(const Sign& sign) {
     if (json.size() > kManifestLimit)
         throw_error(Code::kUnsupported, "the manifest would be larger than {} bytes: too many partitions",
                     kManifestLimit);
-    if (sign) write_file(base_ + ".sig", sign(as_bytes(json)));
+    if (sign)
+        write_file(base_ + ".sig", sign(as_bytes(json)));
+    else  // of a capture that was cut before it was named in the index
+        static_cast<void>(::unlink((base_ + ".sig").c_str()));
     write_file(base_ + ".json", json);
     StoreIndex index = store_.index();
     index.insert({manifest_.name, manifest_.version});
