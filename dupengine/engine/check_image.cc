@@ -56,7 +56,12 @@ ImageCheck check_image(const image::ImageReader& image, Progress& progress, std:
     };
     work.end = [&](Slot& slot) { progress.advance(size_of(slot.chunk)); };
     progress.begin("verify", data.total_bytes());
-    for_each_chunk(data, options.lanes, stop, work);
+    try {
+        for_each_chunk(data, options.lanes, stop, work);
+    } catch (const Error& e) {
+        if (e.code() != Code::kInterrupted) throw;
+        throw_error(Code::kInterrupted, "stopped on request before all of the image was read");
+    }
     check.bytes_read = data.total_bytes();
     return check;
 }
