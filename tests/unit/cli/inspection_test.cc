@@ -131,11 +131,11 @@ TEST(Inspection, ADiskWithACopyUnderWaySaysSoAndWhatIsKept) {
     Inspection inspection;
     inspection.disk.name = "disk.img";
     inspection.disk.geometry.size_bytes = kGiB;
-    inspection.disk.incomplete =
-        layout::IncompleteMark{"/dev/golden",
-                               1700000000,
-                               kGiB,
-                               {{"profile (partition 128)", {1019 * kMiB, 1023 * kMiB}, std::nullopt}}};
+    inspection.disk.incomplete = layout::IncompleteMark{
+        .source = "/dev/golden",
+        .started = 1700000000,
+        .size_bytes = kGiB,
+        .kept = {{"profile (partition 128)", {1019 * kMiB, 1023 * kMiB}, std::nullopt}}};
     const auto text = inspection_text(inspection, {80, Charset::kAscii, false});
     EXPECT_THAT(
         text, HasSubstr("incomplete: a copy of /dev/golden began on 2023-11-14 22:13 UTC and has not ended"));
