@@ -208,9 +208,9 @@ Moved copy_data(const block::Reader& source, block::Target& target, const Extent
             bytes_read += size_of(slot.chunk) - equal;
         }
         if (options.on_chunk) options.on_chunk(slot);
-        const auto keep_digest = [&](bool equal) {
-            moved.chunks.was_equal[slot.chunk.number] = equal;
-            if (has_digest(slot.chunk.number, equal))
+        const auto keep_digest = [&](bool was_equal) {
+            moved.chunks.was_equal[slot.chunk.number] = was_equal;
+            if (has_digest(slot.chunk.number, was_equal))
                 moved.chunks.digests[slot.chunk.number] = digest_of(slot);
         };
         if (!compares) {
