@@ -2,7 +2,7 @@
 // The channel between two enrolled machines: TLS 1.3 and nothing older, certificates of the same authority on
 // both sides, ALPN "dupengine/1", so that another version of the protocol fails the handshake. No tickets, no
 // resumption, no early data, no renegotiation; a key update is answered. What one side knows to be revoked
-// the other learns before the first message (revocation.h). Nothing of the other side's is parsed above this
+// the other learns before the first message (credentials.h). Nothing of the other side's is parsed above this
 // before it has proved who it is.
 //
 // A Channel is a Transport: what speaks over it can be tested over any other. Memory: about half a MiB each,
@@ -24,6 +24,8 @@ struct ChannelOptions {
     std::chrono::milliseconds handshake{10'000};
     /// If not empty: the only name that is taken. A host name says nothing: any enrolled machine is taken.
     std::string expected_name;
+    /// A new key after that many bytes sent under one; 0: after 64 GiB, a sixth of what AES-GCM allows.
+    std::uint64_t key_update_bytes = 0;
 };
 
 class Channel final : public Transport {
