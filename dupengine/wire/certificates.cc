@@ -1,7 +1,6 @@
 #include "wire/certificates.h"
 
 #include <openssl/pem.h>
-#include <openssl/x509v3.h>
 
 #include <algorithm>
 #include <ctime>
@@ -279,11 +278,13 @@ std::string to_pem(const X509_CRL& list) {
     return text_of(bio, PEM_write_bio_X509_CRL(bio.get(), &list) == 1, "a revocation list");
 }
 
-std::string to_pem(const EVP_PKEY& key) {
+Secret secret_to_pem(const EVP_PKEY& key) {
     const BioPtr bio(BIO_new(BIO_s_secmem()));
-    const bool good =
-        PEM_write_bio_PKCS8PrivateKey(bio.get(), &key, nullptr, nullptr, 0, nullptr, nullptr) == 1;
-    return text_of(bio, good, "a key");
+    must(PEM_write_bio_PKCS8PrivateKey(bio.get(), &key, nullptr, nullptr, 0, nullptr, nullptr) == 1, "a key");
+    char* data = nullptr;
+    Secret text(static_cast<std::size_t>(BIO_get_mem_data(bio.get(), &data)));
+    std::memcpy(text.chars(), data, text.size());
+    return text;
 }
 
 CertificatePtr certificate_from_pem(std::string_view text, const std::string& from) {

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "base/random.h"
+#include "base/secret.h"
 #include "wire/credentials.h"
 #include "wire/openssl.h"
 
@@ -65,7 +66,7 @@ bool is_revoked(X509_CRL& list, const X509& certificate);
 std::string to_pem(const X509& certificate);
 std::string to_pem(const X509_CRL& list);
 /// PKCS #8, without a passphrase: what protects it is the mode of its file.
-std::string to_pem(const EVP_PKEY& key);
+Secret secret_to_pem(const EVP_PKEY& key);
 /// The first of its kind in the text. Throw kAuthenticity naming `from`.
 CertificatePtr certificate_from_pem(std::string_view text, const std::string& from);
 KeyPtr key_from_pem(std::string_view text, const std::string& from);

@@ -7,8 +7,6 @@ namespace dupengine::wire {
 namespace {
 
 constexpr const char* kProtocol = "dupengine/1";
-// A revocation takes about 40 bytes in its list.
-constexpr std::size_t kListLimit = 4 * kMiB;
 
 using StorePtr = std::unique_ptr<X509_STORE, FreeWith<X509_STORE_free>>;
 
@@ -27,34 +25,6 @@ void set_trust(SSL_CTX* context, const Enrolment& enrolment, X509_CRL* revoked) 
          "our certificate");
 }
 
-void send_list(TlsStream& stream, const X509_CRL& list, Deadline deadline) {
-    const std::string text = to_pem(list);
-    Bytes message(4 + text.size());
-    store_le<std::uint32_t>(message, 0, static_cast<std::uint32_t>(text.size()));
-    std::memcpy(message.data() + 4, text.data(), text.size());
-    stream.send(message, deadline);
-}
-
-void receive_all(TlsStream& stream, std::span<std::byte> buffer, Deadline deadline) {
-    while (!buffer.empty()) {
-        const std::size_t bytes = stream.receive(buffer, deadline);
-        if (bytes == 0) throw_error(Code::kPeer, "{}: the other side ended before it began", stream.name());
-        buffer = buffer.subspan(bytes);
-    }
-}
-
-std::string receive_list(TlsStream& stream, Deadline deadline) {
-    Bytes size(4);
-    receive_all(stream, size, deadline);
-    const auto count = load_le<std::uint32_t>(size, 0);
-    if (count > kListLimit)
-        throw_error(Code::kPeer, "{}: the other side announces a revocation list of {} bytes", stream.name(),
-                    count);
-    std::string text(count, '\0');
-    receive_all(stream, std::as_writable_bytes(std::span(text)), deadline);
-    return text;
-}
-
 }  // namespace
 
 struct Channel::State {
@@ -69,10 +39,10 @@ namespace {
 // certificate was taken.
 RevocationListPtr exchange_lists(TlsStream& stream, TlsRole role, const Credentials::State& own,
                                  X509_CRL& ours, Deadline deadline) {
-    if (role == TlsRole::kAccepts) send_list(stream, ours, deadline);
-    const std::string theirs = receive_list(stream, deadline);
+    if (role == TlsRole::kAccepts) stream.send_block(to_pem(ours), deadline);
+    const std::string theirs = stream.receive_block(kRevokedLimit, deadline);
     RevocationListPtr newest = learn_revoked(own.files, *own.enrolment.authority, theirs, stream.name());
-    if (role == TlsRole::kConnects) send_list(stream, *newest, deadline);
+    if (role == TlsRole::kConnects) stream.send_block(to_pem(*newest), deadline);
     return newest;
 }
 

@@ -12,7 +12,6 @@ namespace dupengine::wire {
 namespace {
 
 constexpr std::size_t kSecretFileLimit = 64 * kKiB;
-constexpr std::size_t kRevokedLimit = 4 * kMiB;
 
 // The certificates of a PEM text, one after the other.
 std::vector<std::string_view> certificates_in(std::string_view text) {
@@ -82,12 +81,11 @@ Enrolment read_enrolment(const PeerFiles& files) {
 void write_enrolment(const PeerFiles& files, const Enrolment& enrolment, const X509_CRL& revoked) {
     make_private_folder(files.folder);
     const std::string list = to_pem(revoked);
-    std::string text = to_pem(*enrolment.key);
+    const Secret key = secret_to_pem(*enrolment.key);
     const std::string certificates = to_pem(*enrolment.certificate) + to_pem(*enrolment.authority);
-    Secret all(text.size() + certificates.size());
-    std::memcpy(all.chars(), text.data(), text.size());
-    std::memcpy(all.chars() + text.size(), certificates.data(), certificates.size());
-    ::explicit_bzero(text.data(), text.size());
+    Secret all(key.size() + certificates.size());
+    std::memcpy(all.chars(), key.chars(), key.size());
+    std::memcpy(all.chars() + key.size(), certificates.data(), certificates.size());
     write_file_atomic(files.revoked(), as_bytes(list), 0644, Code::kTargetIo);
     write_file_atomic(files.enrolment(), all.all(), 0600, Code::kTargetIo);
 }

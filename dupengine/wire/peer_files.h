@@ -6,7 +6,6 @@
 #include <string>
 
 #include "base/fd.h"
-#include "base/secret.h"
 #include "wire/certificates.h"
 
 namespace dupengine::wire {
@@ -22,6 +21,9 @@ struct PeerFiles {
     std::string authority_key() const { return folder + "/authority/key.pem"; }
     std::string issued() const { return folder + "/authority/issued.json"; }
 };
+
+/// A revocation takes about 60 bytes in its list.
+inline constexpr std::size_t kRevokedLimit = 4 * kMiB;
 
 /// Makes the folder, for its owner alone, and those above it. Throws kTargetIo.
 void make_private_folder(const std::string& path);

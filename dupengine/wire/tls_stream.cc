@@ -39,6 +39,12 @@ constexpr KnownReason kReasons[] = {
     {SSL_AD_REASON_OFFSET + SSL_AD_NO_APPLICATION_PROTOCOL, Code::kPeer,
      "the other side speaks another protocol, or another version of it"},
     {SSL_AD_REASON_OFFSET + SSL_AD_PROTOCOL_VERSION, Code::kPeer, "the other side does not speak TLS 1.3"},
+    {SSL_AD_REASON_OFFSET + SSL_AD_HANDSHAKE_FAILURE, Code::kAuthenticity,
+     "the other side does not take what we prove ourselves with"},
+    {SSL_AD_REASON_OFFSET + SSL_AD_DECRYPT_ERROR, Code::kAuthenticity,
+     "the other side does not take what we prove ourselves with"},
+    {SSL_AD_REASON_OFFSET + SSL_AD_ILLEGAL_PARAMETER, Code::kPeer,
+     "the other side does not understand what we sent"},
     {SSL_AD_REASON_OFFSET + SSL_AD_UNKNOWN_CA, Code::kAuthenticity,
      "the other side does not take our certificate: it was enrolled by another authority"},
     {SSL_AD_REASON_OFFSET + SSL_AD_CERTIFICATE_EXPIRED, Code::kAuthenticity,
@@ -275,6 +281,32 @@ void TlsStream::finish(Deadline deadline) {
         if (std::chrono::steady_clock::now() >= deadline)
             throw_error(Code::kPeer, "{}: the other side does not come to an end", name());
     close();
+}
+
+void TlsStream::send_block(std::string_view text, Deadline deadline) {
+    Bytes message(4 + text.size());
+    store_le<std::uint32_t>(message, 0, static_cast<std::uint32_t>(text.size()));
+    std::memcpy(message.data() + 4, text.data(), text.size());
+    send(message, deadline);
+}
+
+std::string TlsStream::receive_block(std::size_t limit, Deadline deadline) {
+    const auto receive_all = [&](std::span<std::byte> buffer) {
+        while (!buffer.empty()) {
+            const std::size_t bytes = receive(buffer, deadline);
+            if (bytes == 0) throw_error(Code::kPeer, "{}: the other side ended too early", name());
+            buffer = buffer.subspan(bytes);
+        }
+    };
+    Bytes size(4);
+    receive_all(size);
+    const auto count = load_le<std::uint32_t>(size, 0);
+    if (count > limit)
+        throw_error(Code::kPeer, "{}: the other side announces {} bytes where {} are the most", name(), count,
+                    limit);
+    std::string text(count, '\0');
+    receive_all(std::as_writable_bytes(std::span(text)));
+    return text;
 }
 
 void TlsStream::fail(int ssl_error) {

@@ -39,6 +39,9 @@ class TlsStream {
     void send(std::span<const std::byte> bytes, Deadline deadline);
     std::size_t receive(std::span<std::byte> buffer, Deadline deadline);
     void finish(Deadline deadline);
+    /// A text with its length in front, as 32 bits, little-endian. Receiving throws kPeer beyond `limit`.
+    void send_block(std::string_view text, Deadline deadline);
+    std::string receive_block(std::size_t limit, Deadline deadline);
     void close() noexcept { transport_->close(); }
 
     const std::string& name() const { return transport_->name(); }
