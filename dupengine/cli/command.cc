@@ -90,6 +90,7 @@ int run_command(int argc, const char* const* argv) {
     add_verify(app, globals, action);
     add_profile(app, globals, action);
     add_assume(app, globals, action);
+    add_enrol(app, globals, action);
     try {
         app.parse(argc, argv);
     } catch (const CLI::ParseError& e) {

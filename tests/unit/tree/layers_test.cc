@@ -40,7 +40,8 @@ const std::vector<ThirdParty> kThirdParty = {
     {"archive", {"profiles/"}},
     {"fuse3/", {"dupengine/block/"}},
     {"toml++/", {"profiles/"}},
-    {"CLI/", {"dupengine/cli/"}}};
+    {"CLI/", {"dupengine/cli/"}},
+    {"qrencode.h", {"dupengine/cli/"}}};
 
 struct Include {
     std::string name;
