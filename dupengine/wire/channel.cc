@@ -20,6 +20,8 @@ void set_trust(SSL_CTX* context, const Enrolment& enrolment, X509_CRL* revoked) 
     SSL_CTX_set_cert_store(context, store.release());  // owns it now
     SSL_CTX_set_verify(context, SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT, nullptr);
     SSL_CTX_set_verify_depth(context, 0);
+    // The other side has the authority's certificate; ours alone is sent.
+    SSL_CTX_set_mode(context, SSL_MODE_NO_AUTO_CHAIN);
     must(SSL_CTX_use_certificate(context, enrolment.certificate.get()) == 1 &&
              SSL_CTX_use_PrivateKey(context, enrolment.key.get()) == 1,
          "our certificate");

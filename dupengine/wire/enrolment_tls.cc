@@ -28,8 +28,9 @@ EnrolmentStream::EnrolmentStream(std::unique_ptr<Transport> transport, const Pre
     SSL_CTX_set_app_data(context_.get(), asked_.get());
     SSL_CTX_set_psk_find_session_callback(context_.get(), find_key);
     SSL_CTX_set_psk_use_session_callback(context_.get(), use_key);
-    // No certificate is taken instead: there is none that vouches.
-    SSL_CTX_set_verify(context_.get(), SSL_VERIFY_PEER, nullptr);
+    // Who answers with a certificate instead is not taken: nobody vouches for it. The side that accepts has
+    // none to answer with, so its handshake ends without a key.
+    if (role == TlsRole::kConnects) SSL_CTX_set_verify(context_.get(), SSL_VERIFY_PEER, nullptr);
     stream_ = std::make_unique<TlsStream>(std::move(transport), *context_, role);
 }
 
