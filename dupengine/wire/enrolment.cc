@@ -53,6 +53,10 @@ Invitation::Invitation(Authority& authority, const Secret& token, const InviteOp
 
 bool Invitation::is_over() const {
     const std::lock_guard lock(mutex_);
+    return is_void();
+}
+
+bool Invitation::is_void() const {
     return is_used_ || failures_ >= options_.failed_uses || std::chrono::steady_clock::now() >= end_;
 }
 
@@ -120,8 +124,9 @@ std::optional<Joined> Invitation::serve(std::unique_ptr<Transport> transport) {
 Welcome Invitation::issue_once(const std::string& text) {
     const JoinMessage message = parse_join_message(text);
     const std::lock_guard lock(mutex_);
-    if (is_used_ || std::chrono::steady_clock::now() >= end_)
-        throw_error(Code::kRefused, "the token was used already, or has expired");
+    if (is_void())
+        throw_error(Code::kRefused,
+                    "the token is void: it was used already, has expired, or failed too often");
     if (!options_.name.empty() && !message.name.empty() && message.name != options_.name)
         throw_error(Code::kRefused, "the invitation is for {}", options_.name);
     const std::string& name = !options_.name.empty()  ? options_.name

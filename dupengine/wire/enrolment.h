@@ -58,6 +58,7 @@ class Invitation {
   private:
     Joined enrol(TlsStream& stream, Deadline deadline);
     Welcome issue_once(const std::string& text);
+    bool is_void() const;  // with the mutex held
     void log(const std::string& line);
 
     Authority& authority_;
