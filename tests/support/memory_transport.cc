@@ -2,10 +2,9 @@
 
 #include <algorithm>
 #include <condition_variable>
-#include <deque>
 #include <mutex>
 
-#include "base/error.h"
+#include "base/bytes.h"
 
 namespace dupengine::test {
 namespace {
@@ -14,7 +13,7 @@ namespace {
 struct Wire {
     std::mutex mutex;
     std::condition_variable changed;
-    std::deque<std::byte> under_way[2];  // by the end that sent it
+    Bytes under_way[2];  // by the end that sent it
     std::uint64_t sent[2] = {0, 0};
     bool is_closed[2] = {false, false};
     bool is_broken = false;
