@@ -1,14 +1,41 @@
 #include "cli/copy_source.h"
 
+#include "engine/refusals.h"
+#include "layout/content_state.h"
+
 namespace dupengine::cli {
 
-CopySource::CopySource(const std::string& endpoint, const ImageTrustOptions& trust) : path_(endpoint) {
+CopySource::CopySource(const std::string& endpoint, const ImageTrustOptions& trust,
+                       const std::string& peers_folder)
+    : path_(endpoint) {
+    if (const auto peer = wire::parse_peer_reference(endpoint)) {
+        remote_ = RemoteSource::connect(*peer, peers_folder);
+        return;
+    }
     if (const auto reference = image::parse_reference(endpoint)) {
         image_.emplace(open_trusted_image(*reference, trust));
         return;
     }
     disk_ = block::open_source(endpoint);
     held_.emplace(endpoint);
+}
+
+const block::Reader& CopySource::reader() const {
+    if (remote_) return remote_->reader();
+    return image_ ? *image_->reader : *disk_;
+}
+
+std::string CopySource::change() const {
+    if (remote_) return remote_->change();
+    if (!held_) return "";
+    if (held_->has_changed()) return "was written";
+    const std::string uses = engine::name_changing_uses(path_);
+    return uses.empty() ? "" : "came into use (" + uses + ")";
+}
+
+std::string CopySource::state() const {
+    if (remote_) return remote_->state();
+    return held_ ? layout::content_state(path_) : "";
 }
 
 void CopySource::take_alone() {

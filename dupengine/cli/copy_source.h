@@ -1,33 +1,44 @@
 #pragma once
-// What a copy reads from: a disk or a raw image file of this machine, or an image in a store.
+// What a copy reads from: a disk or a raw image file of this machine, an image in a store, or a disk at
+// another machine.
 
 #include <memory>
 #include <string>
 
 #include "block/open.h"
 #include "cli/image_options.h"
+#include "cli/remote_source.h"
 
 namespace dupengine::cli {
 
 class CopySource {
   public:
     /// Throws what opening throws.
-    CopySource(const std::string& endpoint, const ImageTrustOptions& trust);
+    CopySource(const std::string& endpoint, const ImageTrustOptions& trust,
+               const std::string& peers_folder = wire::kPeersFolder);
+    explicit CopySource(std::shared_ptr<RemoteSource> remote) : remote_(std::move(remote)) {}
 
-    const block::Reader& reader() const { return image_ ? *image_->reader : *disk_; }
+    const block::Reader& reader() const;
+    /// Null unless it is at another machine.
+    RemoteSource* remote() const { return remote_.get(); }
     /// Null unless it is an image.
     const image::OpenImage* image() const { return image_ ? &*image_ : nullptr; }
-    /// Its path, for questions about a disk of this machine; empty for an image.
+    /// Its path, for questions about a disk of this machine; empty for any other.
     std::string local_path() const { return held_ ? path_ : ""; }
-    /// As SourceHold; an image cannot change.
+    /// As SourceHold; an image cannot change, and the other machine holds its own.
     void take_alone();
-    bool has_changed() const { return held_ && held_->has_changed(); }
+    /// How it changed since it was opened, or is about to ("came into use (mounted on /mnt)"); empty if it
+    /// did not.
+    std::string change() const;
+    /// As layout::content_state.
+    std::string state() const;
 
   private:
     std::string path_;
     std::optional<image::OpenImage> image_;
     std::unique_ptr<block::Reader> disk_;
     std::optional<block::SourceHold> held_;
+    std::shared_ptr<RemoteSource> remote_;
 };
 
 }  // namespace dupengine::cli
