@@ -7,6 +7,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 
@@ -57,6 +58,12 @@ class Reader {
         static_cast<void>(offset), static_cast<void>(bytes);
         return false;
     }
+    /// What kind of content was found in this part by somebody who could look at it with less effort, in the
+    /// form that layout/signature.h describes; nothing if nobody looked.
+    virtual std::optional<std::string> known_signature(Extent part) const {
+        static_cast<void>(part);
+        return {};
+    }
     /// A descriptor that libraries may read from (never write), or -1.
     virtual int native_fd() const { return -1; }
     /// Where byte 0 of this reader lies in what native_fd() reads.
@@ -98,6 +105,9 @@ class Window final : public Reader {
     void start_read(Transfers& transfers, std::uint64_t tag, ByteOffset offset, std::span<std::byte> buffer,
                     From from) const override;
     Extent next_data(Extent within) const override;
+    std::optional<std::string> known_signature(Extent part) const override {
+        return whole_.known_signature({part_.begin + part.begin, part_.begin + part.end});
+    }
     int native_fd() const override { return whole_.native_fd(); }
     ByteOffset native_offset() const override { return whole_.native_offset() + part_.begin; }
     Extent part() const { return part_; }

@@ -118,6 +118,15 @@ void Patchwork::start_read(Transfers& transfers, std::uint64_t tag, ByteOffset o
     patch->second.from->start_read(transfers, tag, patch->second.begin + offset - patch->first, buffer, from);
 }
 
+std::optional<std::string> Patchwork::known_signature(Extent part) const {
+    const auto patch = first_ending_after(part.begin);
+    if (patch == patches_.end() || patch->first > part.begin || part.end > patch->second.end ||
+        patch->second.from == nullptr)
+        return {};
+    const ByteOffset begin = patch->second.begin + part.begin - patch->first;
+    return patch->second.from->known_signature({begin, begin + part.size()});
+}
+
 Extent Patchwork::next_data(Extent within) const {
     Extent found;
     for_each_piece(within.clipped_to({0, geometry_.size_bytes}), [&](Extent piece, const Patch* patch,

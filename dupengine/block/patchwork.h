@@ -28,6 +28,8 @@ class Patchwork final : public Reader {
     void start_read(Transfers& transfers, std::uint64_t tag, ByteOffset offset, std::span<std::byte> buffer,
                     From from) const override;
     Extent next_data(Extent within) const override;
+    /// Of a part that lies in one other reader.
+    std::optional<std::string> known_signature(Extent part) const override;
 
   private:
     struct Patch {

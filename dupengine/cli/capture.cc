@@ -82,11 +82,7 @@ engine::CaptureReport execute(const engine::CopyPlan& plan, const CopySource& so
     Progress progress;
     const ProgressView view(progress, globals.progress);
     engine::CaptureContext context{progress, interrupt.token(), [&]() -> std::string {
-                                       if (request.busy_source) return "";
-                                       if (source.has_changed()) return "was written";
-                                       const std::string uses =
-                                           engine::name_changing_uses(source.local_path());
-                                       return uses.empty() ? "" : "came into use (" + uses + ")";
+                                       return request.busy_source ? "" : source.change();
                                    }};
     engine::CaptureReport report = engine::capture(plan, source.reader(), writer, context);
     image::ImageWriter::Sign sign;

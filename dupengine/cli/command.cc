@@ -91,6 +91,9 @@ int run_command(int argc, const char* const* argv) {
     add_image(app, globals, action);
     add_profile(app, globals, action);
     add_assume(app, globals, action);
+    add_enrol(app, globals, action);
+    add_receive(app, globals, action);
+    add_serve(app, globals, action);
     try {
         app.parse(argc, argv);
     } catch (const CLI::ParseError& e) {

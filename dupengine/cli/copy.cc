@@ -1,21 +1,16 @@
 // dupengine copy SOURCE TARGET, or --map SOURCE=TARGET for each of several disks: duplicates disks or images
 // onto others and verifies them. See dupengine-copy(8).
 
-#include <sys/resource.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
-#include <algorithm>
-#include <bit>
 #include <deque>
-#include <map>
 #include <memory>
+#include <set>
 
-#include "base/units.h"
 #include "block/open.h"
 #include "cli/capture.h"
-#include "cli/command.h"
 #include "cli/confirm.h"
+#include "cli/copy_arguments.h"
 #include "cli/copy_source.h"
 #include "cli/copy_view.h"
 #include "cli/created_file.h"
@@ -23,34 +18,17 @@
 #include "cli/fitted_source.h"
 #include "cli/image_class.h"
 #include "cli/interrupt.h"
-#include "cli/luks_options.h"
+#include "cli/peers_option.h"
 #include "cli/progress_view.h"
+#include "cli/send.h"
 #include "cli/terminal.h"
 #include "engine/apply.h"
 #include "engine/grow.h"
 #include "engine/refusals.h"
 #include "engine/report.h"
-#include "layout/content_state.h"
 
 namespace dupengine::cli {
 namespace {
-
-struct CopyArguments {
-    std::string source, target, report;
-    std::vector<std::string> maps;
-    engine::CopyOptions options;
-    LuksOptions luks;
-    ImageTrustOptions trust;
-    NewImageOptions image;
-    bool busy_source = false;
-    bool create = false;
-    bool shrink = false;
-    bool nice = false;
-
-    engine::BusySource busy() const {
-        return busy_source ? engine::BusySource::kAccept : engine::BusySource::kRefuse;
-    }
-};
 
 // One SOURCE and its TARGET; the target is opened when all that can be refused was.
 struct Disk {
@@ -60,35 +38,18 @@ struct Disk {
     CreatedFile created;
 };
 
-// "50M" as a number for the option behind it.
-CLI::Validator size_reader() {
-    return {[](std::string& text) {
-                try {
-                    text = std::to_string(parse_size(text));
-                    return std::string();
-                } catch (const Error& e) {
-                    return std::string(e.what());
-                }
-            },
-            "", "size"};
-}
-
-// Processor time and the disks to others first (ionice(1), class idle). Threads made later inherit it.
-void go_last() {
-    constexpr int kOfThisThread = 1,
-                  kIdle = 3 << 13;  // IOPRIO_WHO_PROCESS, IOPRIO_CLASS_IDLE (linux/ioprio.h)
-    constexpr int kNicest = 19;
-    static_cast<void>(::setpriority(PRIO_PROCESS, 0, kNicest));
-    static_cast<void>(::syscall(SYS_ioprio_set, kOfThisThread, 0, kIdle));
-}
-
-std::vector<Disk> open_sources(const std::vector<engine::PathPair>& pairs, const CopyArguments& arguments) {
+// `given` is the source of a single disk that was opened already; else null.
+std::vector<Disk> open_sources(const std::vector<engine::PathPair>& pairs, const CopyArguments& arguments,
+                               const std::shared_ptr<CopySource>& given) {
     std::vector<Disk> disks;
-    const std::vector<std::size_t> numbers = number_sources(pairs);
+    const std::vector<std::size_t> numbers = given ? std::vector<std::size_t>{0} : number_sources(pairs);
     for (std::size_t i = 0; i < pairs.size(); ++i) {
         const std::string& target = pairs[i].target;
-        const auto source = numbers[i] < i ? disks[numbers[i]].source
-                                           : std::make_shared<CopySource>(pairs[i].source, arguments.trust);
+        std::shared_ptr<CopySource> source = given;
+        if (!given)
+            source = numbers[i] < i
+                         ? disks[numbers[i]].source
+                         : std::make_shared<CopySource>(pairs[i].source, arguments.trust, arguments.peers);
         Disk& disk = disks.emplace_back(Disk{{source->local_path(), target}, source, nullptr, {}});
         if (arguments.create && ::access(target.c_str(), F_OK) != 0)
             disk.created = CreatedFile(target, source->reader().geometry().size_bytes);
@@ -120,10 +81,8 @@ std::vector<engine::CopyPlan> plan_disks(std::vector<Disk>& disks, const CopyArg
             std::make_unique<FittedSource>(plaintext.rekey(source, nullptr), source, *targets.back(),
                                            arguments.shrink, arguments.options, globals);
         // That the source is the same does not show that a view of it is.
-        const bool can_show_state =
-            !arguments.busy_source && !disk.fitted->is_view() && !disk.paths.source.empty();
-        pairs.push_back({disk.fitted->reader(), *targets.back(),
-                         can_show_state ? layout::content_state(disk.paths.source) : ""});
+        const bool can_show_state = !arguments.busy_source && !disk.fitted->is_view();
+        pairs.push_back({disk.fitted->reader(), *targets.back(), can_show_state ? disk.source->state() : ""});
     }
     engine::CopyOptions options = arguments.options;
     options.plaintext = &plaintext.finder();
@@ -141,13 +100,6 @@ std::vector<engine::CopyPlan> plan_disks(std::vector<Disk>& disks, const CopyArg
                 disks[i].paths.source));
     }
     return plans;
-}
-
-std::string source_change(const Disk& disk, const CopyArguments& arguments) {
-    if (arguments.busy_source) return "";
-    if (disk.source->has_changed()) return "was written";
-    const std::string uses = engine::name_changing_uses(disk.paths.source);
-    return uses.empty() ? "" : "came into use (" + uses + ")";
 }
 
 std::unique_ptr<block::Target> open_target(const Disk& disk, const engine::CopyPlan& plan,
@@ -172,6 +124,55 @@ void write_report(engine::ReportFile& file, const engine::CopyPlan& plan, const 
     }
 }
 
+// Those at other machines, each once.
+std::set<RemoteSource*> remotes_of(const std::vector<Disk>& disks) {
+    std::set<RemoteSource*> remotes;
+    for (const Disk& disk : disks)
+        if (disk.source->remote() != nullptr) remotes.insert(disk.source->remote());
+    return remotes;
+}
+
+// While it lives, the other machines hear how far it is.
+class ToldPeers {
+  public:
+    ToldPeers(const std::vector<Disk>& disks, const Progress& progress, const std::stop_token& stop)
+        : remotes_(remotes_of(disks)) {
+        for (RemoteSource* remote : remotes_)
+            remote->watch(progress, stop);
+    }
+    ~ToldPeers() {
+        for (RemoteSource* remote : remotes_)
+            remote->unwatch();
+    }
+    ToldPeers(const ToldPeers&) = delete;
+    ToldPeers& operator=(const ToldPeers&) = delete;
+
+  private:
+    std::set<RemoteSource*> remotes_;
+};
+
+// The other machines hear what it came to, and the reports what came from there.
+void tell_result(const std::vector<Disk>& disks, const std::vector<engine::CopyPlan>& plans,
+                 std::vector<engine::CopyReport>& reports) {
+    for (RemoteSource* remote : remotes_of(disks)) {
+        wire::Result result;
+        for (std::size_t i = 0; i < disks.size(); ++i) {
+            if (disks[i].source->remote() != remote) continue;
+            engine::CopyReport& report = reports[i];
+            report.notes.push_back(remote->traffic());
+            result.target += (result.target.empty() ? "" : ", ") + report.target;
+            result.verified = plans[i].options.verify != engine::Verify::kNone && report.bad_sectors.empty();
+            result.bytes_used += report.bytes_used;
+            result.bytes_read += report.bytes_read;
+            result.bytes_equal += report.bytes_equal;
+            result.bytes_written += report.bytes_written;
+            result.bytes_verified += report.bytes_verified;
+            result.notes.insert(result.notes.end(), report.notes.begin(), report.notes.end());
+        }
+        remote->finish(result);
+    }
+}
+
 std::vector<engine::CopyReport> execute(const std::vector<engine::CopyPlan>& plans, std::vector<Disk>& disks,
                                         const CopyArguments& arguments, const Globals& globals) {
     const InterruptWatch interrupt;
@@ -180,6 +181,7 @@ std::vector<engine::CopyReport> execute(const std::vector<engine::CopyPlan>& pla
         targets.push_back(open_target(disks[i], plans[i], arguments));
     Progress progress;
     const ProgressView view(progress, globals.progress);
+    const ToldPeers told(disks, progress, interrupt.token());
     const auto grow = [&](const engine::CopyPlan& planned, block::Target& grown) {
         engine::grow_filesystem(planned, grown, interrupt.token());
     };
@@ -187,7 +189,7 @@ std::vector<engine::CopyReport> execute(const std::vector<engine::CopyPlan>& pla
     std::vector<engine::CopyJob> jobs;
     for (std::size_t i = 0; i < disks.size(); ++i) {
         contexts.push_back({progress, interrupt.token(), std::time(nullptr), grow,
-                            [&, i] { return source_change(disks[i], arguments); }});
+                            [&, i] { return arguments.busy_source ? "" : disks[i].source->change(); }});
         jobs.push_back({plans[i], disks[i].fitted->reader(), *targets[i], contexts.back()});
     }
     std::optional<engine::ReportFile> report_file;  // of a single disk
@@ -230,24 +232,17 @@ int capture(const CopyArguments& arguments, const image::Reference& target, cons
                        globals);
 }
 
-int run_copy(const CopyArguments& arguments, const Globals& globals) {
-    if (!arguments.report.empty() && arguments.options.grow)
-        throw_error(Code::kUsage, "--report tells what was copied, and --grow changes it; choose one");
-    if (!arguments.report.empty() && !arguments.maps.empty())
-        throw_error(Code::kUsage, "--report is of one disk; copy the disks of a set without it");
-    if (arguments.shrink && !arguments.options.protect.empty() && !arguments.maps.empty())
-        throw_error(Code::kUsage,
-                    "--shrink and --protect together are for one disk; copy the disks one by one");
-    const auto pairs = find_pairs(arguments.source, arguments.target, arguments.maps);
-    if (const auto image = image::parse_reference(pairs.front().target))
-        return capture(arguments, *image, globals);
-    if (arguments.image.any_given())
-        throw_error(Code::kUsage,
-                    "--sign-key, --expires and --target-class are for a TARGET that is an image");
-    if (arguments.nice) go_last();  // before the plan, which --shrink works on longest
+std::vector<engine::PathPair> paths_of(const std::vector<Disk>& disks) {
+    std::vector<engine::PathPair> paths;
+    for (const Disk& disk : disks)
+        paths.push_back(disk.paths);
+    return paths;
+}
+
+// From the plan to the report, once it is clear what is copied where.
+int copy_disks(std::vector<Disk>& disks, const CopyArguments& arguments, const Globals& globals) {
     // How it was asked decides the form of the answer, not how many disks there happen to be.
     const ReportForm form = arguments.maps.empty() ? ReportForm::kOneDisk : ReportForm::kSet;
-    std::vector<Disk> disks = open_sources(pairs, arguments);
     // Until the end: it keeps others from mounting what is open.
     SourcePlaintext plaintext(arguments.luks);
     const std::vector<engine::CopyPlan> plans = plan_disks(disks, arguments, plaintext, globals);
@@ -260,15 +255,18 @@ int run_copy(const CopyArguments& arguments, const Globals& globals) {
     if (!globals.json) fmt::print("{}", draw_plans(plans, style));
     if (globals.dry_run) {
         if (globals.json) fmt::print("{}\n", copy_json(plans, {}, form));
+        for (RemoteSource* remote : remotes_of(disks))
+            remote->abort(Error(Code::kRefused, "only the plan was wanted there (--dry-run)"));
         return 0;
     }
     std::fflush(stdout);
-    if (!globals.yes) confirm_overwrite(name_targets(pairs));
+    if (!globals.yes) confirm_overwrite(name_targets(paths_of(disks)));
     std::vector<engine::CopyReport> reports = execute(plans, disks, arguments, globals);
     for (std::size_t i = 0; i < disks.size(); ++i)
-        if (!block::reread_partitions(pairs[i].target))
+        if (!block::reread_partitions(disks[i].paths.target))
             reports[i].notes.emplace_back(
                 "the kernel still uses the target's old table: partitions of it are in use; reboot");
+    tell_result(disks, plans, reports);
     if (globals.json)
         fmt::print("{}\n", copy_json(plans, reports, form));
     else
@@ -278,71 +276,53 @@ int run_copy(const CopyArguments& arguments, const Globals& globals) {
 
 }  // namespace
 
+int run_copy(const CopyArguments& arguments, const Globals& globals,
+             const std::shared_ptr<CopySource>& source) {
+    if (!arguments.report.empty() && arguments.options.grow)
+        throw_error(Code::kUsage, "--report tells what was copied, and --grow changes it; choose one");
+    if (!arguments.report.empty() && !arguments.maps.empty())
+        throw_error(Code::kUsage, "--report is of one disk; copy the disks of a set without it");
+    if (arguments.shrink && !arguments.options.protect.empty() && !arguments.maps.empty())
+        throw_error(Code::kUsage,
+                    "--shrink and --protect together are for one disk; copy the disks one by one");
+    const auto pairs = find_pairs(arguments.source, arguments.target, arguments.maps);
+    if (const auto image = image::parse_reference(pairs.front().target))
+        return capture(arguments, *image, globals);
+    if (const auto peer = wire::parse_peer_reference(pairs.front().target))
+        return run_send(arguments, *peer, globals);
+    if (arguments.image.any_given())
+        throw_error(Code::kUsage,
+                    "--sign-key, --expires and --target-class are for a TARGET that is an image");
+    if (arguments.nice) go_last();  // before the plan, which --shrink works on longest
+    std::vector<Disk> disks = open_sources(pairs, arguments, source);
+    try {
+        return copy_disks(disks, arguments, globals);
+    } catch (const Error& e) {
+        for (RemoteSource* remote : remotes_of(disks))
+            remote->abort(e);
+        throw;
+    }
+}
+
 void add_copy(CLI::App& app, Globals& globals, Action& action) {
-    static const std::map<std::string, engine::Unused> kUnused = {{"discard", engine::Unused::kDiscard},
-                                                                  {"zero", engine::Unused::kZero},
-                                                                  {"keep", engine::Unused::kKeep}};
-    static const std::map<std::string, engine::Verify> kVerify = {
-        {"used", engine::Verify::kUsed}, {"all", engine::Verify::kAll}, {"none", engine::Verify::kNone}};
-    static const std::map<std::string, engine::Delta> kDelta = {
-        {"auto", engine::Delta::kAuto}, {"always", engine::Delta::kAlways}, {"never", engine::Delta::kNever}};
     CLI::App* verb = app.add_subcommand("copy", "Duplicate a disk or image onto another and verify it");
     const auto arguments = std::make_shared<CopyArguments>();
-    verb->add_option("SOURCE", arguments->source,
-                     "Block device, raw image file or image (image:STORE#NAME) to read");
+    verb->add_option(
+        "SOURCE", arguments->source,
+        "Block device, raw image file, image (image:STORE#NAME) or offer (dup://HOST/NAME) to read");
     verb->add_option("TARGET", arguments->target,
-                     "Block device or raw image file to overwrite, or image to add to");
+                     "Block device or raw image file to overwrite, image to add to, or machine that receives "
+                     "(dup://HOST)");
     verb->add_option("--map", arguments->maps,
                      "In place of both: SOURCE=TARGET for each of several disks that belong together")
         ->option_text("SOURCE=TARGET")
         ->allow_extra_args(false);
-    verb->add_option("--unused", arguments->options.unused,
-                     "What the source doesn't use becomes: discard, zero, keep")
-        ->transform(one_of(kUnused))
-        ->option_text("WHAT");
-    verb->add_option("--verify", arguments->options.verify,
-                     "Read back: used (what was copied), all (zeroed ranges too), none")
-        ->transform(one_of(kVerify))
-        ->option_text("HOW");
-    verb->add_option("--delta", arguments->options.delta,
-                     "Read the target first and write only what differs: auto, always, never")
-        ->transform(one_of(kDelta))
-        ->option_text("WHEN");
-    verb->add_flag("--grow", arguments->options.grow, "Extend the last filesystem to fill a larger target");
-    verb->add_option(
-            "--protect", arguments->options.protect,
-            "Keep what the target has there: BEGIN+SIZE, BEGIN..END, PARTLABEL or PARTUUID; may be repeated")
-        ->option_text("REGION")
-        ->allow_extra_args(false);
+    add_target_options(*verb, *arguments);
     add_luks_options(*verb, arguments->luks,
                      "Give the target's LUKS containers new volume keys, and this key alone");
     add_image_trust_options(*verb, arguments->trust);
     add_new_image_options(*verb, arguments->image);
-    verb->add_flag("--tolerate-bad-sectors", arguments->options.tolerate_bad_sectors,
-                   "Copy what can be read of a failing source; the report names the rest");
-    verb->add_option("--rate", arguments->options.tuning.bytes_per_second,
-                     "At most this many bytes a second: 50M")
-        ->transform(size_reader())
-        ->option_text("SIZE");
-    verb->add_flag("--nice", arguments->nice,
-                   "Let other programs go first, on the processor and on the disks");
-    verb->add_option("--workers", arguments->options.tuning.workers, "Threads that copy")
-        ->check(CLI::Range(1, 64).description(""))
-        ->option_text("N");
-    verb->add_option("--depth", arguments->options.tuning.depth, "Chunks under way in each of them")
-        ->check(CLI::Range(1, 64).description(""))
-        ->option_text("N");
-    verb->add_option("--chunk-size", arguments->options.tuning.chunk_bytes,
-                     "Size of a chunk, a power of two from 64K to 8M")
-        ->transform(size_reader())
-        ->check(CLI::Validator(
-            [](std::string& text) {
-                const std::uint64_t size = std::stoull(text);
-                const bool good = size >= 64 * kKiB && size <= 8 * kMiB && std::has_single_bit(size);
-                return good ? std::string() : "not a power of two from 64K to 8M";
-            },
-            "", "chunk size"))
-        ->option_text("SIZE");
+    add_peers_option(*verb, arguments->peers);
     verb->add_option("--report", arguments->report,
                      "Write digests of what was copied to this new file, for verify --report")
         ->option_text("FILE");
@@ -353,8 +333,6 @@ void add_copy(CLI::App& app, Globals& globals, Action& action) {
         "Onto a smaller target: move partitions, make ext, NTFS and btrfs filesystems smaller");
     verb->add_flag("--busy-source", arguments->busy_source, "Copy a source that is mounted or used as swap")
         ->excludes(shrink);
-    verb->add_flag("--ignore-target-table", arguments->options.ignore_target_table,
-                   "Overwrite a target whose damaged table may name a profile");
     add_plan_options(*verb, globals);
     add_json_option(*verb, globals);
     add_progress_option(*verb, globals);

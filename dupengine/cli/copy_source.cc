@@ -1,8 +1,17 @@
 #include "cli/copy_source.h"
 
+#include "engine/refusals.h"
+#include "layout/content_state.h"
+
 namespace dupengine::cli {
 
-CopySource::CopySource(const std::string& endpoint, const ImageTrustOptions& trust) : path_(endpoint) {
+CopySource::CopySource(const std::string& endpoint, const ImageTrustOptions& trust,
+                       const std::string& peers_folder)
+    : path_(endpoint) {
+    if (const auto peer = wire::parse_peer_reference(endpoint)) {
+        remote_ = RemoteSource::connect(*peer, peers_folder);
+        return;
+    }
     if (const auto reference = image::parse_reference(endpoint)) {
         image_.emplace(open_trusted_image(*reference, trust));
         return;
@@ -11,14 +20,28 @@ CopySource::CopySource(const std::string& endpoint, const ImageTrustOptions& tru
     held_.emplace(endpoint);
 }
 
+const block::Reader& CopySource::reader() const {
+    if (remote_) return remote_->reader();
+    return image_ ? *image_->reader : *disk_;
+}
+
+std::string CopySource::change() const {
+    if (remote_) return remote_->change();
+    if (!held_) return "";
+    if (held_->has_changed() || layout::writes_until_now(path_).text != writes_.text) return "was written";
+    const std::string uses = engine::name_changing_uses(path_);
+    return uses.empty() ? "" : "came into use (" + uses + ")";
+}
+
+std::string CopySource::state() const {
+    if (remote_) return remote_->state();
+    return held_ ? layout::content_state(path_) : "";
+}
+
 void CopySource::take_alone() {
     if (!held_) return;
     held_->take_alone();
     writes_ = layout::writes_until_now(path_);
-}
-
-bool CopySource::has_changed() const {
-    return held_ && (held_->has_changed() || layout::writes_until_now(path_).text != writes_.text);
 }
 
 bool CopySource::could_change_unseen() const {

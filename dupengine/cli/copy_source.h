@@ -1,11 +1,13 @@
 #pragma once
-// What a copy reads from: a disk or a raw image file of this machine, or an image in a store.
+// What a copy reads from: a disk or a raw image file of this machine, an image in a store, or a disk at
+// another machine.
 
 #include <memory>
 #include <string>
 
 #include "block/open.h"
 #include "cli/image_options.h"
+#include "cli/remote_source.h"
 #include "layout/write_watch.h"
 
 namespace dupengine::cli {
@@ -13,19 +15,26 @@ namespace dupengine::cli {
 class CopySource {
   public:
     /// Throws what opening throws.
-    CopySource(const std::string& endpoint, const ImageTrustOptions& trust);
+    CopySource(const std::string& endpoint, const ImageTrustOptions& trust,
+               const std::string& peers_folder = wire::kPeersFolder);
+    explicit CopySource(std::shared_ptr<RemoteSource> remote) : remote_(std::move(remote)) {}
 
-    const block::Reader& reader() const { return image_ ? *image_->reader : *disk_; }
+    const block::Reader& reader() const;
+    /// Null unless it is at another machine.
+    RemoteSource* remote() const { return remote_.get(); }
     /// Null unless it is an image.
     const image::OpenImage* image() const { return image_ ? &*image_ : nullptr; }
-    /// Its path, for questions about a disk of this machine; empty for an image.
+    /// Its path, for questions about a disk of this machine; empty for any other.
     std::string local_path() const { return held_ ? path_ : ""; }
-    /// As SourceHold, and from here on writes to it are watched; an image cannot change.
+    /// As SourceHold, and from here on writes to it are watched; an image cannot change, and the other
+    /// machine holds its own.
     void take_alone();
-    /// Since take_alone.
-    bool has_changed() const;
+    /// How it changed since then, or is about to ("came into use (mounted on /mnt)"); empty if it did not.
+    std::string change() const;
     /// Somebody may have it open for writing. Asked when it was read: then transfers have been counted.
     bool could_change_unseen() const;
+    /// As layout::content_state.
+    std::string state() const;
 
   private:
     std::string path_;
@@ -33,6 +42,7 @@ class CopySource {
     std::unique_ptr<block::Reader> disk_;
     std::optional<block::SourceHold> held_;
     layout::WritesSeen writes_;  // before it was read
+    std::shared_ptr<RemoteSource> remote_;
 };
 
 }  // namespace dupengine::cli

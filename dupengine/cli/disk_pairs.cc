@@ -5,6 +5,7 @@
 
 #include "block/open.h"
 #include "image/reference.h"
+#include "wire/peer_reference.h"
 
 namespace dupengine::cli {
 
@@ -43,7 +44,7 @@ std::vector<std::size_t> number_sources(const std::vector<engine::PathPair>& pai
     std::vector<std::variant<block::PathIdentity, std::string>> known;
     std::vector<std::size_t> numbers;
     for (const engine::PathPair& pair : pairs) {
-        if (image::parse_reference(pair.source))
+        if (image::parse_reference(pair.source) || wire::parse_peer_reference(pair.source))
             known.emplace_back(pair.source);
         else
             known.emplace_back(block::identify(pair.source));

@@ -273,7 +273,8 @@ Moved copy_data(const block::Reader& source, block::Target& target, const Extent
         for_each_chunk(data, lanes, stop, work);
     } catch (const Error& e) {
         // The target is well: what has come so far need not come again.
-        if (journal != nullptr && (e.code() == Code::kInterrupted || e.code() == Code::kSourceIo))
+        if (journal != nullptr &&
+            (e.code() == Code::kInterrupted || e.code() == Code::kSourceIo || e.code() == Code::kPeer))
             journal->record_before_stopping(moved.chunks.digests);
         throw;
     }

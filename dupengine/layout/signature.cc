@@ -79,11 +79,33 @@ std::optional<Signature> probe_copy(const block::Reader& reader, block::Extent p
 
 }  // namespace
 
+std::string encode_signature(const std::optional<Signature>& signature) {
+    if (!signature) return {};
+    std::string text = signature->type;
+    for (const std::string& field : {signature->usage, signature->uuid, signature->label, signature->version})
+        text += '\0' + field;
+    return text;
+}
+
+std::optional<Signature> decode_signature(const std::string& text) {
+    Signature signature;
+    std::size_t at = 0;
+    for (std::string* field :
+         {&signature.type, &signature.usage, &signature.uuid, &signature.label, &signature.version}) {
+        const std::size_t end = std::min(text.find('\0', at), text.size());
+        *field = text.substr(at, std::min(end - at, kValueLimit));
+        at = std::min(end + 1, text.size());
+    }
+    if (signature.type.empty()) return std::nullopt;
+    return signature;
+}
+
 std::optional<Signature> probe_signature(const block::Reader& disk, block::Extent part) {
     const std::uint64_t size = disk.geometry().size_bytes;
     if (part.end > size)
         throw_error(Code::kSourceIo, "{}: {} passes its end ({} bytes)", disk.name(), part.text(), size);
     if (part.empty()) return std::nullopt;
+    if (const auto known = disk.known_signature(part)) return decode_signature(*known);
     if (disk.native_fd() < 0) return probe_copy(disk, part);
     const ByteOffset base = disk.native_offset();
     return probe_fd(disk.native_fd(), {base + part.begin, base + part.end},

@@ -1,0 +1,46 @@
+#pragma once
+// What the command line of `copy` says, and of the verbs that do a part of it (`receive`). The work itself is
+// run_copy.
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "cli/command.h"
+#include "cli/copy_source.h"
+#include "cli/luks_options.h"
+#include "engine/plan.h"
+#include "engine/refusals.h"
+
+namespace dupengine::cli {
+
+struct CopyArguments {
+    std::string source, target, report;
+    std::vector<std::string> maps;
+    engine::CopyOptions options;
+    LuksOptions luks;
+    ImageTrustOptions trust;
+    NewImageOptions image;
+    std::string peers = wire::kPeersFolder;
+    bool busy_source = false;
+    bool create = false;
+    bool shrink = false;
+    bool nice = false;
+
+    engine::BusySource busy() const {
+        return busy_source ? engine::BusySource::kAccept : engine::BusySource::kRefuse;
+    }
+};
+
+/// Options of whoever has the target: what becomes of it, and how hard the machine works.
+void add_target_options(CLI::App& verb, CopyArguments& arguments);
+
+/// Plans, asks, copies, reports. `source`, if not null, is what is copied from, and arguments.source only its
+/// name.
+int run_copy(const CopyArguments& arguments, const Globals& globals,
+             const std::shared_ptr<CopySource>& source = {});
+
+/// Processor time and the disks to others first (ionice(1), class idle). Threads made later inherit it.
+void go_last();
+
+}  // namespace dupengine::cli

@@ -1,0 +1,23 @@
+#include "cli/offered.h"
+
+namespace dupengine::cli {
+
+OfferedSource::OfferedSource(std::string name, const std::string& endpoint, const CopyArguments& arguments)
+    : name_(std::move(name)),
+      source_(endpoint, arguments.trust, arguments.peers),
+      is_busy_(arguments.busy_source),
+      notes_(engine::refuse_if_changing(source_.local_path(), arguments.busy())) {
+    if (source_.remote() != nullptr)
+        throw_error(Code::kUsage, "{}: is at another machine already; one end has to be here", endpoint);
+    if (!is_busy_) source_.take_alone();
+}
+
+wire::OfferedDisk OfferedSource::disk() const {
+    wire::OfferedDisk disk{name_, source_.reader()};
+    if (is_busy_) return disk;
+    disk.change = [this] { return source_.change(); };
+    disk.state = [this] { return source_.state(); };
+    return disk;
+}
+
+}  // namespace dupengine::cli

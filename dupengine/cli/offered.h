@@ -1,0 +1,28 @@
+#pragma once
+// A source of this machine as it is offered to others: looked at as before any copy, and held. Prints
+// nothing.
+
+#include <string>
+#include <vector>
+
+#include "cli/copy_arguments.h"
+#include "wire/offer.h"
+
+namespace dupengine::cli {
+
+class OfferedSource {
+  public:
+    /// Throws what a copy would be refused with.
+    OfferedSource(std::string name, const std::string& endpoint, const CopyArguments& arguments);
+    /// For an offer; this outlives it.
+    wire::OfferedDisk disk() const;
+    const std::vector<std::string>& notes() const { return notes_; }
+
+  private:
+    std::string name_;
+    CopySource source_;
+    bool is_busy_;
+    std::vector<std::string> notes_;
+};
+
+}  // namespace dupengine::cli

@@ -1,0 +1,61 @@
+#pragma once
+// A source at another machine: the connection that proved who it is, and the disk over it. Other than a disk
+// of this machine it wants to be told how the copy goes, and what it came to. What a connection that broke is
+// replaced by depends on who made the first one. Prints nothing.
+
+#include <functional>
+#include <memory>
+#include <string>
+#include <thread>
+
+#include "base/progress.h"
+#include "base/random.h"
+#include "wire/channel.h"
+#include "wire/peer_reference.h"
+#include "wire/remote_reader.h"
+
+namespace dupengine::cli {
+
+class RemoteSource {
+  public:
+    /// Connects, and again when the connection broke. Throws what is wrong with it.
+    static std::shared_ptr<RemoteSource> connect(const wire::PeerReference& reference,
+                                                 const std::string& peers_folder);
+    /// Waits until an enrolled machine offers one, and for it to come back when the connection broke. `log`
+    /// hears of those that came to nothing. Throws kInterrupted if it was stopped. `listener` outlives it.
+    static std::shared_ptr<RemoteSource> wait(wire::Listener& listener, const std::string& peers_folder,
+                                              const std::function<void(const std::string&)>& log,
+                                              const std::stop_token& stop);
+    ~RemoteSource();
+    RemoteSource(const RemoteSource&) = delete;
+    RemoteSource& operator=(const RemoteSource&) = delete;
+
+    const block::Reader& reader() const { return *reader_; }
+    std::string change() const { return reader_->change(); }
+    /// As content_state.
+    std::string state() const;
+    /// From here on the other end is told how far it is, until unwatch().
+    void watch(const Progress& progress, std::stop_token stop);
+    void unwatch();
+    /// Either ends it; the other end is told, and ends with the same.
+    void finish(const wire::Result& result);
+    void abort(const Error& error);
+    /// What went over the wire, for a person.
+    std::string traffic() const;
+
+  private:
+    RemoteSource(wire::Peer peer, wire::LinkOptions options);
+
+    SystemRandom random_;
+    std::unique_ptr<wire::Link> link_;
+    std::unique_ptr<wire::RemoteReader> reader_;
+    bool is_over_ = false;
+    std::jthread teller_;
+};
+
+/// A TLS channel as the other end of a link.
+wire::Peer as_peer(std::unique_ptr<wire::Channel> channel);
+/// Connects to a machine, which has proved who it is then. Throws kPeer, kAuthenticity, kInterrupted.
+wire::Peer call(const wire::Address& address, const std::string& peers_folder, const std::stop_token& stop);
+
+}  // namespace dupengine::cli

@@ -1,0 +1,163 @@
+#include "wire/answering.h"
+
+#include <algorithm>
+
+namespace dupengine::wire {
+
+Answering::Answering(Peer peer, const Offer& offer, const AnswerOptions& options)
+    : offer_(offer), options_(options), connection_(std::move(peer), options.patience) {}
+
+Answered Answering::run() {
+    // Whoever waits for a message wakes up, and what is told then is that it was stopped.
+    const std::stop_callback stopped(options_.stop, [this] {
+        say_goodbye(Error(Code::kInterrupted, "stopped on request at the source's end"));
+        // It goes when it has heard; if it does not, then so.
+    });
+    try {
+        connection_.greet(Role::kAnswers, options_.version);
+        open();
+        serve();
+    } catch (const Error& e) {
+        if (options_.stop.stop_requested())
+            throw_error(Code::kInterrupted,
+                        "stopped on request; the target is unfinished, run both ends again");
+        if (!connection_.is_lost()) {
+            say_goodbye(e);
+            stay_until_gone();
+            throw;
+        }
+        answered_.lost = e.what();
+    }
+    answered_.bytes_sent = connection_.bytes_sent();
+    answered_.bytes_received = connection_.bytes_received();
+    return answered_;
+}
+
+void Answering::open() {
+    const Message message = connection_.receive();
+    if (message.type == Type::kAbort) {
+        const Failure failure = decode_failure(message.payload);
+        throw Error(failure.code, fmt::format("{}: {}", connection_.name(), failure.text));
+    }
+    if (message.type != Type::kOpen) throw_not_honest("a question before a disk was opened");
+    const Offer::Admitted admitted = offer_.admit(decode_open(message.payload), connection_.key());
+    disk_ = &admitted.disk;
+    if (options_.on_open) options_.on_open(*disk_);
+    connection_.send({Type::kOpened, message.id, encode(admitted.opened)});
+    answered_.was_open = true;
+}
+
+void Answering::serve() {
+    std::vector<std::jthread> workers;
+    const auto end = [&] {
+        {
+            const std::lock_guard lock(mutex_);
+            is_over_ = true;
+        }
+        changed_.notify_all();
+        workers.clear();
+    };
+    try {
+        for (unsigned i = 0; i < kWorkers; ++i)
+            workers.emplace_back([this] { work(*disk_); });
+        while (take(connection_.receive())) {
+        }
+    } catch (...) {
+        end();
+        throw;
+    }
+    end();
+    stay_until_gone();
+}
+
+// False after the last one.
+bool Answering::take(const Message& message) {
+    switch (message.type) {
+        case Type::kPrepare:
+        case Type::kRead:
+        case Type::kDigest:
+        case Type::kMap:
+        case Type::kCheck:
+            if (message.payload.size() > kMostQuestion) throw_not_honest("a question that is too long");
+            wait_for(message);
+            return true;
+        case Type::kProgress:
+            if (options_.on_progress) options_.on_progress(decode_progress(message.payload));
+            return true;
+        case Type::kDone:
+            answered_.result = decode_result(message.payload);
+            connection_.send({Type::kAlive, message.id, {}});
+            return false;
+        case Type::kAbort: {
+            const Failure failure = decode_failure(message.payload);
+            connection_.send({Type::kAlive, message.id, {}});
+            throw Error(failure.code, fmt::format("{}: {}", connection_.name(), failure.text));
+        }
+        default:
+            throw_not_honest("a message that only the source's end sends");
+    }
+}
+
+void Answering::wait_for(Message question) {
+    std::unique_lock lock(mutex_);
+    changed_.wait(lock, [&] { return waiting_.size() < kMostWaiting || is_over_; });
+    waiting_.push_back(std::move(question));
+    lock.unlock();
+    changed_.notify_all();
+}
+
+void Answering::work(const OfferedDisk& disk) {
+    Answers answers(disk, connection_, gauge_);
+    for (;;) {
+        Message question;
+        {
+            std::unique_lock lock(mutex_);
+            changed_.wait(lock, [&] { return is_over_ || !waiting_.empty(); });
+            if (is_over_) return;
+            question = std::move(waiting_.front());
+            waiting_.pop_front();
+        }
+        changed_.notify_all();
+        try {
+            answer_one(answers, question);
+        } catch (const std::exception&) {
+            // The thread that receives finds the connection closed, and ends the others.
+            connection_.close();
+            const std::lock_guard lock(mutex_);
+            is_over_ = true;
+            changed_.notify_all();
+            return;
+        }
+    }
+}
+
+// A disk that cannot be read is an answer; a question that nobody asks is the end.
+void Answering::answer_one(Answers& answers, const Message& question) {
+    try {
+        answers.give(question);
+    } catch (const Error& e) {
+        if (e.code() == Code::kPeer) throw;
+        connection_.send({Type::kFailed, question.id, encode(Failure{e.code(), e.what()})});
+    }
+}
+
+void Answering::say_goodbye(const Error& why) noexcept {
+    try {
+        connection_.send({Type::kAbort, 0, encode(Failure{why.code(), why.what()})});
+    } catch (const std::exception&) {
+        // It is gone already.
+    }
+}
+
+// What was sent last gets lost if the connection is cut while the other end still sends.
+void Answering::stay_until_gone() noexcept {
+    const Deadline deadline = after(options_.patience.farewell);
+    try {
+        while (std::chrono::steady_clock::now() < deadline)
+            connection_.receive();
+    } catch (const std::exception&) {
+        // So it should be.
+    }
+}
+
+}  // namespace dupengine::wire

@@ -1,0 +1,153 @@
+#include "wire/answers.h"
+
+#include <algorithm>
+
+#include "wire/recording_reader.h"
+
+namespace dupengine::wire {
+namespace {
+
+using block::Extent;
+using From = block::Reader::From;
+
+// What is told to the other end before it asks; what a larger disk needs besides is asked for.
+constexpr std::uint64_t kMostPrefill = 64 * kMiB;
+// Holes that are shorter travel as zeros, which cost next to nothing.
+constexpr std::uint64_t kSmallestHole = 64 * kKiB;
+
+}  // namespace
+
+Answers::Answers(const OfferedDisk& disk, Connection& connection, CompressionGauge& gauge)
+    : disk_(disk), connection_(connection), gauge_(gauge), encoder_(gauge) {
+    message_.reserve(kHeaderBytes + kMostPayload);
+}
+
+void Answers::give(const Message& question) {
+    switch (question.type) {
+        case Type::kPrepare:
+            return prepare(question.id);
+        case Type::kRead:
+            return read(question.id, decode_read(question.payload));
+        case Type::kDigest:
+            return digest(question.id, decode_extents(question.payload));
+        case Type::kMap:
+            return map(question.id, decode_extents(question.payload));
+        default:
+            begin_message();
+            const std::string change = disk_.change ? disk_.change() : "";
+            const auto text = as_bytes(change);
+            message_.insert(message_.end(), text.begin(), text.end());
+            send_message(Type::kChecked, question.id);
+    }
+}
+
+void Answers::send_message(Type type, std::uint64_t id) {
+    encode_header({type, id, static_cast<std::uint32_t>(message_.size() - kHeaderBytes)}, message_);
+    const auto start = std::chrono::steady_clock::now();
+    connection_.send_encoded(message_);
+    gauge_.learn_sent(message_.size(), std::chrono::steady_clock::now() - start);
+}
+
+void Answers::check_inside(std::span<const Extent> extents) const {
+    if (extents.empty() || extents.back().end > disk_.reader.geometry().size_bytes)
+        throw_not_honest("a question about what lies behind the end of the disk");
+}
+
+void Answers::read_extent(Extent extent, From from, std::span<std::byte> to) const {
+    if (from == From::kMedium)
+        disk_.reader.read_from_medium(extent.begin, to);
+    else
+        disk_.reader.read(extent.begin, to);
+}
+
+void Answers::prepare(std::uint64_t id) {
+    const Preparation preparation = prepare_to_describe(disk_.reader);
+    for (const Known& known : preparation.known)
+        connection_.send({Type::kKnown, id, wire::encode(known)});
+    std::uint64_t told = 0;
+    for (Extent range : preparation.ranges) {
+        for (ByteOffset at = range.begin; at < range.end && told < kMostPrefill; at += kPieceBytes) {
+            const Extent part{at, std::min(at + kPieceBytes, range.end)};
+            const auto bytes = raw_.first(part.size());
+            disk_.reader.read(part.begin, bytes);
+            begin_message();
+            const Bytes head = encode_prefill(part.begin, {});
+            message_.insert(message_.end(), head.begin(), head.end());
+            encoder_.encode(bytes, message_);
+            send_message(Type::kPrefill, id);
+            told += part.size();
+        }
+    }
+    begin_message();
+    send_message(Type::kPrefill, id);
+}
+
+void Answers::read(std::uint64_t id, const ReadRequest& request) {
+    check_inside(request.extents);
+    std::size_t filled = 0;
+    for (Extent e : request.extents) {
+        read_extent(e, request.from, raw_.all().subspan(filled, e.size()));
+        filled += e.size();
+    }
+    begin_message();
+    encoder_.encode(raw_.first(filled), message_);
+    send_message(Type::kData, id);
+}
+
+void Answers::digest(std::uint64_t id, std::span<const Extent> extents) {
+    check_inside(extents);
+    if (count_pieces(extents) > kMostDigests) throw_not_honest("a question for too many digests");
+    begin_message();
+    // Neighbouring pieces are read together, as much as there is memory for.
+    std::size_t next = 0;
+    ByteOffset at = extents.front().begin;
+    while (next < extents.size()) {
+        at = std::max(at, extents[next].begin);
+        const ByteOffset base = align_down(at, kPieceBytes);
+        const Extent room{base, base + kMostAsked};
+        std::ranges::fill(raw_.all(), std::byte{0});
+        std::array<bool, kMostAsked / kPieceBytes> is_touched{};
+        while (next < extents.size() && extents[next].begin < room.end) {
+            const Extent part = Extent{at, extents[next].end}.clipped_to(room);
+            read_extent(part, From::kAnywhere, raw_.all().subspan(part.begin - base, part.size()));
+            for (std::size_t piece = (part.begin - base) / kPieceBytes;
+                 piece <= (part.end - 1 - base) / kPieceBytes; ++piece)
+                is_touched[piece] = true;
+            at = part.end;
+            if (at < extents[next].end) break;
+            if (++next < extents.size()) at = extents[next].begin;
+        }
+        for (std::size_t piece = 0; piece < is_touched.size(); ++piece) {
+            if (!is_touched[piece]) continue;
+            const auto sha256 = codec::sha256(raw_.all().subspan(piece * kPieceBytes, kPieceBytes));
+            message_.insert(message_.end(), sha256.begin(), sha256.end());
+        }
+    }
+    send_message(Type::kDigests, id);
+}
+
+void Answers::map(std::uint64_t id, std::span<const Extent> extents) {
+    check_inside(extents);
+    if (extents.size() != 1) throw_not_honest("a question for several maps");
+    Mapped mapped{extents.front().begin, {}};
+    while (mapped.known_to < extents.front().end) {
+        const Extent data = disk_.reader.next_data({mapped.known_to, extents.front().end});
+        if (data.empty()) {
+            mapped.known_to = extents.front().end;
+        } else if (!mapped.data.empty() && data.begin - mapped.data.back().end < kSmallestHole) {
+            mapped.known_to = mapped.data.back().end = data.end;
+        } else if (mapped.data.size() < kMostExtents) {
+            mapped.data.push_back(data);
+            mapped.known_to = data.end;
+        } else {
+            mapped.known_to = data.begin;
+            break;
+        }
+    }
+    begin_message();
+    const Bytes payload = encode(mapped);
+    message_.insert(message_.end(), payload.begin(), payload.end());
+    send_message(Type::kMapped, id);
+}
+
+}  // namespace dupengine::wire

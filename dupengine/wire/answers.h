@@ -1,0 +1,35 @@
+#pragma once
+// The answers to questions about one disk. One object a thread; its memory is a few MiB.
+
+#include "base/aligned_buffer.h"
+#include "wire/offer.h"
+#include "wire/pieces.h"
+
+namespace dupengine::wire {
+
+class Answers {
+  public:
+    Answers(const OfferedDisk& disk, Connection& connection, CompressionGauge& gauge);
+    /// Sends the answer. Throws kPeer for a question that nobody asks, or if it cannot be sent; what reading
+    /// the disk throws.
+    void give(const Message& question);
+
+  private:
+    void prepare(std::uint64_t id);
+    void read(std::uint64_t id, const ReadRequest& request);
+    void digest(std::uint64_t id, std::span<const block::Extent> extents);
+    void map(std::uint64_t id, std::span<const block::Extent> extents);
+    void check_inside(std::span<const block::Extent> extents) const;
+    void read_extent(block::Extent extent, block::Reader::From from, std::span<std::byte> to) const;
+    void begin_message() { message_.resize(kHeaderBytes); }
+    void send_message(Type type, std::uint64_t id);
+
+    const OfferedDisk& disk_;
+    Connection& connection_;
+    CompressionGauge& gauge_;
+    PieceEncoder encoder_;
+    AlignedBuffer raw_{kMostAsked};
+    Bytes message_;  // being made, with room for its header
+};
+
+}  // namespace dupengine::wire

@@ -1,0 +1,124 @@
+#include "wire/channel.h"
+
+#include "wire/credentials_state.h"
+#include "wire/tls_stream.h"
+
+namespace dupengine::wire {
+namespace {
+
+constexpr const char* kProtocol = "dupengine/1";
+
+using StorePtr = std::unique_ptr<X509_STORE, FreeWith<X509_STORE_free>>;
+
+// Our authority alone vouches, directly, and its list is looked at.
+void set_trust(SSL_CTX* context, const Enrolment& enrolment, X509_CRL* revoked) {
+    StorePtr store(X509_STORE_new());
+    must(store != nullptr && X509_STORE_add_cert(store.get(), enrolment.authority.get()) == 1 &&
+             X509_STORE_add_crl(store.get(), revoked) == 1 &&
+             X509_STORE_set_flags(store.get(), X509_V_FLAG_CRL_CHECK | X509_V_FLAG_X509_STRICT) == 1,
+         "a store of certificates");
+    SSL_CTX_set_cert_store(context, store.release());  // owns it now
+    SSL_CTX_set_verify(context, SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT, nullptr);
+    SSL_CTX_set_verify_depth(context, 0);
+    // The other side has the authority's certificate; ours alone is sent.
+    SSL_CTX_set_mode(context, SSL_MODE_NO_AUTO_CHAIN);
+    must(SSL_CTX_use_certificate(context, enrolment.certificate.get()) == 1 &&
+             SSL_CTX_use_PrivateKey(context, enrolment.key.get()) == 1,
+         "our certificate");
+}
+
+}  // namespace
+
+struct Channel::State {
+    ContextPtr context;
+    TlsStream stream;
+    PeerIdentity peer;
+};
+
+namespace {
+
+// The side that was connected to speaks first: with TLS 1.3 the other one would else not know yet whether its
+// certificate was taken.
+RevocationListPtr exchange_lists(TlsStream& stream, TlsRole role, const Credentials::State& own,
+                                 X509_CRL& ours, Deadline deadline) {
+    if (role == TlsRole::kAccepts) stream.send_block(to_pem(ours), deadline);
+    const std::string theirs = stream.receive_block(kRevokedLimit, deadline);
+    RevocationListPtr newest = learn_revoked(own.files, *own.enrolment.authority, theirs, stream.name());
+    if (role == TlsRole::kConnects) stream.send_block(to_pem(*newest), deadline);
+    return newest;
+}
+
+void check_peer(const X509& certificate, const PeerIdentity& peer, X509_CRL& revoked,
+                const ChannelOptions& options, const std::string& name) {
+    if (is_revoked(revoked, certificate))
+        throw_error(Code::kAuthenticity, "{}: the certificate of the other side is not taken: it was revoked",
+                    name);
+    if (!options.expected_name.empty() && peer.name != options.expected_name)
+        throw_error(Code::kAuthenticity, "{}: the other side is {}, not {}", name, peer.name,
+                    options.expected_name);
+}
+
+std::unique_ptr<Channel> open_channel(TlsRole role, std::unique_ptr<Transport> transport,
+                                      const Credentials::State& own, const ChannelOptions& options) {
+    const Deadline deadline = after(options.handshake);
+    const RevocationListPtr revoked = read_revoked(own.files, *own.enrolment.authority);
+    ContextPtr context = make_tls_context(role, kProtocol);
+    set_trust(context.get(), own.enrolment, revoked.get());
+    SSL_CTX& settings = *context;
+    std::unique_ptr<Channel::State> state(
+        new Channel::State{std::move(context), TlsStream(std::move(transport), settings, role), {}});
+    TlsStream& stream = state->stream;
+    stream.handshake(deadline, kProtocol);
+    const CertificatePtr certificate(SSL_get1_peer_certificate(stream.ssl()));
+    must(certificate != nullptr, "the other side's certificate");
+    state->peer = identity_of(*certificate);
+    if (options.key_update_bytes != 0) stream.set_key_update_bytes(options.key_update_bytes);
+    const RevocationListPtr newest = exchange_lists(stream, role, own, *revoked, deadline);
+    check_peer(*certificate, state->peer, *newest, options, stream.name());
+    return std::make_unique<Channel>(std::move(state));
+}
+
+}  // namespace
+
+Channel::Channel(std::unique_ptr<State> state) : state_(std::move(state)) {}
+Channel::~Channel() = default;
+
+void Channel::send(std::span<const std::byte> bytes, Deadline deadline) {
+    state_->stream.send(bytes, deadline);
+}
+std::size_t Channel::receive(std::span<std::byte> buffer, Deadline deadline) {
+    return state_->stream.receive(buffer, deadline);
+}
+void Channel::close() noexcept {
+    state_->stream.close();
+}
+void Channel::finish(Deadline deadline) {
+    state_->stream.finish(deadline);
+}
+const std::string& Channel::name() const {
+    return state_->stream.name();
+}
+const PeerIdentity& Channel::peer() const {
+    return state_->peer;
+}
+std::string Channel::cipher() const {
+    return SSL_get_cipher_name(state_->stream.ssl());
+}
+std::uint64_t Channel::bytes_sent() const {
+    return state_->stream.bytes_sent();
+}
+std::uint64_t Channel::bytes_received() const {
+    return state_->stream.bytes_received();
+}
+
+std::unique_ptr<Channel> connect_channel(std::unique_ptr<Transport> transport, const Credentials& credentials,
+                                         const ChannelOptions& options) {
+    return open_channel(TlsRole::kConnects, std::move(transport), credentials.state(), options);
+}
+
+std::unique_ptr<Channel> accept_channel(std::unique_ptr<Transport> transport, const Credentials& credentials,
+                                        const ChannelOptions& options) {
+    return open_channel(TlsRole::kAccepts, std::move(transport), credentials.state(), options);
+}
+
+}  // namespace dupengine::wire

@@ -1,0 +1,101 @@
+#include "wire/connection.h"
+
+#include <array>
+
+namespace dupengine::wire {
+
+Connection::Connection(Peer peer, const Patience& patience)
+    : peer_(std::move(peer)),
+      patience_(patience),
+      last_sent_(std::chrono::steady_clock::now()),
+      heart_([this](const std::stop_token& stop) { keep_alive(stop); }) {}
+
+Connection::~Connection() {
+    close();
+    heart_ = {};  // before what it uses
+}
+
+void Connection::close() noexcept {
+    peer_.transport->close();
+}
+
+void Connection::keep_alive(const std::stop_token& stop) {
+    std::unique_lock lock(beat_mutex_);
+    while (!beat_.wait_for(lock, stop, patience_.beat, [&] { return stop.stop_requested(); })) {
+        try {
+            {
+                const std::unique_lock idle(sending_, std::try_to_lock);
+                // Whoever sends at this moment is heard.
+                if (!idle || std::chrono::steady_clock::now() - last_sent_ < patience_.beat) continue;
+            }
+            send({});
+        } catch (const Error&) {
+            return;  // whoever receives hears of it, too
+        }
+    }
+}
+
+Hello Connection::greet(Role role, const std::string& version) {
+    send({Type::kHello, 0, encode(Hello{role, version})});
+    const Message first = receive();
+    if (first.type == Type::kAbort) {
+        const Failure failure = decode_failure(first.payload);
+        throw Error(failure.code, fmt::format("{}: {}", name(), failure.text));
+    }
+    if (first.type != Type::kHello) throw_not_honest("something else than a greeting");
+    Hello hello = decode_hello(first.payload);
+    if (hello.role == role)
+        throw_error(Code::kPeer, "{}: {}", name(),
+                    role == Role::kAsks ? "waits for a source, too; one side has to offer one"
+                                        : "offers a source, too; one side has to take it");
+    return hello;
+}
+
+void Connection::send(const Message& message) {
+    send_encoded(encode(message));
+}
+
+void Connection::send_encoded(std::span<const std::byte> message) {
+    const std::lock_guard lock(sending_);
+    try {
+        peer_.transport->send(message, after(patience_.message));
+    } catch (const Error&) {
+        is_lost_ = true;
+        peer_.transport->close();
+        throw;
+    }
+    last_sent_ = std::chrono::steady_clock::now();
+    sent_ += message.size();
+}
+
+std::size_t Connection::fill(std::span<std::byte> buffer, Deadline deadline, Fill how) {
+    try {
+        if (how == Fill::kAll) {
+            receive_exact(*peer_.transport, buffer, deadline);
+            return buffer.size();
+        }
+        const std::size_t bytes = peer_.transport->receive(buffer, deadline);
+        if (bytes == 0) throw_error(Code::kPeer, "{}: ended the connection", name());
+        return bytes;
+    } catch (const Error&) {
+        is_lost_ = true;
+        throw;
+    }
+}
+
+Message Connection::receive() {
+    for (;;) {
+        std::array<std::byte, kHeaderBytes> bytes{};
+        const std::size_t first = fill(bytes, after(patience_.silence), Fill::kOnce);
+        const Deadline deadline = after(patience_.message);
+        fill(std::span(bytes).subspan(first), deadline, Fill::kAll);
+        const Header header = decode_header(bytes);
+        Message message{header.type, header.id, Bytes(header.payload_bytes)};
+        fill(message.payload, deadline, Fill::kAll);
+        received_ += kHeaderBytes + message.payload.size();
+        if (message.type != Type::kAlive || message.id != 0) return message;
+        if (!message.payload.empty()) throw_not_honest("a sign of life that says something");
+    }
+}
+
+}  // namespace dupengine::wire

@@ -1,0 +1,76 @@
+#pragma once
+// Messages over a transport that has proved who is at its other end. Bounded in time as well as in memory: a
+// side that is silent for too long, or that takes for ever over one message, is gone. What is idle is kept
+// alive by empty messages, so silence means something.
+//
+// Threads: any number may send; one receives. close() from any.
+
+#include <atomic>
+#include <condition_variable>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <thread>
+
+#include "wire/message.h"
+#include "wire/transport.h"
+
+namespace dupengine::wire {
+
+/// The other end of a new connection, and who that is.
+struct Peer {
+    std::unique_ptr<Transport> transport;
+    codec::Sha256 key{};  ///< PeerIdentity::key_sha256
+    std::string name;     ///< for messages
+};
+
+struct Patience {
+    std::chrono::milliseconds silence{30'000};  ///< until nothing at all means that the other side is gone
+    std::chrono::milliseconds message{60'000};  ///< for one message to come, or to be taken
+    std::chrono::milliseconds beat{5'000};      ///< between signs of life
+    std::chrono::milliseconds farewell{5'000};  ///< for the last message to be heard
+    std::chrono::milliseconds outage{60'000};   ///< for a broken connection to be replaced
+};
+
+class Connection {
+  public:
+    Connection(Peer peer, const Patience& patience);
+    ~Connection();
+    Connection(const Connection&) = delete;
+    Connection& operator=(const Connection&) = delete;
+
+    /// Says who we are and hears who they are. Throws kPeer also if both would ask, or both answer.
+    Hello greet(Role role, const std::string& version);
+
+    void send(const Message& message);
+    /// Header and payload, as encode() makes them.
+    void send_encoded(std::span<const std::byte> message);
+    /// The next message that says anything. Throws kPeer.
+    Message receive();
+    void close() noexcept;
+
+    /// The transport failed: another connection might do. Otherwise the other side is at fault.
+    bool is_lost() const { return is_lost_; }
+    const std::string& name() const { return peer_.name; }
+    const codec::Sha256& key() const { return peer_.key; }
+    /// Of messages, with their headers.
+    std::uint64_t bytes_sent() const { return sent_; }
+    std::uint64_t bytes_received() const { return received_; }
+
+  private:
+    enum class Fill { kOnce, kAll };
+    std::size_t fill(std::span<std::byte> buffer, Deadline deadline, Fill how);
+    void keep_alive(const std::stop_token& stop);
+
+    Peer peer_;
+    const Patience patience_;
+    std::mutex sending_;
+    std::chrono::steady_clock::time_point last_sent_;  // with sending_
+    std::atomic<bool> is_lost_{false};
+    std::atomic<std::uint64_t> sent_{0}, received_{0};
+    std::mutex beat_mutex_;
+    std::condition_variable_any beat_;
+    std::jthread heart_;
+};
+
+}  // namespace dupengine::wire

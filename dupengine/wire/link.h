@@ -1,0 +1,94 @@
+#pragma once
+// The target's end of a transfer: questions about one disk, many under way, over connections that may break.
+// What was asked and not answered is asked again over the next connection, as long as that is to the same
+// peer, of the same offer, and the disk is unchanged (offer.h). After Patience::outage without one it is the
+// end. The first error that is final fails all questions, now and later.
+//
+// Threads: any.
+
+#include <functional>
+#include <map>
+#include <memory>
+#include <optional>
+#include <stop_token>
+
+#include "base/random.h"
+#include "wire/connection.h"
+
+namespace dupengine::wire {
+
+struct LinkOptions {
+    Patience patience;
+    std::string version;
+    std::string source;  ///< its name at the other end; empty: the only one
+    /// The next connection after one broke; the last error is why. Throws kPeer, then it is tried again.
+    std::function<Peer(Deadline deadline, const std::stop_token& stop)> connect_again = {};
+};
+
+class Link {
+  public:
+    /// Opens the disk over `peer`. Throws what the other end refuses it with; kPeer.
+    Link(Peer peer, RandomSource& random, LinkOptions options);
+    /// Without finish() or abort() the other end finds the connection broken.
+    ~Link();
+    Link(const Link&) = delete;
+    Link& operator=(const Link&) = delete;
+
+    const Opened& opened() const { return opened_; }
+    const std::string& name() const { return name_; }
+
+    class Question;
+    using Asked = std::shared_ptr<Question>;
+    /// Never waits for the answer.
+    Asked ask(Type type, Bytes payload);
+    /// The answer. Throws what the other end failed with; kPeer for another kind of answer, or if no
+    /// connection can be had any more.
+    Bytes wait(const Asked& asked, Type expected);
+    /// As wait(), for an answer that several wait for: each gets a copy.
+    Bytes wait_shared(const Asked& asked, Type expected);
+    /// Called with kPrefill and kKnown, from the thread that receives.
+    using OnTold = std::function<void(const Message&)>;
+    /// Asks for all that is told before questions, and waits for its end.
+    void prepare(OnTold on_told);
+
+    /// Lost if there is no connection at the moment.
+    void tell(Type type, Bytes payload) noexcept;
+    /// The last word. Waits until it was heard, for Patience::farewell. False if nobody heard it.
+    bool finish(const Result& result) noexcept;
+    bool abort(const Failure& failure) noexcept;
+    /// Ends waiting for the next connection.
+    void set_stop(std::stop_token stop);
+
+    std::uint64_t bytes_sent() const;
+    std::uint64_t bytes_received() const;
+    unsigned times_reconnected() const;
+
+  private:
+    static Message& answer_of(Question& asked, Type expected);
+    std::shared_ptr<Connection> open(Peer peer);
+    void receive_all(const std::stop_token& over);
+    void take_answers(Connection& connection);
+    bool replace_connection(const std::stop_token& over, const std::string& why);
+    Peer next_peer(Deadline deadline, const std::stop_token& over);
+    void give_up(std::exception_ptr error);
+    bool say_last(Type type, Bytes payload) noexcept;
+
+    LinkOptions options_;
+    Open open_;
+    Opened opened_;
+    std::string name_;
+    codec::Sha256 peer_key_{};
+    mutable std::mutex mutex_;
+    std::condition_variable_any changed_;
+    std::shared_ptr<Connection> connection_;  // null: broken
+    std::map<std::uint64_t, Asked> under_way_;
+    std::uint64_t next_id_ = 1;
+    OnTold on_told_;
+    std::exception_ptr broken_;
+    std::stop_token stop_;
+    std::uint64_t sent_before_ = 0, received_before_ = 0;  // over earlier connections
+    unsigned reconnected_ = 0;
+    std::jthread receiver_;
+};
+
+}  // namespace dupengine::wire

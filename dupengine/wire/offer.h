@@ -1,0 +1,74 @@
+#pragma once
+// The source's end of a transfer: disks that enrolled peers may read, and the answering of one peer's
+// questions. Never writes. What a peer may cause is bounded: kMostWaiting questions wait, two are worked at,
+// each about at most kMostAsked bytes of a disk.
+//
+// A connection that broke is opened again with the token that it was given: a MAC, with a key that this offer
+// drew, over who asks, for which transfer, about which disk. So it opens nothing to another peer, for another
+// copy, of another disk, or after the offer has ended. That the disk is unchanged is asked each time.
+//
+// Threads: an Offer that is complete may be used from any.
+
+#include <functional>
+#include <stop_token>
+#include <vector>
+
+#include "base/random.h"
+#include "wire/connection.h"
+
+namespace dupengine::wire {
+
+struct OfferedDisk {
+    std::string name;             ///< as it is asked for
+    const block::Reader& reader;  ///< outlives the offer
+    /// How it changed since it was offered; empty if it did not. May be empty.
+    std::function<std::string()> change = {};
+    /// What shows in a later run that it is the same (layout/content_state.h); empty if nothing can. May be
+    /// empty.
+    std::function<std::string()> state = {};
+};
+
+class Offer {
+  public:
+    explicit Offer(RandomSource& random);
+    /// Throws kUsage for a name that is there already or cannot be one (image::is_image_name).
+    void add(OfferedDisk disk);
+    const std::vector<OfferedDisk>& disks() const { return disks_; }
+
+    /// The disk that may be read, and what is said of it. Throws kRefused: there is none of that name, it has
+    /// changed, the token is of something else.
+    struct Admitted {
+        const OfferedDisk& disk;
+        Opened opened;
+    };
+    Admitted admit(const Open& open, const codec::Sha256& peer) const;
+
+  private:
+    const OfferedDisk& find(const std::string& name) const;
+    std::vector<OfferedDisk> disks_;
+    codec::Sha256 key_{};
+};
+
+struct AnswerOptions {
+    Patience patience;
+    std::stop_token stop;
+    std::string version;
+    /// How far the other end is. From the thread that answers.
+    std::function<void(const ProgressNote&)> on_progress = {};
+    /// The disk was opened. From the thread that answers.
+    std::function<void(const OfferedDisk&)> on_open = {};
+};
+
+struct Answered {
+    std::optional<Result> result;  ///< what the other end came to; empty: the connection was lost
+    std::string lost;              ///< why
+    bool was_open = false;
+    std::uint64_t bytes_sent = 0, bytes_received = 0;
+};
+
+/// Answers until the other end is done or gone. Throws what the other end gave up with, with its code; kPeer
+/// for an end that is not honest; kInterrupted, which the other end is told, if it was stopped; kRefused if
+/// the disk may not be opened.
+Answered answer(Peer peer, const Offer& offer, const AnswerOptions& options);
+
+}  // namespace dupengine::wire

@@ -1,0 +1,110 @@
+#include "wire/read_ahead.h"
+
+#include <algorithm>
+
+#include "wire/pieces.h"
+
+namespace dupengine::wire {
+
+using block::Extent;
+
+// What is expected from `from` on, as far as the next multiple of kMostAsked: chunks end there, too. Null
+// behind the last.
+ReadAhead::Shared ReadAhead::ask_for(ByteOffset from) {
+    const std::uint64_t size = link_.opened().geometry.size_bytes;
+    auto at = std::ranges::upper_bound(expected_.begin(), expected_.end(), from, {}, &Extent::end);
+    if (at == expected_.end()) return nullptr;
+    from = std::max(from, at->begin);
+    if (from >= size) return nullptr;
+    const Extent room{from, std::min(align_down(from, kMostAsked) + kMostAsked, size)};
+    auto batch = std::make_shared<Batch>();
+    for (; at != expected_.end() && at->begin < room.end && batch->extents.size() < kMostExtents; ++at)
+        batch->extents.push_back(at->clipped_to(room));
+    batch->place = {room.begin, batch->extents.back().end};
+    batch->asked =
+        link_.ask(Type::kRead, encode(ReadRequest{block::Reader::From::kAnywhere, batch->extents}));
+    return batch;
+}
+
+// With the mutex held.
+ReadAhead::Shared ReadAhead::batch_at(ByteOffset at) {
+    const auto found =
+        std::ranges::find_if(batches_, [&](const Shared& batch) { return batch->place.contains(at); });
+    if (found != batches_.end()) return *found;
+    // A place that nobody was near to: what was asked ahead of the last one is not wanted.
+    batches_.clear();
+    const Shared batch = ask_for(at);
+    batches_.push_back(batch);
+    return batch;
+}
+
+// With the mutex held.
+void ReadAhead::go_ahead(const Shared& used) {
+    const auto position = [&] {
+        return static_cast<std::size_t>(std::ranges::find(batches_, used) - batches_.begin());
+    };
+    while (position() > kBehind)
+        batches_.pop_front();
+    while (batches_.size() - position() <= kAhead) {
+        Shared next = ask_for(batches_.back()->place.end);
+        if (next == nullptr) break;
+        batches_.push_back(std::move(next));
+    }
+}
+
+void ReadAhead::fetch(Batch& batch, Extent wanted, ByteOffset offset, std::span<std::byte> buffer) {
+    const std::lock_guard lock(batch.mutex);
+    if (!batch.has_come) {
+        batch.packed = link_.wait(batch.asked, Type::kData);
+        batch.has_come = true;
+    }
+    const auto place_of = [&](Extent part) { return buffer.subspan(part.begin - offset, part.size()); };
+    // The usual one: straight to where it belongs.
+    if (batch.extents.size() == 1 && wanted.contains(batch.place)) {
+        decode_pieces(batch.packed, place_of(batch.place));
+        return;
+    }
+    if (batch.bytes.empty()) {
+        std::size_t size = 0;
+        for (Extent e : batch.extents)
+            size += e.size();
+        batch.bytes.resize(size);
+        decode_pieces(batch.packed, batch.bytes);
+    }
+    std::size_t filled = 0;
+    for (Extent e : batch.extents) {
+        const Extent part = e.clipped_to(wanted);
+        if (!part.empty())
+            std::ranges::copy(std::span(batch.bytes).subspan(filled + (part.begin - e.begin), part.size()),
+                              place_of(part).begin());
+        filled += e.size();
+    }
+}
+
+void ReadAhead::read(ByteOffset offset, std::span<std::byte> buffer) {
+    const Extent wanted{offset, offset + buffer.size()};
+    ByteOffset filled = wanted.begin;  // everything before this is in the buffer
+    const auto zero_up_to = [&](ByteOffset end) {
+        std::ranges::fill(buffer.subspan(filled - offset, end - filled), std::byte{0});
+    };
+    auto at = std::ranges::upper_bound(expected_.begin(), expected_.end(), offset, {}, &Extent::end);
+    for (; at != expected_.end() && at->begin < wanted.end; ++at) {
+        Extent part = at->clipped_to(wanted);
+        zero_up_to(part.begin);
+        filled = part.end;
+        while (!part.empty()) {
+            Shared batch;
+            {
+                const std::lock_guard lock(mutex_);
+                batch = batch_at(part.begin);
+                go_ahead(batch);
+            }
+            const Extent here = batch->place.clipped_to(part);
+            fetch(*batch, here, offset, buffer);
+            part.begin = here.end;
+        }
+    }
+    zero_up_to(wanted.end);
+}
+
+}  // namespace dupengine::wire

@@ -1,0 +1,73 @@
+#include "wire/recording_reader.h"
+
+#include <mutex>
+
+#include "layout/describe.h"
+
+namespace dupengine::wire {
+namespace {
+
+using block::Extent;
+
+constexpr std::uint64_t kPage = 4 * kKiB;
+// Where tables, marks and first superblocks stand.
+constexpr std::uint64_t kEnds = 256 * kKiB;
+
+// No descriptor: libraries would read past us.
+class RecordingReader final : public block::Reader {
+  public:
+    explicit RecordingReader(const block::Reader& disk) : disk_(disk) {}
+    const block::Geometry& geometry() const override { return disk_.geometry(); }
+    const std::string& name() const override { return disk_.name(); }
+    void read(ByteOffset offset, std::span<std::byte> buffer) const override {
+        disk_.read(offset, buffer);
+        note({offset, offset + buffer.size()});
+    }
+    void read_from_medium(ByteOffset offset, std::span<std::byte> buffer) const override {
+        disk_.read_from_medium(offset, buffer);
+        note({offset, offset + buffer.size()});
+    }
+    Extent next_data(Extent within) const override { return disk_.next_data(within); }
+
+    std::optional<std::string> known_signature(Extent part) const override {
+        std::string found = layout::encode_signature(layout::probe_signature(disk_, part));
+        const std::lock_guard lock(mutex_);
+        known_.push_back({part, found});
+        return found;
+    }
+
+    void note(Extent read) const {
+        const std::lock_guard lock(mutex_);
+        const std::uint64_t size = disk_.geometry().size_bytes;
+        ranges_.insert({align_down(read.begin, kPage), std::min(align_up(read.end, kPage), size)});
+        // Scattered reads of a large, aged disk: neighbours together, so that the list stays short.
+        while (ranges_.count() > kMostRanges)
+            ranges_ = ranges_.bridged(gap_ *= 2);
+    }
+    Preparation take() { return {std::move(ranges_), std::move(known_)}; }
+
+  private:
+    static constexpr std::size_t kMostRanges = 16384;
+    const block::Reader& disk_;
+    mutable std::mutex mutex_;
+    mutable block::ExtentSet ranges_;
+    mutable std::vector<Known> known_;
+    mutable std::uint64_t gap_ = kPage;
+};
+
+}  // namespace
+
+Preparation prepare_to_describe(const block::Reader& disk) {
+    RecordingReader recorder(disk);
+    const std::uint64_t size = disk.geometry().size_bytes;
+    recorder.note({0, std::min(kEnds, size)});
+    recorder.note({size - std::min(kEnds, size), size});
+    try {
+        layout::describe_disk(recorder, layout::Depth::kSalvage);
+    } catch (const Error&) {
+        // Said in the right words by whoever plans with it.
+    }
+    return recorder.take();
+}
+
+}  // namespace dupengine::wire

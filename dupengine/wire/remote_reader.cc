@@ -1,0 +1,97 @@
+#include "wire/remote_reader.h"
+
+#include <algorithm>
+
+#include "block/transfers.h"
+#include "wire/pieces.h"
+
+namespace dupengine::wire {
+
+using block::Extent;
+
+namespace {
+
+// More partitions and volumes than a disk has.
+constexpr std::size_t kMostKnown = 1024;
+
+}  // namespace
+
+RemoteReader::RemoteReader(Link& link)
+    : link_(link), name_(fmt::format("{} {}", link.name(), link.opened().name)), map_(link) {
+    link_.prepare([this](const Message& told) {
+        if (told.type == Type::kPrefill)
+            prefill_.add(decode_prefill(told.payload));
+        else if (known_.size() < kMostKnown)
+            known_.push_back(decode_known(told.payload));
+    });
+}
+
+std::optional<std::string> RemoteReader::known_signature(Extent part) const {
+    const auto found = std::ranges::find(known_, part, &Known::part);
+    if (found == known_.end()) return {};
+    return found->signature;
+}
+
+void RemoteReader::check_inside(ByteOffset offset, std::size_t size) const {
+    const std::uint64_t end = geometry().size_bytes;
+    if (offset > end || size > end - offset)
+        throw_error(Code::kInternal, "{}: read of {} bytes at {} passes the end", name_, size, offset);
+}
+
+// In parts that are all under way before the first is waited for.
+void RemoteReader::ask(ByteOffset offset, std::span<std::byte> buffer, From from) const {
+    constexpr std::size_t kMostParts = 8;
+    while (!buffer.empty()) {
+        std::vector<std::pair<Link::Asked, std::span<std::byte>>> parts;
+        while (!buffer.empty() && parts.size() < kMostParts) {
+            const auto part = buffer.first(std::min(buffer.size(), kMostAsked));
+            const ReadRequest request{from, {{offset, offset + part.size()}}};
+            parts.emplace_back(link_.ask(Type::kRead, encode(request)), part);
+            buffer = buffer.subspan(part.size());
+            offset += part.size();
+        }
+        for (const auto& [asked, part] : parts)
+            decode_pieces(link_.wait(asked, Type::kData), part);
+    }
+}
+
+void RemoteReader::read(ByteOffset offset, std::span<std::byte> buffer) const {
+    check_inside(offset, buffer.size());
+    if (!prefill_.read(offset, buffer)) ask(offset, buffer, From::kAnywhere);
+}
+
+void RemoteReader::read_from_medium(ByteOffset offset, std::span<std::byte> buffer) const {
+    check_inside(offset, buffer.size());
+    ask(offset, buffer, From::kMedium);
+}
+
+void RemoteReader::start_read(block::Transfers& transfers, std::uint64_t tag, ByteOffset offset,
+                              std::span<std::byte> buffer, From from) const {
+    check_inside(offset, buffer.size());
+    if (read_ahead_ != nullptr && from == From::kAnywhere)
+        read_ahead_->read(offset, buffer);
+    else if (from == From::kAnywhere)
+        read(offset, buffer);
+    else
+        read_from_medium(offset, buffer);
+    transfers.done(tag);
+}
+
+void RemoteReader::expect(const block::ExtentSet& data) const {
+    // Planning is over; from here on all that is read is data.
+    prefill_.clear();
+    expected_ = data;
+    read_ahead_ = std::make_unique<ReadAhead>(link_, expected_);
+    digests_ = std::make_unique<DigestAhead>(link_, expected_);
+}
+
+bool RemoteReader::holds(ByteOffset offset, std::span<const std::byte> bytes) const {
+    return digests_ != nullptr && digests_->holds(offset, bytes);
+}
+
+std::string RemoteReader::change() const {
+    const Bytes text = link_.wait(link_.ask(Type::kCheck, {}), Type::kChecked);
+    return tame(as_text(text));
+}
+
+}  // namespace dupengine::wire

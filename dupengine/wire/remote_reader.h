@@ -1,0 +1,53 @@
+#pragma once
+// A disk at the other end of a connection, as a disk: what a copy reads from. What planning reads was told
+// before it is asked for, what copying reads is asked for in the order of the plan, and what the target holds
+// already is told by digest, so that only the rest travels. A connection that breaks is replaced underneath
+// (link.h). At most about 50 MiB for a disk of any size, beside the extents that it is told to expect. From
+// any thread; expect() before others read.
+
+#include <memory>
+
+#include "wire/data_map.h"
+#include "wire/digest_ahead.h"
+#include "wire/prefill.h"
+#include "wire/read_ahead.h"
+
+namespace dupengine::wire {
+
+class RemoteReader final : public block::Reader {
+  public:
+    /// Waits until the other end has told what planning needs. `link` outlives it. Throws as Link.
+    explicit RemoteReader(Link& link);
+
+    const block::Geometry& geometry() const override { return link_.opened().geometry; }
+    /// "HOST:PORT /dev/sda", to people.
+    const std::string& name() const override { return name_; }
+    void read(ByteOffset offset, std::span<std::byte> buffer) const override;
+    void read_from_medium(ByteOffset offset, std::span<std::byte> buffer) const override;
+    /// Of what is expected, all is read in order; what is not expected of the range is zeros.
+    void start_read(block::Transfers& transfers, std::uint64_t tag, ByteOffset offset,
+                    std::span<std::byte> buffer, From from) const override;
+    block::Extent next_data(block::Extent within) const override { return map_.next_data(within); }
+    void expect(const block::ExtentSet& data) const override;
+    std::uint64_t known_piece_bytes() const override { return kPieceBytes; }
+    bool holds(ByteOffset offset, std::span<const std::byte> bytes) const override;
+    std::optional<std::string> known_signature(block::Extent part) const override;
+
+    /// How the source changed since the other end offered it; empty if it did not.
+    std::string change() const;
+
+  private:
+    void ask(ByteOffset offset, std::span<std::byte> buffer, From from) const;
+    void check_inside(ByteOffset offset, std::size_t size) const;
+
+    Link& link_;
+    std::string name_;
+    mutable DataMap map_;
+    mutable PrefillStore prefill_;
+    std::vector<Known> known_;
+    mutable block::ExtentSet expected_;
+    mutable std::unique_ptr<ReadAhead> read_ahead_;  // null: nothing is expected yet
+    mutable std::unique_ptr<DigestAhead> digests_;
+};
+
+}  // namespace dupengine::wire

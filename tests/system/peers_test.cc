@@ -1,0 +1,262 @@
+// receive, serve, and copy to and from dup://: two processes on this machine, with real TLS between them.
+
+#include <arpa/inet.h>
+#include <fcntl.h>
+#include <gtest/gtest.h>
+#include <netinet/in.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <chrono>
+#include <fstream>
+#include <future>
+#include <nlohmann/json.hpp>
+#include <thread>
+
+#include "base/fd.h"
+#include "base/random.h"
+#include "tests/support/disk_image.h"
+#include "tests/support/gpt_disk.h"
+#include "tests/support/test_pki.h"
+
+namespace dupengine {
+namespace {
+
+using namespace std::chrono_literals;
+using block::Extent;
+using nlohmann::json;
+using test::ScratchFolder;
+
+// One that nobody uses at the moment.
+std::uint16_t free_port() {
+    const Fd socket(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+    sockaddr_in address{};
+    address.sin_family = AF_INET;
+    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    socklen_t size = sizeof address;
+    auto* const any = reinterpret_cast<sockaddr*>(&address);
+    if (::bind(socket.get(), any, size) != 0 || ::getsockname(socket.get(), any, &size) != 0)
+        throw_error(Code::kInternal, "no free port");
+    return ntohs(address.sin_port);
+}
+
+bool is_listening(std::uint16_t port) {
+    std::ifstream table("/proc/net/tcp");
+    const std::string wanted = fmt::format("0100007F:{:04X} 00000000:0000 0A", port);
+    for (std::string line; std::getline(table, line);)
+        if (line.find(wanted) != std::string::npos) return true;
+    return false;
+}
+
+// The command, running beside the test; killed (SIGKILL) when it is given up.
+class Running {
+  public:
+    explicit Running(std::vector<std::string> arguments)
+        : result_(std::async(std::launch::async, [this, words = std::move(arguments)] {
+              RunOptions options;
+              options.stop = stop_.get_token();
+              try {
+                  return test::run_dupengine(words, options);
+              } catch (const Error& e) {
+                  return RunResult{128 + 9, "", e.what()};
+              }
+          })) {}
+    void kill() { stop_.request_stop(); }
+    RunResult end() { return result_.get(); }
+
+  private:
+    std::stop_source stop_;
+    std::future<RunResult> result_;
+};
+
+class Peers : public testing::Test {
+  protected:
+    Peers() : port_(free_port()), address_(fmt::format("127.0.0.1:{}", port_)), url_("dup://" + address_) {}
+
+    void wait_until_listening() const {
+        for (int i = 0; i < 500 && !is_listening(port_); ++i)
+            std::this_thread::sleep_for(20ms);
+        ASSERT_TRUE(is_listening(port_)) << "it never waited on " << address_;
+    }
+    std::unique_ptr<Running> receive(const std::string& target, std::vector<std::string> more = {}) {
+        std::vector<std::string> words = {"receive",      "--yes",    "--json", "--peers",
+                                          target_folder_, "--listen", address_, target};
+        words.insert(words.end(), more.begin(), more.end());
+        auto running = std::make_unique<Running>(std::move(words));
+        wait_until_listening();
+        return running;
+    }
+    RunResult send(const std::string& source) const {
+        return test::run_dupengine({"copy", "--json", "--peers", source_folder_, source, url_});
+    }
+    std::string disk_file(const std::string& name, const test::DiskBytes& disk) const {
+        const std::string path = folder_.file(name);
+        write_file_atomic(path, disk.content, 0600, Code::kInternal);
+        return path;
+    }
+
+    ScratchFolder folder_;
+    test::TestPki pki_;
+    std::string source_folder_ = pki_.enrol("source"), target_folder_ = pki_.enrol("target");
+    std::uint16_t port_;
+    std::string address_, url_;
+};
+
+constexpr std::uint64_t kSize = 64 * kMiB;
+const Extent kData{kMiB, 49 * kMiB};
+const Extent kProfile{56 * kMiB, 57 * kMiB};
+
+std::shared_ptr<test::DiskBytes> a_source() {
+    return test::make_gpt_disk(kSize, {{1, kData, "root"}}, 1);
+}
+
+std::shared_ptr<test::DiskBytes> a_target() {
+    return test::make_gpt_disk(
+        kSize, {{1, {kMiB, 3 * kMiB}, "old"}, {128, kProfile, "profile", layout::type_guid::kProfile}}, 2,
+        true);
+}
+
+Bytes part(const Bytes& disk, Extent e) {
+    return {disk.begin() + static_cast<std::ptrdiff_t>(e.begin),
+            disk.begin() + static_cast<std::ptrdiff_t>(e.end)};
+}
+
+Bytes content_of(const std::string& path) {
+    const Fd fd = open_path(path, O_RDONLY, Code::kInternal);
+    return read_to_end(fd.get(), 256 * kMiB, path);
+}
+
+void expect_copy(const std::string& target, const test::DiskBytes& source, const test::DiskBytes& before) {
+    const Bytes now = content_of(target);
+    EXPECT_EQ(part(now, kData), part(source.content, kData));
+    EXPECT_EQ(part(now, kProfile), part(before.content, kProfile)) << "the profile is lost";
+    EXPECT_NE(test::must_run({"sgdisk", "-v", target}).find("No problems"), std::string::npos);
+}
+
+TEST_F(Peers, ASystemDiskTravelsAndBothEndsSaySo) {
+    const test::DiskImage source = test::make_disk_image(folder_, "source.img");
+    const std::string target = folder_.sparse_file("target.img", 128 << 20);
+    test::fill_with_old_data(target, 128 << 20);
+    const auto receiving = receive(target, {"--grow"});
+    const RunResult sent = send(source.path);
+    const RunResult received = receiving->end();
+    ASSERT_EQ(sent.status, 0) << sent.err;
+    ASSERT_EQ(received.status, 0) << received.err;
+    EXPECT_EQ(json::parse(sent.out)["result"], "verified");
+    EXPECT_EQ(json::parse(received.out)["result"], "verified");
+    const std::string from = folder_.file("from.img"), to = folder_.file("to.img");
+    test::extract_range(source.path, source.root, from);
+    test::extract_range(target, source.root, to);
+    EXPECT_EQ(test::ext_tree_digest(folder_, from), test::ext_tree_digest(folder_, to));
+    EXPECT_FALSE(test::file_contains(target, test::kDeletedText)) << "deleted files travelled";
+    EXPECT_FALSE(test::file_contains(target, test::kOldText)) << "the target's old data shines through";
+    EXPECT_LT(json::parse(sent.out)["bytes_sent"].get<std::uint64_t>(),
+              json::parse(sent.out)["bytes_used"].get<std::uint64_t>() + 4 * kMiB);
+}
+
+TEST_F(Peers, ASecondSendCarriesWhatChangedAndDigests) {
+    const auto source = a_source(), old = a_target();
+    const std::string from = disk_file("source.img", *source), to = disk_file("target.img", *old);
+    const auto first = receive(to);
+    ASSERT_EQ(send(from).status, 0);
+    ASSERT_EQ(first->end().status, 0);
+    expect_copy(to, *source, *old);
+    constexpr std::uint64_t kPiece = 64 * kKiB, kPieces = 128;  // 8 MiB of 48
+    SeededRandom random(3);
+    for (std::uint64_t i = 0; i < kPieces; ++i)
+        random.fill(std::span(source->content).subspan(kData.begin + 6 * i * kPiece, kPiece));
+    disk_file("source.img", *source);
+    const auto second = receive(to);
+    const RunResult sent = send(from);
+    const RunResult received = second->end();
+    ASSERT_EQ(sent.status, 0) << sent.err;
+    ASSERT_EQ(received.status, 0) << received.err;
+    expect_copy(to, *source, *old);
+    const auto bytes = json::parse(sent.out)["bytes_sent"].get<std::uint64_t>();
+    const std::uint64_t digests = kData.size() / kPiece * 32;
+    EXPECT_GE(bytes, kPieces * kPiece);
+    EXPECT_LE(bytes, kPieces * kPiece * 11 / 10 + digests);
+}
+
+TEST_F(Peers, WhatTheTargetsEndRefusesTheSendersExitStatusSays) {
+    const std::string from = disk_file("source.img", *a_source());
+    const std::string small = folder_.sparse_file("small.img", 8 << 20);
+    const auto receiving = receive(small);
+    const RunResult sent = send(from);
+    EXPECT_EQ(sent.status, 3) << sent.err;
+    EXPECT_EQ(receiving->end().status, 3);
+    EXPECT_NE(sent.err.find("small.img"), std::string::npos) << sent.err;
+    EXPECT_EQ(content_of(small), Bytes(8 << 20)) << "something was written";
+}
+
+TEST_F(Peers, OneOfferIsPulledByTwoMachinesAtOnce) {
+    const auto source = a_source(), old = a_target();
+    const std::string from = disk_file("source.img", *source);
+    const std::string one = disk_file("one.img", *old), two = disk_file("two.img", *old);
+    Running serving({"serve", "--peers", source_folder_, "--listen", address_, "web=" + from});
+    wait_until_listening();
+    const auto pull = [&](const std::string& target) {
+        return std::make_unique<Running>(std::vector<std::string>{"copy", "--yes", "--json", "--peers",
+                                                                  target_folder_, url_ + "/web", target});
+    };
+    const auto first = pull(one), second = pull(two);
+    const RunResult a = first->end(), b = second->end();
+    EXPECT_EQ(a.status, 0) << a.err;
+    EXPECT_EQ(b.status, 0) << b.err;
+    expect_copy(one, *source, *old);
+    expect_copy(two, *source, *old);
+    const RunResult unknown =
+        test::run_dupengine({"copy", "--yes", "--peers", target_folder_, url_ + "/mail", one});
+    EXPECT_EQ(unknown.status, 3) << unknown.err;
+    serving.kill();
+    serving.end();
+}
+
+TEST_F(Peers, AMachineOfAnotherAuthorityGetsNothing) {
+    test::TestPki other(2);
+    const std::string from = disk_file("source.img", *a_source());
+    Running serving({"serve", "--peers", source_folder_, "--listen", address_, "web=" + from});
+    wait_until_listening();
+    const std::string target = disk_file("target.img", *a_target());
+    const RunResult stranger =
+        test::run_dupengine({"copy", "--yes", "--peers", other.enrol("thief"), url_ + "/web", target});
+    EXPECT_EQ(stranger.status, 7) << stranger.err;
+    EXPECT_EQ(content_of(target), a_target()->content);
+    serving.kill();
+    serving.end();
+}
+
+// Which end is killed, in the middle.
+class PeersKilled : public Peers, public testing::WithParamInterface<bool> {};
+
+TEST_P(PeersKilled, TheCopyIsFinishedByTheNextRun) {
+    const auto source = a_source(), old = a_target();
+    const std::string from = disk_file("source.img", *source), to = disk_file("target.img", *old);
+    {
+        const auto receiving = receive(to, {"--rate", "24M"});
+        Running sending({"copy", "--peers", source_folder_, from, url_});
+        std::this_thread::sleep_for(1s);
+        Running& killed = GetParam() ? *receiving : sending;
+        Running& left = GetParam() ? sending : *receiving;
+        killed.kill();
+        killed.end();
+        left.kill();  // it would wait for a minute
+        left.end();
+    }
+    EXPECT_NE(content_of(to), old->content) << "nothing had been written yet";
+    EXPECT_EQ(part(content_of(to), kProfile), part(old->content, kProfile));
+    const auto again = receive(to);
+    const RunResult sent = send(from);
+    const RunResult received = again->end();
+    ASSERT_EQ(sent.status, 0) << sent.err;
+    ASSERT_EQ(received.status, 0) << received.err;
+    EXPECT_GT(json::parse(received.out)["bytes_equal"].get<std::uint64_t>(), 4 * kMiB)
+        << "what had come was not used";
+    expect_copy(to, *source, *old);
+}
+
+INSTANTIATE_TEST_SUITE_P(Either, PeersKilled, testing::Bool(),
+                         [](const auto& end) { return end.param ? "TheTargetsEnd" : "TheSourcesEnd"; });
+
+}  // namespace
+}  // namespace dupengine
