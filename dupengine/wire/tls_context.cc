@@ -11,7 +11,7 @@ namespace {
 constexpr const char* kAesFirst = "TLS_AES_128_GCM_SHA256:TLS_CHACHA20_POLY1305_SHA256";
 constexpr const char* kChachaFirst = "TLS_CHACHA20_POLY1305_SHA256:TLS_AES_128_GCM_SHA256";
 // A chain is a certificate of about 600 bytes; OpenSSL would take 100 KiB.
-constexpr long kCertificatesLimit = 16 * 1024;
+constexpr long kCertificatesLimit = 16'384;
 
 bool has_aes_instructions() {
 #if defined(__x86_64__) || defined(__i386__)
