@@ -89,8 +89,9 @@ CaptureReport capture(const CopyPlan& plan, const block::Reader& source, image::
         for_each_chunk(extents, options.lanes, context.stop, work);
     } catch (const Error& e) {
         if (e.code() != Code::kInterrupted) throw;
-        throw_error(Code::kInterrupted,
-                    "stopped on request; no image was added, and the next capture uses what is stored already");
+        throw_error(
+            Code::kInterrupted,
+            "stopped on request; no image was added, and the next capture uses what is stored already");
     }
     if (const std::string change = context.source_change ? context.source_change() : ""; !change.empty())
         throw_error(Code::kSourceIo, "{}: {} while it was captured; the image is not added to the store",

@@ -32,10 +32,14 @@ struct ThirdParty {
     std::vector<std::string> places;
 };
 const std::vector<ThirdParty> kThirdParty = {
-    {"blkid", {"dupengine/layout/"}},   {"ext2fs/", {"dupengine/layout/"}},
-    {"et/", {"dupengine/layout/"}},     {"openssl/", {"dupengine/codec/", "dupengine/image/", "profiles/items/"}},
-    {"xxhash.h", {"dupengine/codec/"}}, {"archive", {"profiles/"}},
-    {"fuse3/", {"dupengine/block/"}},   {"toml++/", {"profiles/"}},
+    {"blkid", {"dupengine/layout/"}},
+    {"ext2fs/", {"dupengine/layout/"}},
+    {"et/", {"dupengine/layout/"}},
+    {"openssl/", {"dupengine/codec/", "dupengine/image/", "profiles/items/"}},
+    {"xxhash.h", {"dupengine/codec/"}},
+    {"archive", {"profiles/"}},
+    {"fuse3/", {"dupengine/block/"}},
+    {"toml++/", {"profiles/"}},
     {"CLI/", {"dupengine/cli/"}}};
 
 struct Include {
