@@ -13,18 +13,6 @@ namespace {
 using block::Extent;
 using block::ExtentSet;
 
-const char* word_for(layout::TableKind kind) {
-    switch (kind) {
-        case layout::TableKind::kGpt:
-            return "gpt";
-        case layout::TableKind::kMbr:
-            return "mbr";
-        case layout::TableKind::kNone:
-            break;
-    }
-    return "none";
-}
-
 // The source as its copy would be: with the table that the plan made.
 block::Patchwork with_boot_structures(const CopyPlan& plan, const block::Reader& source) {
     block::Patchwork view(source.name(), source.geometry());
@@ -49,7 +37,7 @@ image::Manifest draft_manifest(const CopyPlan& plan) {
     manifest.source = plan.source.name;
     manifest.size_bytes = plan.source.geometry.size_bytes;
     manifest.sector_bytes = plan.sector_bytes;
-    manifest.table = word_for(plan.table.kind);
+    manifest.table = layout::table_kind_name(plan.table.kind);
     for (const auto& p : plan.source.partitions)
         if (plan.table.by_number(p.partition.number) != nullptr)
             manifest.partitions.push_back({p.partition.number, p.partition.extent, p.partition.name,
@@ -89,11 +77,12 @@ CaptureReport capture(const CopyPlan& plan, const block::Reader& source, image::
         for_each_chunk(extents, options.lanes, context.stop, work);
     } catch (const Error& e) {
         if (e.code() != Code::kInterrupted) throw;
-        throw_error(Code::kInterrupted,
-                    "stopped on request; no image was added, and the next capture uses what is stored already");
+        throw_error(
+            Code::kInterrupted,
+            "stopped on request; no image was added, and the next capture uses what is stored already");
     }
     if (const std::string change = context.source_change ? context.source_change() : ""; !change.empty())
-        throw_error(Code::kSourceIo, "{}: {} while it was captured; the image is not added to the store",
+        throw_error(Code::kIntegrity, "{}: {} while it was captured; the image is not added to the store",
                     source.name(), change);
     CaptureReport report;
     report.source = plan.source.name;

@@ -41,7 +41,7 @@ image::Manifest draft_manifest(const CopyPlan& plan);
 block::ExtentSet captured_extents(const CopyPlan& plan);
 
 /// Puts all of it into the image, which is not finished yet. Throws kSourceIo, kTargetIo, kInterrupted;
-/// kRefused if the source changed.
+/// kIntegrity if the source changed.
 CaptureReport capture(const CopyPlan& plan, const block::Reader& source, image::ImageWriter& writer,
                       CaptureContext& context);
 

@@ -105,8 +105,7 @@ class Likelihood {
 void read_now(Slot& slot, const block::Reader& source, Extent extent) {
     const Extent readable = extent.clipped_to({0, source.geometry().size_bytes});
     source.read(readable.begin, slot.bytes_of(readable));
-    if (readable.end < extent.end)
-        std::ranges::fill(slot.bytes_of({readable.end, extent.end}), std::byte{0});
+    if (readable.end < extent.end) std::ranges::fill(slot.bytes_of({readable.end, extent.end}), std::byte{0});
 }
 
 // As start_writes_of_differences for a source that knows the digests of what it holds: of area 0 only what

@@ -1,6 +1,6 @@
 #pragma once
 // Which images of a store need which of its stored chunks: what `inspect` tells of sharing and `image prune`
-// keeps. Memory: two bytes a stored chunk. One thread at a time.
+// keeps. Memory: fourteen bytes a stored chunk. One thread at a time.
 
 #include <map>
 #include <vector>

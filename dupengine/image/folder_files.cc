@@ -49,7 +49,7 @@ class FolderFiles final : public Files {
                 open_.splice(open_.begin(), open_, at);
                 return at->fd;
             }
-        Fd fd(::openat(folder_.get(), file.c_str(), O_RDONLY | O_CLOEXEC | O_NOCTTY));
+        Fd fd(::openat(folder_.get(), file.c_str(), O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK));
         if (!fd.valid()) {
             if (errno == ENOENT) return nullptr;
             throw_errno(Code::kSourceIo, errno, "{}/{}", name_, file);

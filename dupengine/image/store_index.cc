@@ -29,8 +29,7 @@ StoreIndex parse(const Json& json) {
         index.images.push_back(image);
     }
     std::ranges::sort(index.images, comes_before);
-    const auto twice = std::ranges::unique(index.images);
-    index.images.erase(twice.begin(), twice.end());
+    index.images.erase(std::unique(index.images.begin(), index.images.end()), index.images.end());
     return index;
 }
 

@@ -362,7 +362,7 @@ TEST_F(AssumeSetDisks, AVolumeGroupOnTwoDisksIsRenamedOnNeither) {
     };
     ask({"pvcreate", "-y", "DEVICES"});
     ask({"vgcreate", "-y", "-s", "1M", "vg0", "DEVICES"});
-    const std::vector<std::string> uuids = {"pvs", "--noheadings", "-o", "vg_uuid,pv_uuid"};
+    const std::vector<std::string> uuids = {"pvs", "--noheadings", "-o", "vg_uuid,pv_uuid", "-O", "pv_uuid"};
     const std::string before = ask(uuids);
     const RunResult taken_up = take_up({system.path, data, more});
     ASSERT_EQ(taken_up.status, 0) << taken_up.err;

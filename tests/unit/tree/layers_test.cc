@@ -37,6 +37,7 @@ const std::vector<ThirdParty> kThirdParty = {
     {"et/", {"dupengine/layout/"}},
     {"openssl/", {"dupengine/codec/", "dupengine/image/", "dupengine/wire/", "profiles/items/"}},
     {"xxhash.h", {"dupengine/codec/"}},
+    {"zstd.h", {"dupengine/codec/"}},
     {"archive", {"profiles/"}},
     {"fuse3/", {"dupengine/block/"}},
     {"toml++/", {"profiles/"}},
