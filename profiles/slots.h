@@ -5,8 +5,8 @@
 // given; never prints or returns in a message what a payload holds. Not for several writers at once: stores
 // open their medium exclusively.
 //
-// A region has at least 2 MiB: slot 0 at byte 0, slot 1 at byte 1 MiB, both of 1 MiB. What follows is not
-// used by this version and left alone. A slot, integers little-endian (dupengine-profile(5) has the same
+// A region has at least 2 MiB: slot 0 at byte 0, slot 1 at byte 1 MiB, both of 1 MiB. What follows is left
+// alone here (image_history.h). A slot, integers little-endian (dupengine-profile(5) has the same
 // table):
 //
 //   offset  size  field

@@ -16,7 +16,7 @@
 #include "cli/created_file.h"
 #include "cli/disk_pairs.h"
 #include "cli/fitted_source.h"
-#include "cli/image_class.h"
+#include "cli/image_target.h"
 #include "cli/interrupt.h"
 #include "cli/peers_option.h"
 #include "cli/progress_view.h"
@@ -36,7 +36,14 @@ struct Disk {
     std::shared_ptr<CopySource> source;    // of several targets, perhaps
     std::unique_ptr<FittedSource> fitted;  // once it is planned
     CreatedFile created;
+    std::string note = {};  // about the target; empty: none
 };
+
+// Of an image that a trusted key vouches for; else null.
+const image::Manifest* trusted_manifest(const Disk& disk) {
+    const image::OpenImage* image = disk.source->image();
+    return image != nullptr && !image->signed_by.empty() ? &image->manifest() : nullptr;
+}
 
 // `given` is the source of a single disk that was opened already; else null.
 std::vector<Disk> open_sources(const std::vector<engine::PathPair>& pairs, const CopyArguments& arguments,
@@ -73,9 +80,10 @@ std::vector<engine::CopyPlan> plan_disks(std::vector<Disk>& disks, const CopyArg
     std::vector<engine::DiskPair> pairs;
     for (Disk& disk : disks) {
         targets.push_back(block::open_source(disk.paths.target));
-        const image::OpenImage* image = disk.source->image();
-        if (image != nullptr && !image->signed_by.empty())
-            refuse_other_class(image->manifest(), *targets.back());
+        if (const image::Manifest* trusted = trusted_manifest(disk)) {
+            refuse_other_class(*trusted, *targets.back());
+            if (!arguments.allow_older) disk.note = refuse_older_version(*trusted, *targets.back());
+        }
         const block::Reader& source = disk.source->reader();
         disk.fitted =
             std::make_unique<FittedSource>(plaintext.rekey(source, nullptr), source, *targets.back(),
@@ -93,6 +101,7 @@ std::vector<engine::CopyPlan> plan_disks(std::vector<Disk>& disks, const CopyArg
         const std::vector<std::string>& changes = disks[i].fitted->notes();
         plans[i].notes.insert(plans[i].notes.begin(), changes.begin(), changes.end());
         plans[i].notes.insert(plans[i].notes.end(), notes[i].begin(), notes[i].end());
+        if (!disks[i].note.empty()) plans[i].notes.push_back(disks[i].note);
         plans[i].notes.insert(plans[i].notes.end(), plaintext.notes().begin(), plaintext.notes().end());
         if (!arguments.busy_source && disks[i].source->could_change_unseen())
             plans[i].notes.push_back(fmt::format(
@@ -215,13 +224,27 @@ std::vector<engine::CopyReport> execute(const std::vector<engine::CopyPlan>& pla
     }
 }
 
+void remember_versions(const std::vector<Disk>& disks) {
+    for (const Disk& disk : disks) {
+        const image::Manifest* trusted = trusted_manifest(disk);
+        if (trusted == nullptr) continue;
+        try {
+            remember_version(*trusted, disk.paths.target, std::time(nullptr));
+        } catch (Error& e) {
+            e.add_context(
+                "the copy is complete, but which version it is could not be noted for the next one");
+            throw;
+        }
+    }
+}
+
 int capture(const CopyArguments& arguments, const image::Reference& target, const Globals& globals) {
     const engine::CopyOptions usual;
     const engine::CopyOptions& options = arguments.options;
     if (!arguments.maps.empty() || !arguments.report.empty() || arguments.shrink || arguments.create ||
         options.grow || options.tolerate_bad_sectors || !options.protect.empty() ||
         options.unused != usual.unused || options.verify != usual.verify || options.delta != usual.delta ||
-        options.ignore_target_table || !arguments.luks.new_key_file.empty())
+        options.ignore_target_table || arguments.allow_older || !arguments.luks.new_key_file.empty())
         throw_error(
             Code::kUsage,
             "a TARGET that is an image takes SOURCE, --sign-key, --expires, --target-class, --busy-source, "
@@ -266,6 +289,7 @@ int copy_disks(std::vector<Disk>& disks, const CopyArguments& arguments, const G
         if (!block::reread_partitions(disks[i].paths.target))
             reports[i].notes.emplace_back(
                 "the kernel still uses the target's old table: partitions of it are in use; reboot");
+    remember_versions(disks);
     tell_result(disks, plans, reports);
     if (globals.json)
         fmt::print("{}\n", copy_json(plans, reports, form));
@@ -323,6 +347,8 @@ void add_copy(CLI::App& app, Globals& globals, Action& action) {
     add_image_trust_options(*verb, arguments->trust);
     add_new_image_options(*verb, arguments->image);
     add_peers_option(*verb, arguments->peers);
+    verb->add_flag("--allow-older", arguments->allow_older,
+                   "Take an older version of an image than the target had last");
     verb->add_option("--report", arguments->report,
                      "Write digests of what was copied to this new file, for verify --report")
         ->option_text("FILE");

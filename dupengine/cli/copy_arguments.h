@@ -26,6 +26,7 @@ struct CopyArguments {
     bool create = false;
     bool shrink = false;
     bool nice = false;
+    bool allow_older = false;
 
     engine::BusySource busy() const {
         return busy_source ? engine::BusySource::kAccept : engine::BusySource::kRefuse;

@@ -32,7 +32,7 @@ void refuse_options_of_the_target(const CopyArguments& arguments, const wire::Pe
         options.unused != usual.unused || options.verify != usual.verify || options.delta != usual.delta ||
         options.ignore_target_table || options.tuning.bytes_per_second != 0 || options.tuning.workers != 0 ||
         options.tuning.depth != 0 || options.tuning.chunk_bytes != 0 || arguments.image.any_given() ||
-        !arguments.luks.key_files.empty())
+        arguments.allow_older || !arguments.luks.key_files.empty())
         throw_error(Code::kUsage,
                     "a TARGET that is another machine takes SOURCE, --busy-source, --trust, --insecure, "
                     "--peers and --nice; the rest is said there, to receive");

@@ -37,6 +37,28 @@ void check_image_is_free(const std::string& path) {
     if (!uses.empty()) throw_error(Code::kRefused, "{}: is in use: {}", path, uses.front().detail);
 }
 
+void write_through_partition(const KernelPartition& partition, std::uint64_t disk_number,
+                             const ProfilePlace& place, const block::Reader& disk, const WriteRegion& write) {
+    const auto target = block::open_target(partition.node, {});
+    // From here on the kernel neither moves nor deletes it: what is checked now stays true.
+    const auto again = find_kernel_partition(disk_number, place.extent);
+    if (!again || again->device_number != partition.device_number ||
+        block::identify(partition.node).device_number != partition.device_number ||
+        target->geometry().size_bytes != place.extent.size())
+        throw_error(Code::kRefused, "{}: is not, or no longer, the profile partition of {}; try again",
+                    partition.node, disk.name());
+    check_same_place(place, disk);
+    write(*target, {0, place.extent.size()});
+}
+
+void write_through_disk(const std::string& disk, const ProfilePlace& place, const WriteRegion& write) {
+    const std::uint64_t size = block::open_source(disk)->geometry().size_bytes;
+    const auto target = block::open_target(
+        disk, block::ProtectedRegions::all_except(place.extent, size, "the profile partition"));
+    check_same_place(place, *target);
+    write(*target, place.extent);
+}
+
 class PartitionStore final : public ProfileStore {
   public:
     explicit PartitionStore(const std::string& disk) : disk_(disk), name_("partition:" + disk) {}
@@ -46,53 +68,12 @@ class PartitionStore final : public ProfileStore {
         const auto reader = block::open_source(disk_);
         return read_slots(*reader, place_or_refuse(*reader).extent);
     }
-
     void write(const StoredProfile& next) override {
-        const block::PathIdentity identity = block::identify(disk_);
-        const auto reader = block::open_source(disk_);
-        const ProfilePlace place = place_or_refuse(*reader);
-        if (!identity.is_block_device) {
-            check_image_is_free(disk_);
-            return write_through_disk(place, next);
-        }
-        if (const auto partition = find_kernel_partition(identity.device_number, place.extent))
-            return write_through_partition(*partition, identity.device_number, place, *reader, next);
-        try {
-            write_through_disk(place, next);
-        } catch (Error& e) {
-            if (e.system_errno() == EBUSY)
-                e.add_context(
-                    fmt::format("the kernel has no device for the profile partition, and the disk is in use; "
-                                "make it read the table (partx -a {}) and try again",
-                                disk_));
-            throw;
-        }
+        write_profile_partition(
+            disk_, [&](block::Target& target, block::Extent region) { write_slot(target, region, next); });
     }
 
   private:
-    void write_through_partition(const KernelPartition& partition, std::uint64_t disk_number,
-                                 const ProfilePlace& place, const block::Reader& disk,
-                                 const StoredProfile& next) {
-        const auto target = block::open_target(partition.node, {});
-        // From here on the kernel neither moves nor deletes it: what is checked now stays true.
-        const auto again = find_kernel_partition(disk_number, place.extent);
-        if (!again || again->device_number != partition.device_number ||
-            block::identify(partition.node).device_number != partition.device_number ||
-            target->geometry().size_bytes != place.extent.size())
-            throw_error(Code::kRefused, "{}: is not, or no longer, the profile partition of {}; try again",
-                        partition.node, disk_);
-        check_same_place(place, disk);
-        write_slot(*target, {0, place.extent.size()}, next);
-    }
-
-    void write_through_disk(const ProfilePlace& place, const StoredProfile& next) {
-        const std::uint64_t size = block::open_source(disk_)->geometry().size_bytes;
-        const auto target = block::open_target(
-            disk_, block::ProtectedRegions::all_except(place.extent, size, "the profile partition"));
-        check_same_place(place, *target);
-        write_slot(*target, place.extent, next);
-    }
-
     std::string disk_;
     std::string name_;
 };
@@ -101,6 +82,28 @@ class PartitionStore final : public ProfileStore {
 
 std::unique_ptr<ProfileStore> partition_store(const std::string& disk) {
     return std::make_unique<PartitionStore>(disk);
+}
+
+void write_profile_partition(const std::string& disk, const WriteRegion& write) {
+    const block::PathIdentity identity = block::identify(disk);
+    const auto reader = block::open_source(disk);
+    const ProfilePlace place = place_or_refuse(*reader);
+    if (!identity.is_block_device) {
+        check_image_is_free(disk);
+        return write_through_disk(disk, place, write);
+    }
+    if (const auto partition = find_kernel_partition(identity.device_number, place.extent))
+        return write_through_partition(*partition, identity.device_number, place, *reader, write);
+    try {
+        write_through_disk(disk, place, write);
+    } catch (Error& e) {
+        if (e.system_errno() == EBUSY)
+            e.add_context(
+                fmt::format("the kernel has no device for the profile partition, and the disk is in use; "
+                            "make it read the table (partx -a {}) and try again",
+                            disk));
+        throw;
+    }
 }
 
 std::optional<ProfilePlace> profile_place_in(const layout::PartitionTable& table,

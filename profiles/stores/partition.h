@@ -12,9 +12,10 @@
 // but the partition protected by the guard. Reads always ask the medium, because the page caches of a disk
 // and of its partitions do not know of each other.
 
+#include <functional>
 #include <optional>
 
-#include "block/device.h"
+#include "block/guard.h"
 #include "layout/partition_table.h"
 #include "profiles/store.h"
 
@@ -36,5 +37,10 @@ std::optional<ProfilePlace> find_profile_place(const block::Reader& disk);
 /// The same in a table that was read already; `disk_name` is for messages.
 std::optional<ProfilePlace> profile_place_in(const layout::PartitionTable& table,
                                              const std::string& disk_name);
+
+/// Opens the profile partition of a disk for writing, as above, and hands `write` what was opened and the
+/// partition's extent in it: nothing else can be written. Throws kRefused if there is none or it is in use.
+using WriteRegion = std::function<void(block::Target& target, block::Extent region)>;
+void write_profile_partition(const std::string& disk, const WriteRegion& write);
 
 }  // namespace dupengine::profiles

@@ -251,6 +251,38 @@ TEST_F(ImageCommand, AnImageForMachinesWithARoleIsNotTakenByOthers) {
     EXPECT_EQ(tree_of(target_), tree_of(source_.path));
 }
 
+// Somebody who can offer old images, all of them signed, would bring back every hole that was mended since.
+TEST_F(ImageCommand, AnOlderVersionThanTheMachineHadIsNotPutBackUnnoticed) {
+    const auto capture = [&](const char* name) {
+        must({"copy", "--sign-key", key_, source_.path, "image:" + store_ + "#" + name});
+    };
+    capture("web"), capture("web"), capture("db");
+    scratch_.sparse_file("target.img", 200 << 20);
+    const std::string profile = scratch_.file("node.toml"), at = "partition:" + target_;
+    std::ofstream(profile) << "schema = 1\nkind = \"node\"\nnode = \"n1\"\n";
+    must({"profile", "init", "--store", at, "--from", profile});
+    const std::string shown = must({"profile", "show", "--store", at});
+    const auto copy = [&](const std::string& image, const std::vector<std::string>& options = {}) {
+        std::vector<std::string> words{"copy", "--yes", "--trust", key_ + ".pub", "image:" + store_ + image,
+                                       target_};
+        words.insert(words.end(), options.begin(), options.end());
+        return test::run_dupengine(words).status;
+    };
+    EXPECT_EQ(copy("#web@1"), 0) << "nothing is remembered yet";
+    EXPECT_EQ(copy("#web@2", {"--dry-run"}), 0);
+    EXPECT_EQ(copy("#web@1"), 0) << "a plan is no copy";
+    EXPECT_EQ(copy("#web@2"), 0);
+    EXPECT_EQ(copy("#db@1"), 0) << "of another name";
+    const std::string before = test::must_run({"sha256sum", target_});
+    EXPECT_EQ(copy("#web@1"), 3);
+    EXPECT_EQ(test::must_run({"sha256sum", target_}), before) << "refused before the first write";
+    EXPECT_EQ(copy("#web@2"), 0) << "the same again";
+    EXPECT_EQ(copy("#web@1", {"--allow-older"}), 0);
+    EXPECT_EQ(copy("#web@1"), 0) << "it had this one last";
+    EXPECT_EQ(tree_of(target_), tree_of(source_.path));
+    EXPECT_EQ(must({"profile", "show", "--store", at}), shown);
+}
+
 TEST_F(ImageCommand, ADryRunMakesNoStore) {
     must({"copy", "--dry-run", source_.path, "image:" + store_});
     EXPECT_FALSE(std::filesystem::exists(store_));

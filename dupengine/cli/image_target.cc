@@ -1,0 +1,56 @@
+#include "cli/image_target.h"
+
+#include <algorithm>
+
+#include "block/open.h"
+#include "profiles/image_history.h"
+#include "profiles/stores/partition.h"
+
+namespace dupengine::cli {
+
+void refuse_other_class(const image::Manifest& manifest, const block::Reader& target) {
+    if (manifest.target_class.empty()) return;
+    const auto place = profiles::find_profile_place(target);
+    if (!place)
+        throw_error(Code::kRefused,
+                    "{}@{} is for machines with the role {}, and {} has no profile that says whether it is "
+                    "one (--insecure copies it all the same)",
+                    manifest.name, manifest.version, manifest.target_class, target.name());
+    const auto stored = profiles::newest_or_throw(profiles::read_slots(target, place->extent), target.name());
+    const profiles::Profile node = profiles::load_node(stored, target.name()).profile;
+    if (std::find(node.roles.begin(), node.roles.end(), manifest.target_class) == node.roles.end())
+        throw_error(Code::kRefused,
+                    "{}@{} is for machines with the role {}, and {} of {} does not have it (--insecure "
+                    "copies it all the same)",
+                    manifest.name, manifest.version, manifest.target_class, node.node, target.name());
+}
+
+std::string refuse_older_version(const image::Manifest& manifest, const block::Reader& target) {
+    const auto place = profiles::find_profile_place(target);
+    if (!place) return "";
+    const auto history = profiles::read_history(target, place->extent);
+    if (!history)
+        return "the profile partition is too small to remember which version of an image was put here last: "
+               "an older one will not be noticed";
+    const auto had = history->version_of(manifest.name);
+    if (had && *had > manifest.version)
+        throw_error(
+            Code::kRefused,
+            "{}@{} is older than version {}, which {} had last (--allow-older copies it all the same)",
+            manifest.name, manifest.version, *had, target.name());
+    return "";
+}
+
+void remember_version(const image::Manifest& manifest, const std::string& disk, std::int64_t now) {
+    const auto reader = block::open_source(disk);
+    const auto place = profiles::find_profile_place(*reader);
+    if (!place) return;
+    auto history = profiles::read_history(*reader, place->extent);
+    if (!history) return;
+    history->remember({manifest.name, manifest.version, now});
+    profiles::write_profile_partition(disk, [&](block::Target& target, block::Extent region) {
+        profiles::write_history(target, region, *history);
+    });
+}
+
+}  // namespace dupengine::cli

@@ -1,0 +1,143 @@
+#include "profiles/image_history.h"
+
+#include <algorithm>
+#include <limits>
+
+#include "base/aligned_buffer.h"
+#include "codec/digest.h"
+
+namespace dupengine::profiles {
+namespace {
+
+constexpr std::string_view kMagic = "DUPENGINE-IMAGES";
+constexpr std::uint32_t kVersion = 1;
+
+enum : std::size_t {
+    kVersionAt = 16,
+    kCountAt = 20,
+    kGenerationAt = 24,
+    kDigestAt = 32,
+    kEntriesAt = 64,
+    kEntryBytes = 80
+};
+static_assert(kEntriesAt + kHistoryEntryLimit * kEntryBytes <= kHistoryRecordBytes);
+
+bool has_room(block::Extent region) {
+    return region.size() >= kHistoryEnd;
+}
+
+ByteOffset place_of(block::Extent region, unsigned record) {
+    return region.begin + kStoreMinimumBytes + record * kHistoryRecordBytes;
+}
+
+codec::Sha256 digest_of(std::span<const std::byte> record) {
+    Bytes bytes(record.begin(), record.end());
+    std::fill_n(bytes.begin() + kDigestAt, std::tuple_size_v<codec::Sha256>, std::byte{0});
+    return codec::sha256(bytes);
+}
+
+std::optional<std::string> decode_name(std::span<const std::byte> field) {
+    const std::string_view text = as_text(field);
+    const std::size_t end = std::min(text.find('\0'), text.size());
+    if (end == 0 || !is_zero(field.subspan(end))) return std::nullopt;
+    return std::string(text.substr(0, end));
+}
+
+}  // namespace
+
+std::optional<std::uint64_t> ImageHistory::version_of(const std::string& name) const {
+    for (const Entry& entry : entries)
+        if (entry.name == name) return entry.version;
+    return std::nullopt;
+}
+
+void ImageHistory::remember(Entry entry) {
+    std::erase_if(entries, [&](const Entry& old) { return old.name == entry.name; });
+    entries.insert(entries.begin(), std::move(entry));
+    if (entries.size() > kHistoryEntryLimit) entries.resize(kHistoryEntryLimit);
+}
+
+Bytes encode_history(const ImageHistory& history) {
+    Bytes bytes(kHistoryRecordBytes);
+    const std::span<std::byte> all(bytes);
+    const auto put = [&](std::size_t at, std::string_view text) {
+        std::copy_n(as_bytes(text).begin(), text.size(), all.begin() + static_cast<std::ptrdiff_t>(at));
+    };
+    if (history.entries.size() > kHistoryEntryLimit)
+        throw_error(Code::kInternal, "a history of {} images", history.entries.size());
+    put(0, kMagic);
+    store_le<std::uint32_t>(all, kVersionAt, kVersion);
+    store_le<std::uint32_t>(all, kCountAt, static_cast<std::uint32_t>(history.entries.size()));
+    store_le<std::uint64_t>(all, kGenerationAt, history.generation);
+    std::size_t at = kEntriesAt;
+    for (const ImageHistory::Entry& entry : history.entries) {
+        if (entry.name.empty() || entry.name.size() > kHistoryNameLimit)
+            throw_error(Code::kInternal, "an image name of {} bytes", entry.name.size());
+        put(at, entry.name);
+        store_le<std::uint64_t>(all, at + kHistoryNameLimit, entry.version);
+        store_le<std::uint64_t>(all, at + kHistoryNameLimit + 8, static_cast<std::uint64_t>(entry.when));
+        at += kEntryBytes;
+    }
+    put(kDigestAt, as_text(digest_of(bytes)));
+    return bytes;
+}
+
+std::optional<ImageHistory> decode_history(std::span<const std::byte> bytes) {
+    if (bytes.size() != kHistoryRecordBytes || as_text(bytes.first(kMagic.size())) != kMagic ||
+        load_le<std::uint32_t>(bytes, kVersionAt) != kVersion)
+        return std::nullopt;
+    const codec::Sha256 digest = digest_of(bytes);
+    const auto count = load_le<std::uint32_t>(bytes, kCountAt);
+    ImageHistory history;
+    history.generation = load_le<std::uint64_t>(bytes, kGenerationAt);
+    if (!std::equal(digest.begin(), digest.end(), bytes.begin() + kDigestAt) || count > kHistoryEntryLimit ||
+        history.generation == 0 || history.generation == std::numeric_limits<std::uint64_t>::max())
+        return std::nullopt;
+    for (std::size_t i = 0; i < count; ++i) {
+        const auto entry = bytes.subspan(kEntriesAt + i * kEntryBytes, kEntryBytes);
+        const auto name = decode_name(entry.first(kHistoryNameLimit));
+        if (!name) return std::nullopt;
+        history.entries.push_back(
+            {*name, load_le<std::uint64_t>(entry, kHistoryNameLimit),
+             static_cast<std::int64_t>(load_le<std::uint64_t>(entry, kHistoryNameLimit + 8))});
+    }
+    return history;
+}
+
+std::optional<ImageHistory> read_history(const block::Reader& device, block::Extent region) {
+    if (!has_room(region)) return std::nullopt;
+    ImageHistory newest;
+    unsigned unreadable = 0;
+    for (unsigned record = 0; record < 2; ++record) {
+        AlignedBuffer buffer(kHistoryRecordBytes);
+        try {
+            device.read_from_medium(place_of(region, record), buffer.all());
+        } catch (const Error&) {
+            if (++unreadable == 2) throw;
+            continue;
+        }
+        auto found = decode_history(buffer.all());
+        if (!found || found->generation <= newest.generation) continue;
+        newest = std::move(*found);
+        newest.record = record;
+    }
+    return newest;
+}
+
+void write_history(block::Target& target, block::Extent region, ImageHistory history) {
+    if (!has_room(region))
+        throw_error(Code::kRefused, "{}: the profile partition has no room for a history of images",
+                    target.name());
+    ++history.generation;
+    const ByteOffset place = place_of(region, 1 - history.record);
+    const Bytes encoded = encode_history(history);
+    AlignedBuffer buffer(kHistoryRecordBytes);
+    std::copy(encoded.begin(), encoded.end(), buffer.all().begin());
+    target.write(place, buffer.all());
+    target.flush();
+    target.read_from_medium(place, buffer.all());
+    if (!std::equal(encoded.begin(), encoded.end(), buffer.all().begin()))
+        throw_error(Code::kIntegrity, "{}: the history of images came back different", target.name());
+}
+
+}  // namespace dupengine::profiles
