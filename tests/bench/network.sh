@@ -81,9 +81,11 @@ clean_up() {
 enrol() {
     "$dupengine" enrol invite --json --peers "$work/a" --own-name a --listen "127.0.0.1:$port" >"$work/invite.json" &
     beside=$!
-    wait_for_port
-    local token
-    token=$(sed -n 's/.*"token": "\(.*\)".*/\1/p' "$work/invite.json")
+    local token=
+    for ((i = 0; i < 500 && ${#token} == 0; i++)); do
+        sleep 0.02
+        token=$(sed -n 's/.*"token": "\(.*\)".*/\1/p' "$work/invite.json")
+    done
     "$dupengine" enrol join --peers "$work/b" --name b "127.0.0.1:$port" "$token" >/dev/null
     wait "$beside"
 }
