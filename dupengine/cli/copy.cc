@@ -57,6 +57,12 @@ std::vector<Disk> open_sources(const std::vector<engine::PathPair>& pairs, const
             source = numbers[i] < i
                          ? disks[numbers[i]].source
                          : std::make_shared<CopySource>(pairs[i].source, arguments.trust, arguments.peers);
+        // Whoever gives the command answers for it; who sends to `receive` has said it there.
+        if (!given && source->is_busy_elsewhere() && !arguments.busy_source)
+            throw_error(Code::kRefused,
+                        "{}: is in use there, and offered all the same: it can change while it is read; "
+                        "--busy-source takes it as it is",
+                        source->reader().name());
         Disk& disk = disks.emplace_back(Disk{{source->local_path(), target}, source, nullptr, {}});
         if (arguments.create && ::access(target.c_str(), F_OK) != 0)
             disk.created = CreatedFile(target, source->reader().geometry().size_bytes);
@@ -103,10 +109,15 @@ std::vector<engine::CopyPlan> plan_disks(std::vector<Disk>& disks, const CopyArg
         plans[i].notes.insert(plans[i].notes.end(), notes[i].begin(), notes[i].end());
         if (!disks[i].note.empty()) plans[i].notes.push_back(disks[i].note);
         plans[i].notes.insert(plans[i].notes.end(), plaintext.notes().begin(), plaintext.notes().end());
-        if (!arguments.busy_source && disks[i].source->could_change_unseen())
+        const CopySource& source = *disks[i].source;
+        if (source.is_busy_elsewhere())
+            plans[i].notes.push_back(
+                fmt::format("{} is in use there: what is written while it is copied may be half in the copy",
+                            source.reader().name()));
+        else if (!arguments.busy_source && source.could_change_unseen())
             plans[i].notes.push_back(fmt::format(
                 "nothing would show that {} is written while it is copied: see to it that nobody does",
-                disks[i].paths.source));
+                source.reader().name()));
     }
     return plans;
 }
@@ -131,6 +142,13 @@ void write_report(engine::ReportFile& file, const engine::CopyPlan& plan, const 
         e.add_context("the copy is complete, but its report could not be written");
         throw;
     }
+}
+
+// A source at another machine is asked in any case: whether it is still there.
+std::string change_of(const Disk& disk, const CopyArguments& arguments) {
+    if (arguments.busy_source && disk.source->remote() == nullptr) return "";
+    const std::string change = disk.source->change();
+    return arguments.busy_source ? "" : change;
 }
 
 // Those at other machines, each once.
@@ -198,7 +216,7 @@ std::vector<engine::CopyReport> execute(const std::vector<engine::CopyPlan>& pla
     std::vector<engine::CopyJob> jobs;
     for (std::size_t i = 0; i < disks.size(); ++i) {
         contexts.push_back({progress, interrupt.token(), std::time(nullptr), grow,
-                            [&, i] { return arguments.busy_source ? "" : disks[i].source->change(); }});
+                            [&, i] { return change_of(disks[i], arguments); }});
         jobs.push_back({plans[i], disks[i].fitted->reader(), *targets[i], contexts.back()});
     }
     std::optional<engine::ReportFile> report_file;  // of a single disk

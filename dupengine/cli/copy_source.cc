@@ -9,6 +9,12 @@ CopySource::CopySource(const std::string& endpoint, const ImageTrustOptions& tru
                        const std::string& peers_folder)
     : path_(endpoint) {
     if (const auto peer = wire::parse_peer_reference(endpoint)) {
+        if (trust.any_given())
+            throw_error(
+                Code::kUsage,
+                "{}: the machine that serves an image checks its signature, and --trust and --insecure "
+                "are said there; to check it here, copy the image itself",
+                endpoint);
         remote_ = RemoteSource::connect(*peer, peers_folder);
         return;
     }
@@ -45,6 +51,7 @@ void CopySource::take_alone() {
 }
 
 bool CopySource::could_change_unseen() const {
+    if (remote_) return remote_->could_change_unseen();
     return held_ && disk_->geometry().is_block_device && !held_->is_alone() &&
            !layout::writes_until_now(path_).all;
 }

@@ -22,6 +22,8 @@ class CopySource {
     const block::Reader& reader() const;
     /// Null unless it is at another machine.
     RemoteSource* remote() const { return remote_.get(); }
+    /// In use at another machine, and offered all the same. Of this machine it is refused before.
+    bool is_busy_elsewhere() const { return remote_ && remote_->is_busy(); }
     /// Null unless it is an image.
     const image::OpenImage* image() const { return image_ ? &*image_ : nullptr; }
     /// Its path, for questions about a disk of this machine; empty for any other.

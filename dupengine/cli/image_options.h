@@ -12,6 +12,7 @@ namespace dupengine::cli {
 struct ImageTrustOptions {
     std::vector<std::string> trusted;  ///< public keys besides those of the system
     bool insecure = false;
+    bool any_given() const { return !trusted.empty() || insecure; }
 };
 void add_image_trust_options(CLI::App& verb, ImageTrustOptions& options);
 

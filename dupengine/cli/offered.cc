@@ -14,7 +14,9 @@ OfferedSource::OfferedSource(std::string name, const std::string& endpoint, cons
 
 wire::OfferedDisk OfferedSource::disk() const {
     wire::OfferedDisk disk{name_, source_.reader()};
-    if (is_busy_) return disk;
+    disk.is_busy = is_busy_ && !source_.local_path().empty();
+    if (disk.is_busy) return disk;
+    disk.could_change_unseen = source_.could_change_unseen();
     disk.change = [this] { return source_.change(); };
     disk.state = [this] { return source_.state(); };
     return disk;

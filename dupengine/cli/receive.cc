@@ -36,6 +36,8 @@ int run_receive(const ReceiveArguments& arguments, const Globals& globals) {
         source = std::make_shared<CopySource>(RemoteSource::wait(
             listener, copy.peers,
             [](const std::string& line) { fmt::print(stderr, "dupengine: {}\n", line); }, interrupt.token()));
+        if (interrupt.token().stop_requested())
+            throw_error(Code::kRefused, "stopped on request, before anything was written");
     }
     copy.source = source->reader().name();
     return run_copy(copy, globals, source);

@@ -97,6 +97,7 @@ std::shared_ptr<RemoteSource> RemoteSource::wait(wire::Listener& listener, const
         wire::Peer peer = answer_call(listener, peers_folder, wire::after(kForEver), log, stop);
         const std::string from = peer.name;
         wire::LinkOptions options;
+        options.stop = stop;
         options.connect_again = [&listener, peers_folder, key = peer.key](Deadline deadline,
                                                                           const std::stop_token& stopped) {
             for (;;) {
@@ -109,6 +110,7 @@ std::shared_ptr<RemoteSource> RemoteSource::wait(wire::Listener& listener, const
         try {
             return std::shared_ptr<RemoteSource>(new RemoteSource(std::move(peer), std::move(options)));
         } catch (const Error& e) {
+            if (e.code() == Code::kInterrupted && stop.stop_requested()) throw;
             log(fmt::format("{}: came to nothing: {}", from, e.what()));
         }
     }

@@ -34,6 +34,9 @@ class RemoteSource {
     std::string change() const { return reader_->change(); }
     /// As content_state.
     std::string state() const;
+    /// It is in use there, and offered all the same.
+    bool is_busy() const { return link_->opened().is_busy; }
+    bool could_change_unseen() const { return link_->opened().could_change_unseen; }
     /// From here on the other end is told how far it is, until unwatch().
     void watch(const Progress& progress, std::stop_token stop);
     void unwatch();

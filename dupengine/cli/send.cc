@@ -72,34 +72,55 @@ struct Sent {
     double seconds = 0;
 };
 
+// The same machine each time: another one that answers at this address is not given the disk.
+wire::Peer call_again(const CopyArguments& arguments, const wire::PeerReference& to,
+                      const std::stop_token& stop, std::optional<codec::Sha256>& first) {
+    wire::Peer peer = call(to.address, arguments.peers, stop);
+    if (!first) first = peer.key;
+    if (*first != peer.key)
+        throw_error(Code::kAuthenticity, "{}: is another machine than the one that this copy began with",
+                    peer.name);
+    return peer;
+}
+
 // Until the other end is done. A connection that broke is made again, as long as it comes to something.
 Sent answer_until_done(const wire::Offer& offer, const CopyArguments& arguments,
                        const wire::PeerReference& to, wire::AnswerOptions options) {
     Sent sent;
-    wire::Deadline give_up = wire::after(0ms);
+    const wire::Patience& patience = options.patience;
+    std::optional<codec::Sha256> first;
+    wire::Deadline give_up{};
+    unsigned fruitless = 0;
     std::string lost;
-    for (std::chrono::milliseconds pause = 50ms;;
+    for (std::chrono::milliseconds pause = patience.pause;;
          pause = std::min<std::chrono::milliseconds>(2 * pause, 5s)) {
-        wire::Answered answered;
+        std::optional<wire::Peer> peer;
         try {
-            answered = wire::answer(call(to.address, arguments.peers, options.stop), offer, options);
+            peer = call_again(arguments, to, options.stop, first);
         } catch (const Error& e) {
             if (lost.empty() || e.code() != Code::kPeer) throw;
-            answered.lost = e.what();
+            lost = e.what();
         }
-        sent.bytes_sent += answered.bytes_sent;
-        sent.bytes_received += answered.bytes_received;
-        if (answered.result) {
-            sent.result = *answered.result;
-            return sent;
+        if (peer) {
+            const wire::Answered answered = wire::answer(std::move(*peer), offer, options);
+            sent.bytes_sent += answered.bytes_sent;
+            sent.bytes_received += answered.bytes_received;
+            if (answered.result) {
+                sent.result = *answered.result;
+                return sent;
+            }
+            fruitless = answered.got_on ? 0 : fruitless + 1;
+            if (answered.got_on || (answered.was_open && sent.reconnected == 0)) {
+                pause = patience.pause;
+                give_up = wire::after(patience.outage);
+            }
+            if (answered.was_open) {
+                options.only_transfer = answered.transfer;
+                ++sent.reconnected;
+            }
+            lost = answered.lost;
         }
-        if (answered.was_open) {
-            pause = 50ms;
-            give_up = wire::after(options.patience.outage);
-            ++sent.reconnected;
-        }
-        lost = answered.lost;
-        if (std::chrono::steady_clock::now() > give_up)
+        if (fruitless > patience.fruitless || std::chrono::steady_clock::now() > give_up)
             throw_error(Code::kPeer,
                         "the connection was lost: {}; run both ends again, what came so far stays", lost);
         if (options.stop.stop_requested()) throw_error(Code::kInterrupted, "stopped on request");

@@ -1,6 +1,6 @@
 #pragma once
-// Digests. SHA-256 (OpenSSL) for whatever rests or is shown to a person or crosses to another machine;
-// XXH3-128 for comparisons inside one run. Pure; an object is used by one thread at a time.
+// Digests. SHA-256 (OpenSSL) for whatever rests or is shown to a person; keyed_digest.h to compare with
+// another machine; XXH3-128 for comparisons inside one run. Pure; an object is used by one thread at a time.
 
 #include <array>
 #include <cstdint>

@@ -226,7 +226,13 @@ Moved copy_data(const block::Reader& source, block::Target& target, const Extent
             work.read_failed(slot, e);
         }
         if (slot.unread) return;
-        bytes_read += start_reads(slot, source, From::kAnywhere, options.bridge_bytes);
+        try {
+            bytes_read += start_reads(slot, source, From::kAnywhere, options.bridge_bytes);
+        } catch (Error& e) {
+            // Whatever a source calls it: it was not the target that could not be read.
+            if (e.code() == Code::kTargetIo) e.set_code(Code::kSourceIo);
+            throw;
+        }
     };
     work.look = [&](Slot& slot) {
         if (slot.incomplete) {

@@ -7,12 +7,23 @@ namespace dupengine::wire {
 Answering::Answering(Peer peer, const Offer& offer, const AnswerOptions& options)
     : offer_(offer), options_(options), connection_(std::move(peer), options.patience) {}
 
+// On request the other end is told, and has Patience::farewell to go.
+void Answering::end_when_stopped(const std::stop_token& over) {
+    std::mutex mutex;
+    std::condition_variable_any wake;
+    std::stop_source either;
+    const auto request = [&] { either.request_stop(); };
+    const std::stop_callback stopped(options_.stop, request), ended(over, request);
+    std::unique_lock lock(mutex);
+    wake.wait(lock, either.get_token(), [] { return false; });
+    if (over.stop_requested()) return;
+    say_goodbye(Error(Code::kInterrupted, "stopped on request at the source's end"));
+    wake.wait_for(lock, over, options_.patience.farewell, [] { return false; });
+    connection_.close();
+}
+
 Answered Answering::run() {
-    // Whoever waits for a message wakes up, and what is told then is that it was stopped.
-    const std::stop_callback stopped(options_.stop, [this] {
-        say_goodbye(Error(Code::kInterrupted, "stopped on request at the source's end"));
-        // It goes when it has heard; if it does not, then so.
-    });
+    const std::jthread ender([this](const std::stop_token& over) { end_when_stopped(over); });
     try {
         connection_.greet(Role::kAnswers, options_.version);
         open();
@@ -21,6 +32,7 @@ Answered Answering::run() {
         if (options_.stop.stop_requested())
             throw_error(Code::kInterrupted,
                         "stopped on request; the target is unfinished, run both ends again");
+        if (failure_) std::rethrow_exception(failure_);
         if (!connection_.is_lost()) {
             say_goodbye(e);
             stay_until_gone();
@@ -34,13 +46,17 @@ Answered Answering::run() {
 }
 
 void Answering::open() {
-    const Message message = connection_.receive();
+    const Message message = connection_.receive(after(options_.patience.message));
     if (message.type == Type::kAbort) {
         const Failure failure = decode_failure(message.payload);
         throw Error(failure.code, fmt::format("{}: {}", connection_.name(), failure.text));
     }
     if (message.type != Type::kOpen) throw_not_honest("a question before a disk was opened");
-    const Offer::Admitted admitted = offer_.admit(decode_open(message.payload), connection_.key());
+    const Open open = decode_open(message.payload);
+    if (options_.only_transfer && open.transfer != *options_.only_transfer)
+        throw_error(Code::kRefused, "a copy was begun here, and this is another one");
+    const Offer::Admitted admitted = offer_.admit(open, connection_.key());
+    answered_.transfer = open.transfer;
     disk_ = &admitted.disk;
     if (options_.on_open) options_.on_open(*disk_);
     connection_.send({Type::kOpened, message.id, encode(admitted.opened)});
@@ -60,8 +76,8 @@ void Answering::serve() {
     try {
         for (unsigned i = 0; i < kWorkers; ++i)
             workers.emplace_back([this] { work(*disk_); });
-        while (take(connection_.receive())) {
-        }
+        while (take(connection_.receive(after(options_.patience.idle))))
+            answered_.got_on = true;
     } catch (...) {
         end();
         throw;
@@ -107,7 +123,7 @@ void Answering::wait_for(Message question) {
 }
 
 void Answering::work(const OfferedDisk& disk) {
-    Answers answers(disk, connection_, gauge_);
+    Answers answers(disk, answered_.transfer, connection_, gauge_);
     for (;;) {
         Message question;
         {
@@ -120,15 +136,26 @@ void Answering::work(const OfferedDisk& disk) {
         changed_.notify_all();
         try {
             answer_one(answers, question);
-        } catch (const std::exception&) {
-            // The thread that receives finds the connection closed, and ends the others.
-            connection_.close();
-            const std::lock_guard lock(mutex_);
-            is_over_ = true;
-            changed_.notify_all();
-            return;
+        } catch (const Error& e) {
+            if (!connection_.is_lost()) say_goodbye(e);
+            return fail(std::current_exception());
+        } catch (const std::exception& e) {
+            const Error error(Code::kInternal, e.what());
+            say_goodbye(error);
+            return fail(std::make_exception_ptr(error));
         }
     }
+}
+
+// The thread that receives finds the connection closed, and ends the others.
+void Answering::fail(std::exception_ptr why) noexcept {
+    {
+        const std::lock_guard lock(mutex_);
+        is_over_ = true;
+        if (!connection_.is_lost() && !failure_) failure_ = std::move(why);
+    }
+    changed_.notify_all();
+    connection_.close();
 }
 
 // A disk that cannot be read is an answer; a question that nobody asks is the end.
@@ -143,7 +170,8 @@ void Answering::answer_one(Answers& answers, const Message& question) {
 
 void Answering::say_goodbye(const Error& why) noexcept {
     try {
-        connection_.send({Type::kAbort, 0, encode(Failure{why.code(), why.what()})});
+        connection_.send_by({Type::kAbort, 0, encode(Failure{why.code(), why.what()})},
+                            after(options_.patience.farewell));
     } catch (const std::exception&) {
         // It is gone already.
     }
@@ -153,8 +181,8 @@ void Answering::say_goodbye(const Error& why) noexcept {
 void Answering::stay_until_gone() noexcept {
     const Deadline deadline = after(options_.patience.farewell);
     try {
-        while (std::chrono::steady_clock::now() < deadline)
-            connection_.receive();
+        for (;;)
+            connection_.receive(deadline);
     } catch (const std::exception&) {
         // So it should be.
     }

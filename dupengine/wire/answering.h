@@ -26,6 +26,8 @@ class Answering {
     void wait_for(Message question);
     void work(const OfferedDisk& disk);
     void answer_one(Answers& answers, const Message& question);
+    void end_when_stopped(const std::stop_token& over);
+    void fail(std::exception_ptr why) noexcept;
     void say_goodbye(const Error& why) noexcept;
     void stay_until_gone() noexcept;
 
@@ -40,6 +42,7 @@ class Answering {
     std::condition_variable changed_;
     std::deque<Message> waiting_;
     bool is_over_ = false;
+    std::exception_ptr failure_;  // what a worker found wrong with the other end
 };
 
 }  // namespace dupengine::wire

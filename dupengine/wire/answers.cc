@@ -17,8 +17,9 @@ constexpr std::uint64_t kSmallestHole = 64 * kKiB;
 
 }  // namespace
 
-Answers::Answers(const OfferedDisk& disk, Connection& connection, CompressionGauge& gauge)
-    : disk_(disk), connection_(connection), gauge_(gauge), encoder_(gauge) {
+Answers::Answers(const OfferedDisk& disk, const Token& transfer, Connection& connection,
+                 CompressionGauge& gauge)
+    : disk_(disk), connection_(connection), gauge_(gauge), encoder_(gauge), digest_(digest_key(transfer)) {
     message_.reserve(kHeaderBytes + kMostPayload);
 }
 
@@ -119,8 +120,8 @@ void Answers::digest(std::uint64_t id, std::span<const Extent> extents) {
         }
         for (std::size_t piece = 0; piece < is_touched.size(); ++piece) {
             if (!is_touched[piece]) continue;
-            const auto sha256 = codec::sha256(raw_.all().subspan(piece * kPieceBytes, kPieceBytes));
-            message_.insert(message_.end(), sha256.begin(), sha256.end());
+            const auto tag = digest_.of(raw_.all().subspan(piece * kPieceBytes, kPieceBytes));
+            message_.insert(message_.end(), tag.begin(), tag.end());
         }
     }
     send_message(Type::kDigests, id);

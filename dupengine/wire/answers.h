@@ -9,7 +9,7 @@ namespace dupengine::wire {
 
 class Answers {
   public:
-    Answers(const OfferedDisk& disk, Connection& connection, CompressionGauge& gauge);
+    Answers(const OfferedDisk& disk, const Token& transfer, Connection& connection, CompressionGauge& gauge);
     /// Sends the answer. Throws kPeer for a question that nobody asks, or if it cannot be sent; what reading
     /// the disk throws.
     void give(const Message& question);
@@ -28,6 +28,7 @@ class Answers {
     Connection& connection_;
     CompressionGauge& gauge_;
     PieceEncoder encoder_;
+    codec::KeyedDigest digest_;
     AlignedBuffer raw_{kMostAsked};
     Bytes message_;  // being made, with room for its header
 };

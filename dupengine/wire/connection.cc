@@ -1,5 +1,6 @@
 #include "wire/connection.h"
 
+#include <algorithm>
 #include <array>
 
 namespace dupengine::wire {
@@ -37,7 +38,7 @@ void Connection::keep_alive(const std::stop_token& stop) {
 
 Hello Connection::greet(Role role, const std::string& version) {
     send({Type::kHello, 0, encode(Hello{role, version})});
-    const Message first = receive();
+    const Message first = receive(after(patience_.message));
     if (first.type == Type::kAbort) {
         const Failure failure = decode_failure(first.payload);
         throw Error(failure.code, fmt::format("{}: {}", name(), failure.text));
@@ -55,10 +56,20 @@ void Connection::send(const Message& message) {
     send_encoded(encode(message));
 }
 
+void Connection::send_by(const Message& message, Deadline deadline) {
+    const std::unique_lock lock(sending_, deadline);
+    if (!lock) throw_error(Code::kPeer, "{}: takes no more", name());
+    send_locked(encode(message), deadline);
+}
+
 void Connection::send_encoded(std::span<const std::byte> message) {
     const std::lock_guard lock(sending_);
+    send_locked(message, after(patience_.message));
+}
+
+void Connection::send_locked(std::span<const std::byte> message, Deadline deadline) {
     try {
-        peer_.transport->send(message, after(patience_.message));
+        peer_.transport->send(message, deadline);
     } catch (const Error&) {
         is_lost_ = true;
         peer_.transport->close();
@@ -83,15 +94,19 @@ std::size_t Connection::fill(std::span<std::byte> buffer, Deadline deadline, Fil
     }
 }
 
-Message Connection::receive() {
+Message Connection::receive(Deadline deadline) {
     for (;;) {
+        if (std::chrono::steady_clock::now() >= deadline) {
+            is_lost_ = true;
+            throw_error(Code::kPeer, "{}: lives, but says nothing", name());
+        }
         std::array<std::byte, kHeaderBytes> bytes{};
-        const std::size_t first = fill(bytes, after(patience_.silence), Fill::kOnce);
-        const Deadline deadline = after(patience_.message);
-        fill(std::span(bytes).subspan(first), deadline, Fill::kAll);
+        const std::size_t first = fill(bytes, std::min(after(patience_.silence), deadline), Fill::kOnce);
+        const Deadline end = after(patience_.message);
+        fill(std::span(bytes).subspan(first), end, Fill::kAll);
         const Header header = decode_header(bytes);
         Message message{header.type, header.id, Bytes(header.payload_bytes)};
-        fill(message.payload, deadline, Fill::kAll);
+        fill(message.payload, end, Fill::kAll);
         received_ += kHeaderBytes + message.payload.size();
         if (message.type != Type::kAlive || message.id != 0) return message;
         if (!message.payload.empty()) throw_not_honest("a sign of life that says something");

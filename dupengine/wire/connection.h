@@ -30,6 +30,10 @@ struct Patience {
     std::chrono::milliseconds beat{5'000};      ///< between signs of life
     std::chrono::milliseconds farewell{5'000};  ///< for the last message to be heard
     std::chrono::milliseconds outage{60'000};   ///< for a broken connection to be replaced
+    std::chrono::milliseconds answer{300'000};  ///< between answers to questions of which some are open
+    std::chrono::milliseconds idle{900'000};    ///< between questions, or notes of how far it is
+    std::chrono::milliseconds pause{50};        ///< before the first try to replace it; then twice as long
+    unsigned fruitless = 5;                     ///< connections in a row over which nothing came
 };
 
 class Connection {
@@ -43,10 +47,13 @@ class Connection {
     Hello greet(Role role, const std::string& version);
 
     void send(const Message& message);
+    /// Gives up at the deadline, even if others are sending all the time.
+    void send_by(const Message& message, Deadline deadline);
     /// Header and payload, as encode() makes them.
     void send_encoded(std::span<const std::byte> message);
-    /// The next message that says anything. Throws kPeer.
-    Message receive();
+    /// The next message that says anything. Throws kPeer, also if there is none before the deadline: who only
+    /// says that it lives is gone as well.
+    Message receive(Deadline deadline = Deadline::max());
     void close() noexcept;
 
     /// The transport failed: another connection might do. Otherwise the other side is at fault.
@@ -61,10 +68,11 @@ class Connection {
     enum class Fill { kOnce, kAll };
     std::size_t fill(std::span<std::byte> buffer, Deadline deadline, Fill how);
     void keep_alive(const std::stop_token& stop);
+    void send_locked(std::span<const std::byte> message, Deadline deadline);
 
     Peer peer_;
     const Patience patience_;
-    std::mutex sending_;
+    std::timed_mutex sending_;
     std::chrono::steady_clock::time_point last_sent_;  // with sending_
     std::atomic<bool> is_lost_{false};
     std::atomic<std::uint64_t> sent_{0}, received_{0};

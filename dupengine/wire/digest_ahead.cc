@@ -5,6 +5,7 @@
 namespace dupengine::wire {
 
 using block::Extent;
+using Tag = codec::KeyedDigest::Tag;
 
 namespace {
 
@@ -79,11 +80,21 @@ std::shared_ptr<DigestAhead::Group> DigestAhead::group_of(std::uint64_t piece) {
     return group;
 }
 
-codec::Sha256 DigestAhead::digest_of(Group& group, std::size_t index) {
-    codec::Sha256 digest{};
-    std::ranges::copy(std::span(*group.digests).subspan(index * digest.size(), digest.size()),
-                      digest.begin());
-    return digest;
+// Without the mutex held. Each thread has one of its own meanwhile.
+Tag DigestAhead::digest_ours(std::span<const std::byte> bytes) {
+    std::unique_ptr<codec::KeyedDigest> digest;
+    {
+        const std::lock_guard lock(mutex_);
+        if (!unused_.empty()) {
+            digest = std::move(unused_.back());
+            unused_.pop_back();
+        }
+    }
+    if (digest == nullptr) digest = std::make_unique<codec::KeyedDigest>(key_);
+    const Tag tag = digest->of(bytes);
+    const std::lock_guard lock(mutex_);
+    unused_.push_back(std::move(digest));
+    return tag;
 }
 
 bool DigestAhead::holds(ByteOffset offset, std::span<const std::byte> bytes) {
@@ -99,14 +110,15 @@ bool DigestAhead::holds(ByteOffset offset, std::span<const std::byte> bytes) {
         lock.unlock();
         // Several may wait for one group; the first to get it shares it.
         const Bytes digests = link_.wait_shared(group->asked, Type::kDigests);
-        if (digests.size() != group->pieces.size() * sizeof(codec::Sha256))
+        if (digests.size() != group->pieces.size() * sizeof(Tag))
             throw_not_honest("another number of digests than was asked for");
         lock.lock();
         if (group->digests == nullptr) group->digests = std::make_shared<const Bytes>(digests);
     }
-    const codec::Sha256 theirs = digest_of(*group, index);
+    const auto digests = group->digests;
     lock.unlock();
-    return codec::sha256(bytes) == theirs;
+    const Tag ours = digest_ours(bytes);
+    return std::ranges::equal(ours, std::span(*digests).subspan(index * sizeof(Tag), sizeof(Tag)));
 }
 
 }  // namespace dupengine::wire

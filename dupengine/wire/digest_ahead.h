@@ -12,7 +12,8 @@ namespace dupengine::wire {
 class DigestAhead {
   public:
     /// `expected` outlives it.
-    DigestAhead(Link& link, const block::ExtentSet& expected) : link_(link), expected_(expected) {}
+    DigestAhead(Link& link, const block::ExtentSet& expected)
+        : link_(link), expected_(expected), key_(digest_key(link.transfer())) {}
     /// As Reader::holds, for a piece of kPieceBytes that `offset` begins.
     bool holds(ByteOffset offset, std::span<const std::byte> bytes);
 
@@ -25,11 +26,13 @@ class DigestAhead {
     };
     std::shared_ptr<Group> ask_for(std::uint64_t piece, std::size_t most);
     std::shared_ptr<Group> group_of(std::uint64_t piece);
-    codec::Sha256 digest_of(Group& group, std::size_t index);
+    codec::KeyedDigest::Tag digest_ours(std::span<const std::byte> bytes);
 
     Link& link_;
     const block::ExtentSet& expected_;
+    const codec::KeyedDigest::Key key_;
     std::mutex mutex_;
+    std::vector<std::unique_ptr<codec::KeyedDigest>> unused_;
     std::deque<std::shared_ptr<Group>> groups_;  // ascending; each begins where the one before ends, or later
     std::size_t size_ = kFirstGroup;
     static constexpr std::size_t kFirstGroup = 16;

@@ -1,6 +1,7 @@
 #include "wire/link.h"
 
 #include <algorithm>
+#include <utility>
 
 namespace dupengine::wire {
 
@@ -14,11 +15,32 @@ class Link::Question {
     bool is_over() const { return answer || error; }
 };
 
-Link::Link(Peer peer, RandomSource& random, LinkOptions options) : options_(std::move(options)) {
+namespace {
+
+constexpr auto kMoment = 700ms;  // for what is under way when it is stopped
+
+// What can be wrong with a disk at the other end. All else is the other end's own trouble, whatever it calls
+// it: a target that failed is ours, and nothing was refused that began.
+Code believed(Code code) {
+    switch (code) {
+        case Code::kSourceIo:
+        case Code::kIntegrity:
+        case Code::kAuthenticity:
+        case Code::kUnsupported:
+            return code;
+        default:
+            return Code::kPeer;
+    }
+}
+
+}  // namespace
+
+Link::Link(Peer peer, RandomSource& random, LinkOptions options)
+    : options_(std::move(options)), stop_(options_.stop), last_answer_(std::chrono::steady_clock::now()) {
     open_.source = options_.source;
     random.fill(open_.transfer);
     peer_key_ = peer.key;
-    connection_ = open(std::move(peer));
+    connection_ = open(std::move(peer), stop_);
     name_ = connection_->name();
     receiver_ = std::jthread([this](const std::stop_token& over) { receive_all(over); });
 }
@@ -34,48 +56,64 @@ Link::~Link() {
 }
 
 // The first connection and every later one.
-std::shared_ptr<Connection> Link::open(Peer peer) {
+std::shared_ptr<Connection> Link::open(Peer peer, const std::stop_token& stop) {
     if (peer.key != peer_key_)
         throw_error(Code::kAuthenticity, "{}: is another machine than the one that this copy began with",
                     peer.name);
     const auto connection = std::make_shared<Connection>(std::move(peer), options_.patience);
-    connection->greet(Role::kAsks, options_.version);
-    connection->send({Type::kOpen, 0, encode(open_)});
-    const Message message = connection->receive();
-    if (message.type == Type::kAbort) {
-        const Failure failure = decode_failure(message.payload);
-        throw Error(failure.code, fmt::format("{}: {}", connection->name(), failure.text));
+    const std::stop_callback stopped(stop, [&] { connection->close(); });
+    try {
+        connection->greet(Role::kAsks, options_.version);
+        connection->send({Type::kOpen, 0, encode(open_)});
+        const Message message = connection->receive(after(options_.patience.message));
+        if (message.type == Type::kAbort) {
+            const Failure failure = decode_failure(message.payload);
+            throw Error(failure.code, fmt::format("{}: {}", connection->name(), failure.text));
+        }
+        if (message.type != Type::kOpened) throw_not_honest("something else than a disk");
+        take_opened(decode_opened(message.payload));
+    } catch (const Error&) {
+        if (stop.stop_requested()) throw_error(Code::kInterrupted, "stopped on request");
+        throw;
     }
-    if (message.type != Type::kOpened) throw_not_honest("something else than a disk");
-    Opened opened = decode_opened(message.payload);
-    if (open_.resume == Token{}) {
-        opened_ = std::move(opened);
-        open_.resume = opened_.resume;
-        return connection;
+    return connection;
+}
+
+void Link::take_opened(const Opened& opened) {
+    if (!is_open_) {
+        opened_ = opened;
+        open_.resume = opened.resume;
+        is_open_ = true;
+        return;
     }
+    // A state that is not known, because the file is too young to tell, says nothing.
+    const bool is_other_state =
+        opened.state != opened_.state && opened.state != Token{} && opened_.state != Token{};
     const block::Geometry &now = opened.geometry, &before = opened_.geometry;
     if (opened.resume != opened_.resume || now.size_bytes != before.size_bytes ||
-        now.logical_sector_bytes != before.logical_sector_bytes || opened.state != opened_.state)
+        now.logical_sector_bytes != before.logical_sector_bytes || is_other_state)
         throw_error(Code::kIntegrity, "{}: is not what it was before the connection broke", opened_.name);
-    return connection;
 }
 
 Link::Asked Link::ask(Type type, Bytes payload) {
     auto asked = std::make_shared<Question>();
     std::shared_ptr<Connection> connection;
+    Bytes encoded;
     {
         const std::lock_guard lock(mutex_);
         if (broken_) {
             asked->error = broken_;
             return asked;
         }
+        if (under_way_.empty()) last_answer_ = std::chrono::steady_clock::now();
         asked->message = {type, next_id_++, std::move(payload)};
+        encoded = encode(asked->message);
         under_way_[asked->message.id] = asked;
         connection = connection_;
     }
     if (connection) {
         try {
-            connection->send(asked->message);
+            connection->send_encoded(encoded);
         } catch (const Error&) {
             // Asked again over the next connection.
         }
@@ -89,21 +127,43 @@ Message& Link::answer_of(Question& asked, Type expected) {
     Message& answer = *asked.answer;
     if (answer.type == Type::kFailed) {
         const Failure failure = decode_failure(answer.payload);
-        throw Error(failure.code, failure.text);
+        throw Error(believed(failure.code), failure.text);
     }
     if (answer.type != expected) throw_not_honest("an answer to another question");
     return answer;
 }
 
+void Link::wait_until_over(std::unique_lock<std::mutex>& lock, const Asked& asked) {
+    const auto is_over = [&] { return asked->is_over(); };
+    const std::stop_token stop = stop_;
+    for (;;) {
+        const Deadline deadline = last_answer_ + options_.patience.answer;
+        if (changed_.wait_until(lock, stop, deadline, is_over)) return;
+        if (stop.stop_requested()) {
+            if (changed_.wait_for(lock, kMoment, is_over)) return;
+            throw_error(Code::kInterrupted, "stopped on request");
+        }
+        if (std::chrono::steady_clock::now() < last_answer_ + options_.patience.answer) continue;
+        const std::shared_ptr<Connection> connection = connection_;
+        lock.unlock();
+        give_up(std::make_exception_ptr(
+            Error(Code::kPeer,
+                  fmt::format("{}: lives, but has not answered for {} s", name_,
+                              std::chrono::ceil<std::chrono::seconds>(options_.patience.answer).count()))));
+        if (connection) connection->close();
+        lock.lock();
+    }
+}
+
 Bytes Link::wait(const Asked& asked, Type expected) {
     std::unique_lock lock(mutex_);
-    changed_.wait(lock, [&] { return asked->is_over(); });
+    wait_until_over(lock, asked);
     return std::move(answer_of(*asked, expected).payload);
 }
 
 Bytes Link::wait_shared(const Asked& asked, Type expected) {
     std::unique_lock lock(mutex_);
-    changed_.wait(lock, [&] { return asked->is_over(); });
+    wait_until_over(lock, asked);
     return answer_of(*asked, expected).payload;
 }
 
@@ -122,11 +182,15 @@ void Link::take_answers(Connection& connection) {
         Message message = connection.receive();
         if (message.type == Type::kAbort) {
             const Failure failure = decode_failure(message.payload);
-            throw Error(failure.code, fmt::format("{}: {}", name_, failure.text));
+            const Code code =
+                failure.code == Code::kInterrupted ? Code::kInterrupted : believed(failure.code);
+            throw Error(code, fmt::format("{}: {}", name_, failure.text));
         }
         std::unique_lock lock(mutex_);
         const auto found = under_way_.find(message.id);
         if (found == under_way_.end()) throw_not_honest("an answer that nobody asked for");
+        last_answer_ = std::chrono::steady_clock::now();
+        fruitless_ = 0;
         const bool is_told = message.type == Type::kKnown || message.type == Type::kPrefill;
         if (is_told && !message.payload.empty()) {
             if (found->second->message.type != Type::kPrepare)
@@ -157,7 +221,8 @@ void Link::receive_all(const std::stop_token& over) {
             const bool is_lost = connection->is_lost();
             if (!is_lost) {
                 try {
-                    connection->send({Type::kAbort, 0, encode(Failure{e.code(), e.what()})});
+                    connection->send_by({Type::kAbort, 0, encode(Failure{e.code(), e.what()})},
+                                        after(options_.patience.farewell));
                 } catch (const Error&) {
                     // It is gone.
                 }
@@ -172,53 +237,68 @@ void Link::receive_all(const std::stop_token& over) {
     }
 }
 
-Peer Link::next_peer(Deadline deadline, const std::stop_token& over) {
-    std::stop_source any;
-    const std::stop_callback ended(over, [&] { any.request_stop(); });
-    const std::stop_callback stopped(stop_, [&] { any.request_stop(); });
-    return options_.connect_again(deadline, any.get_token());
+// Throws what is wrong with it. What was not answered is asked again.
+void Link::try_connection(Deadline deadline, const std::stop_token& stop) {
+    const std::shared_ptr<Connection> connection = open(options_.connect_again(deadline, stop), stop);
+    std::vector<Asked> again;
+    {
+        const std::lock_guard lock(mutex_);
+        connection_ = connection;
+        ++reconnected_;
+        for (const auto& [id, asked] : under_way_)
+            again.push_back(asked);
+    }
+    try {
+        for (const Asked& asked : again)
+            connection->send(asked->message);
+    } catch (const Error&) {
+        // Whoever receives finds it broken.
+    }
 }
 
 // False if there is none.
 bool Link::replace_connection(const std::stop_token& over, const std::string& why) {
+    std::stop_source any;
+    std::stop_token stop;
+    unsigned fruitless = 0;
     {
         const std::lock_guard lock(mutex_);
+        if (broken_) return false;
         sent_before_ += connection_->bytes_sent();
         received_before_ += connection_->bytes_received();
         connection_ = nullptr;
+        stop = stop_;
+        if (!under_way_.empty()) fruitless = ++fruitless_;
     }
+    const auto request = [&] { any.request_stop(); };
+    const std::stop_callback ended(over, request), stopped(stop, request);
+    if (options_.on_break) options_.on_break(why);
     const Deadline deadline = after(options_.patience.outage);
     std::string reason = why;
     std::exception_ptr final;  // no other connection would be better
-    for (auto pause = 50ms; options_.connect_again;
-         pause = std::min<std::chrono::milliseconds>(2 * pause, 5s)) {
+    // Who breaks one connection after the other waits for the next.
+    auto pause = options_.patience.pause * (1U << std::min(fruitless, 6U));
+    bool is_first = fruitless <= 1;
+    while (options_.connect_again && fruitless <= options_.patience.fruitless) {
+        if (!std::exchange(is_first, false)) {
+            std::unique_lock lock(mutex_);
+            changed_.wait_for(lock, any.get_token(), pause, [] { return false; });
+            pause = std::min<std::chrono::milliseconds>(2 * pause, 5s);
+        }
+        if (any.stop_requested() || std::chrono::steady_clock::now() > deadline) break;
         try {
-            const std::shared_ptr<Connection> connection = open(next_peer(deadline, over));
-            std::vector<Asked> again;
-            {
-                const std::lock_guard lock(mutex_);
-                connection_ = connection;
-                ++reconnected_;
-                for (const auto& [id, asked] : under_way_)
-                    again.push_back(asked);
-            }
-            for (const Asked& asked : again)
-                connection->send(asked->message);
+            try_connection(deadline, any.get_token());
             return true;
         } catch (const Error& e) {
-            const std::lock_guard lock(mutex_);
-            if (connection_) return true;  // it broke at once; whoever receives sees that
             reason = e.what();
+            // It was not refused before the first write.
+            if (e.code() == Code::kRefused) break;
             if (e.code() != Code::kPeer) final = std::current_exception();
         }
         if (final) break;
-        std::unique_lock lock(mutex_);
-        changed_.wait_for(lock, over, pause, [&] { return stop_.stop_requested(); });
-        if (over.stop_requested() || stop_.stop_requested() || std::chrono::steady_clock::now() > deadline)
-            break;
     }
     if (over.stop_requested()) return false;
-    if (stop_.stop_requested())
+    if (stop.stop_requested())
         final = std::make_exception_ptr(
             Error(Code::kInterrupted, "stopped on request while the connection was broken"));
     if (!final)
@@ -232,6 +312,7 @@ bool Link::replace_connection(const std::stop_token& over, const std::string& wh
 void Link::give_up(std::exception_ptr error) {
     {
         const std::lock_guard lock(mutex_);
+        if (broken_) return;
         broken_ = error;
         for (const auto& [id, asked] : under_way_)
             asked->error = error;

@@ -2,7 +2,9 @@
 // The target's end of a transfer: questions about one disk, many under way, over connections that may break.
 // What was asked and not answered is asked again over the next connection, as long as that is to the same
 // peer, of the same offer, and the disk is unchanged (offer.h). After Patience::outage without one it is the
-// end. The first error that is final fails all questions, now and later.
+// end, and so are some in a row over which nothing comes, and an end that lives but answers nothing
+// (Patience::answer). The first error that is final fails all questions, now and later. Whoever is asked to
+// stop waits no longer than a moment.
 //
 // Threads: any.
 
@@ -20,9 +22,12 @@ namespace dupengine::wire {
 struct LinkOptions {
     Patience patience;
     std::string version;
-    std::string source;  ///< its name at the other end; empty: the only one
+    std::string source;         ///< its name at the other end; empty: the only one
+    std::stop_token stop = {};  ///< ends all waiting, until set_stop()
     /// The next connection after one broke; the last error is why. Throws kPeer, then it is tried again.
     std::function<Peer(Deadline deadline, const std::stop_token& stop)> connect_again = {};
+    /// A connection broke, and why. From the thread that receives.
+    std::function<void(const std::string& why)> on_break = {};
 };
 
 class Link {
@@ -36,13 +41,14 @@ class Link {
 
     const Opened& opened() const { return opened_; }
     const std::string& name() const { return name_; }
+    const Token& transfer() const { return open_.transfer; }
 
     class Question;
     using Asked = std::shared_ptr<Question>;
     /// Never waits for the answer.
     Asked ask(Type type, Bytes payload);
-    /// The answer. Throws what the other end failed with; kPeer for another kind of answer, or if no
-    /// connection can be had any more.
+    /// The answer. Throws what the other end could not read, and why; kPeer for another kind of answer, or if
+    /// no connection can be had any more; kInterrupted if it was stopped.
     Bytes wait(const Asked& asked, Type expected);
     /// As wait(), for an answer that several wait for: each gets a copy.
     Bytes wait_shared(const Asked& asked, Type expected);
@@ -56,7 +62,7 @@ class Link {
     /// The last word. Waits until it was heard, for Patience::farewell. False if nobody heard it.
     bool finish(const Result& result) noexcept;
     bool abort(const Failure& failure) noexcept;
-    /// Ends waiting for the next connection.
+    /// What ends waiting from here on.
     void set_stop(std::stop_token stop);
 
     std::uint64_t bytes_sent() const;
@@ -65,17 +71,20 @@ class Link {
 
   private:
     static Message& answer_of(Question& asked, Type expected);
-    std::shared_ptr<Connection> open(Peer peer);
+    void wait_until_over(std::unique_lock<std::mutex>& lock, const Asked& asked);
+    std::shared_ptr<Connection> open(Peer peer, const std::stop_token& stop);
+    void take_opened(const Opened& opened);
     void receive_all(const std::stop_token& over);
     void take_answers(Connection& connection);
     bool replace_connection(const std::stop_token& over, const std::string& why);
-    Peer next_peer(Deadline deadline, const std::stop_token& over);
+    void try_connection(Deadline deadline, const std::stop_token& stop);
     void give_up(std::exception_ptr error);
     bool say_last(Type type, Bytes payload) noexcept;
 
     LinkOptions options_;
     Open open_;
     Opened opened_;
+    bool is_open_ = false;  // once: then opened_ stays as it is
     std::string name_;
     codec::Sha256 peer_key_{};
     mutable std::mutex mutex_;
@@ -86,6 +95,8 @@ class Link {
     OnTold on_told_;
     std::exception_ptr broken_;
     std::stop_token stop_;
+    std::chrono::steady_clock::time_point last_answer_;
+    unsigned fruitless_ = 0;  // connections in a row that broke with questions open and nothing answered
     std::uint64_t sent_before_ = 0, received_before_ = 0;  // over earlier connections
     unsigned reconnected_ = 0;
     std::jthread receiver_;

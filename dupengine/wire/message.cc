@@ -11,7 +11,7 @@ using block::Extent;
 
 constexpr std::size_t kMostText = 4096;
 constexpr std::size_t kMostNotes = 64;
-constexpr std::uint8_t kIsBlockDevice = 1, kIsRotational = 2;
+constexpr std::uint8_t kIsBlockDevice = 1, kIsRotational = 2, kIsBusy = 4, kCouldChangeUnseen = 8;
 
 bool is_type(std::uint8_t type) {
     return type >= static_cast<std::uint8_t>(Type::kHello) && type <= static_cast<std::uint8_t>(Type::kAlive);
@@ -116,14 +116,22 @@ Open decode_open(std::span<const std::byte> payload) {
     return open;
 }
 
+codec::KeyedDigest::Key digest_key(const Token& transfer) {
+    const codec::Sha256 derived = codec::hmac_sha256(transfer, as_bytes("dupengine digests"));
+    codec::KeyedDigest::Key key{};
+    std::copy_n(derived.begin(), key.size(), key.begin());
+    return key;
+}
+
 Bytes encode(const Opened& opened) {
     const block::Geometry& geometry = opened.geometry;
     FieldWriter fields;
     fields.number64(geometry.size_bytes);
     fields.number32(geometry.logical_sector_bytes);
     fields.number32(geometry.physical_sector_bytes);
-    fields.number8(static_cast<std::uint8_t>((geometry.is_block_device ? kIsBlockDevice : 0) |
-                                             (geometry.rotational ? kIsRotational : 0)));
+    fields.number8(static_cast<std::uint8_t>(
+        (geometry.is_block_device ? kIsBlockDevice : 0) | (geometry.rotational ? kIsRotational : 0) |
+        (opened.is_busy ? kIsBusy : 0) | (opened.could_change_unseen ? kCouldChangeUnseen : 0)));
     fields.text(opened.name);
     fields.raw(opened.state);
     fields.raw(opened.resume);
@@ -140,6 +148,8 @@ Opened decode_opened(std::span<const std::byte> payload) {
     const std::uint8_t flags = fields.number8();
     geometry.is_block_device = (flags & kIsBlockDevice) != 0;
     geometry.rotational = (flags & kIsRotational) != 0;
+    opened.is_busy = (flags & kIsBusy) != 0;
+    opened.could_change_unseen = (flags & kCouldChangeUnseen) != 0;
     opened.name = tame(fields.text(kMostText));
     opened.state = fields.digest();
     opened.resume = fields.digest();
@@ -148,7 +158,7 @@ Opened decode_opened(std::span<const std::byte> payload) {
     constexpr std::uint64_t kLargest = std::numeric_limits<std::int64_t>::max();
     if (geometry.size_bytes == 0 || geometry.size_bytes > kLargest ||
         !is_sector_size(geometry.logical_sector_bytes) || !is_sector_size(geometry.physical_sector_bytes) ||
-        flags > (kIsBlockDevice | kIsRotational))
+        flags > (kIsBlockDevice | kIsRotational | kIsBusy | kCouldChangeUnseen) || opened.resume == Token{})
         throw_not_honest("a disk that cannot be");
     return opened;
 }

@@ -12,6 +12,7 @@
 
 #include "block/device.h"
 #include "codec/digest.h"
+#include "codec/keyed_digest.h"
 
 namespace dupengine::wire {
 
@@ -37,7 +38,7 @@ enum class Type : std::uint8_t {
     kRead = 6,       ///< -> ReadRequest; answered by kData
     kData = 7,       ///< <- pieces (pieces.h)
     kDigest = 8,     ///< -> extents; answered by kDigests
-    kDigests = 9,    ///< <- 32 bytes for each piece that the extents touch
+    kDigests = 9,    ///< <- a KeyedDigest::Tag for each piece that the extents touch
     kMap = 10,       ///< -> Extent; answered by kMapped
     kMapped = 11,    ///< <- Mapped
     kCheck = 12,     ///< -> nothing; answered by kChecked
@@ -75,6 +76,10 @@ struct Hello {
 
 using Token = codec::Sha256;
 
+/// Under which digests of pieces are made: both ends know the transfer, which is random, and nobody else
+/// does.
+codec::KeyedDigest::Key digest_key(const Token& transfer);
+
 struct Open {
     std::string source;  ///< as it is offered; empty: the only one
     Token transfer{};    ///< random: one run of one copy
@@ -85,7 +90,9 @@ struct Opened {
     block::Geometry geometry;
     std::string name;  ///< for people
     Token state{};   ///< digest of what shows in a later run that the source is the same; zeros: nothing can
-    Token resume{};  ///< opens it again, for this transfer, as long as the source is unchanged
+    Token resume{};  ///< opens it again, for this transfer, as long as the source is unchanged; never zeros
+    bool is_busy = false;              ///< it is in use, and read all the same
+    bool could_change_unseen = false;  ///< nothing would show that it is written meanwhile
 };
 
 struct Prefill {

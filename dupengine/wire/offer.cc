@@ -49,13 +49,15 @@ Offer::Admitted Offer::admit(const Open& open, const codec::Sha256& peer) const 
     const OfferedDisk& disk = find(open.source);
     const std::string change = disk.change ? disk.change() : "";
     if (!change.empty())
-        throw_error(Code::kRefused, "{}: {} since it was offered", disk.reader.name(), change);
+        throw_error(open.resume == Token{} ? Code::kRefused : Code::kIntegrity, "{}: {} since it was offered",
+                    disk.reader.name(), change);
     FieldWriter what;
     what.text("dupengine transfer");
     what.text(disk.name);
     what.raw(open.transfer);
     what.raw(peer);
-    Opened opened{disk.reader.geometry(), disk.reader.name(), {}, codec::hmac_sha256(key_, what.take())};
+    Opened opened{disk.reader.geometry(), disk.reader.name(),      {}, codec::hmac_sha256(key_, what.take()),
+                  disk.is_busy,           disk.could_change_unseen};
     if (open.resume != Token{} && !is_same(open.resume, opened.resume))
         throw_error(Code::kRefused, "{}: what was begun was another transfer than this one",
                     disk.reader.name());

@@ -26,6 +26,8 @@ struct OfferedDisk {
     /// What shows in a later run that it is the same (layout/content_state.h); empty if nothing can. May be
     /// empty.
     std::function<std::string()> state = {};
+    bool is_busy = false;              ///< in use, and offered all the same
+    bool could_change_unseen = false;  ///< nothing would show that it is written meanwhile
 };
 
 class Offer {
@@ -36,7 +38,7 @@ class Offer {
     const std::vector<OfferedDisk>& disks() const { return disks_; }
 
     /// The disk that may be read, and what is said of it. Throws kRefused: there is none of that name, it has
-    /// changed, the token is of something else.
+    /// changed (kIntegrity if that was during this transfer), the token is of something else.
     struct Admitted {
         const OfferedDisk& disk;
         Opened opened;
@@ -53,6 +55,8 @@ struct AnswerOptions {
     Patience patience;
     std::stop_token stop;
     std::string version;
+    /// Another connection after the first may only go on with this copy.
+    std::optional<Token> only_transfer = {};
     /// How far the other end is. From the thread that answers.
     std::function<void(const ProgressNote&)> on_progress = {};
     /// The disk was opened. From the thread that answers.
@@ -63,6 +67,8 @@ struct Answered {
     std::optional<Result> result;  ///< what the other end came to; empty: the connection was lost
     std::string lost;              ///< why
     bool was_open = false;
+    bool got_on = false;  ///< something was asked or told after it was open
+    Token transfer{};     ///< if it was open
     std::uint64_t bytes_sent = 0, bytes_received = 0;
 };
 

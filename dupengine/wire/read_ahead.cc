@@ -34,6 +34,7 @@ ReadAhead::Shared ReadAhead::batch_at(ByteOffset at) {
     // A place that nobody was near to: what was asked ahead of the last one is not wanted.
     batches_.clear();
     const Shared batch = ask_for(at);
+    if (batch == nullptr) throw_error(Code::kInternal, "nothing is expected at byte {}", at);
     batches_.push_back(batch);
     return batch;
 }

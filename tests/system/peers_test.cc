@@ -226,6 +226,41 @@ TEST_F(Peers, AMachineOfAnotherAuthorityGetsNothing) {
     serving.end();
 }
 
+// What changes while it is read is no copy of anything: whoever wants it all the same has to say so here.
+TEST_F(Peers, ADiskThatIsOfferedWhileInUseIsOnlyTakenByThoseWhoSaySo) {
+    const auto source = a_source(), old = a_target();
+    const std::string from = disk_file("source.img", *source), target = disk_file("target.img", *old);
+    Running serving(
+        {"serve", "--busy-source", "--peers", source_folder_, "--listen", address_, "web=" + from});
+    wait_until_listening();
+    const auto pull = [&](std::vector<std::string> more) {
+        std::vector<std::string> words{"copy", "--yes", "--peers", target_folder_, url_ + "/web", target};
+        words.insert(words.end(), more.begin(), more.end());
+        return test::run_dupengine(words);
+    };
+    const RunResult refused = pull({});
+    EXPECT_EQ(refused.status, 3) << refused.err;
+    EXPECT_NE(refused.err.find("--busy-source"), std::string::npos) << refused.err;
+    EXPECT_EQ(content_of(target), old->content);
+    const RunResult taken = pull({"--busy-source"});
+    EXPECT_EQ(taken.status, 0) << taken.err;
+    EXPECT_NE(taken.out.find("in use there"), std::string::npos) << taken.out;
+    expect_copy(target, *source, *old);
+    serving.kill();
+    serving.end();
+}
+
+// A key that is named and not looked at would be worse than none.
+TEST_F(Peers, TrustInASignatureThatIsNotCheckedHereIsRefused) {
+    const std::string target = disk_file("target.img", *a_target());
+    const std::string key = folder_.file("images.key");
+    ASSERT_EQ(test::run_dupengine({"image", "keygen", key}).status, 0);
+    const RunResult refused = test::run_dupengine(
+        {"copy", "--yes", "--peers", target_folder_, "--trust", key + ".pub", url_ + "/web", target});
+    EXPECT_EQ(refused.status, 2) << refused.err;
+    EXPECT_EQ(content_of(target), a_target()->content);
+}
+
 // Which end is killed, in the middle.
 class PeersKilled : public Peers, public testing::WithParamInterface<bool> {};
 

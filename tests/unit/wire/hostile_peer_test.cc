@@ -44,6 +44,7 @@ Message opened() {
     Opened disk;
     disk.geometry.size_bytes = 8 * kMiB;
     disk.name = "disk";
+    disk.resume.fill(std::byte{1});
     return {Type::kOpened, 0, encode(disk)};
 }
 
