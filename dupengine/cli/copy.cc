@@ -85,6 +85,9 @@ std::vector<engine::CopyPlan> plan_disks(std::vector<Disk>& disks, const CopyArg
         pairs.push_back({disk.fitted->reader(), *targets.back(), can_show_state ? disk.source->state() : ""});
     }
     engine::CopyOptions options = arguments.options;
+    // Samples of all of it would have to pass first.
+    if (disks.front().source->is_pipe() && options.delta == engine::Delta::kAuto)
+        options.delta = engine::Delta::kNever;
     options.plaintext = &plaintext.finder();
     std::vector<engine::CopyPlan> plans = engine::make_plans(pairs, options);
     plaintext.refuse_useless_key();
@@ -184,6 +187,8 @@ std::vector<engine::CopyReport> execute(const std::vector<engine::CopyPlan>& pla
     const ToldPeers told(disks, progress, interrupt.token());
     const auto grow = [&](const engine::CopyPlan& planned, block::Target& grown) {
         engine::grow_filesystem(planned, grown, interrupt.token());
+    for (const Disk& disk : disks)
+        disk.source->set_stop(interrupt.token());
     };
     std::deque<engine::ApplyContext> contexts;  // jobs refer to them
     std::vector<engine::CopyJob> jobs;
@@ -269,6 +274,8 @@ int copy_disks(std::vector<Disk>& disks, const CopyArguments& arguments, const G
     tell_result(disks, plans, reports);
     if (globals.json)
         fmt::print("{}\n", copy_json(plans, reports, form));
+    for (const Disk& disk : disks)
+        disk.source->finish();
     else
         fmt::print("{}", draw_reports(reports, plans, style));
     return 0;

@@ -22,7 +22,7 @@ CopySource::CopySource(const std::string& endpoint, const ImageTrustOptions& tru
 
 const block::Reader& CopySource::reader() const {
     if (remote_) return remote_->reader();
-    return image_ ? *image_->reader : *disk_;
+    return image_ ? image_->disk() : *disk_;
 }
 
 std::string CopySource::change() const {

@@ -1,6 +1,6 @@
 #pragma once
-// What a copy reads from: a disk or a raw image file of this machine, an image in a store, or a disk at
-// another machine.
+// What a copy reads from: a disk or an image file of this machine, an image in a store, in a tar or from a
+// pipe, or a disk at another machine.
 
 #include <memory>
 #include <string>

@@ -170,6 +170,8 @@ int run_verify(const VerifyArguments& arguments, const Globals& globals) {
     const OpenDisks disks = open_disks(paths, arguments, globals);
     const std::vector<Comparison> comparisons = compare_disks(paths, disks, globals.progress);
     Json reports = Json::array();
+    for (const auto& source : disks.sources)
+        if (source) source->finish();
     for (std::size_t i = 0; i < paths.size(); ++i)
         if (globals.json)
             reports.push_back(comparison_json(disks.plans[i], comparisons[i]));
