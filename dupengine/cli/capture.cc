@@ -164,6 +164,7 @@ int run_capture(const CaptureRequest& request, const Globals& globals) {
     options.plaintext = &plaintext.finder();
     engine::CopyPlan plan = engine::make_capture_plan(source.reader(), request.target.text(), options);
     plaintext.forget_keys();
+    plan.notes.insert(plan.notes.end(), source.notes().begin(), source.notes().end());
     plan.notes.insert(plan.notes.end(), uses.begin(), uses.end());
     plan.notes.insert(plan.notes.end(), plaintext.notes().begin(), plaintext.notes().end());
     if (!request.busy_source && source.could_change_unseen())

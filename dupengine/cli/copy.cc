@@ -95,6 +95,8 @@ std::vector<engine::CopyPlan> plan_disks(std::vector<Disk>& disks, const CopyArg
         engine::refuse_if_growing_is_impossible(plans[i], pairs[i].source, *targets[i]);
         const std::vector<std::string>& changes = disks[i].fitted->notes();
         plans[i].notes.insert(plans[i].notes.begin(), changes.begin(), changes.end());
+        const std::vector<std::string>& forms = disks[i].source->notes();
+        plans[i].notes.insert(plans[i].notes.begin(), forms.begin(), forms.end());
         plans[i].notes.insert(plans[i].notes.end(), notes[i].begin(), notes[i].end());
         plans[i].notes.insert(plans[i].notes.end(), plaintext.notes().begin(), plaintext.notes().end());
         if (!arguments.busy_source && disks[i].source->could_change_unseen())
@@ -185,10 +187,10 @@ std::vector<engine::CopyReport> execute(const std::vector<engine::CopyPlan>& pla
     Progress progress;
     const ProgressView view(progress, globals.progress);
     const ToldPeers told(disks, progress, interrupt.token());
-    const auto grow = [&](const engine::CopyPlan& planned, block::Target& grown) {
-        engine::grow_filesystem(planned, grown, interrupt.token());
     for (const Disk& disk : disks)
         disk.source->set_stop(interrupt.token());
+    const auto grow = [&](const engine::CopyPlan& planned, block::Target& grown) {
+        engine::grow_filesystem(planned, grown, interrupt.token());
     };
     std::deque<engine::ApplyContext> contexts;  // jobs refer to them
     std::vector<engine::CopyJob> jobs;
@@ -272,10 +274,10 @@ int copy_disks(std::vector<Disk>& disks, const CopyArguments& arguments, const G
             reports[i].notes.emplace_back(
                 "the kernel still uses the target's old table: partitions of it are in use; reboot");
     tell_result(disks, plans, reports);
-    if (globals.json)
-        fmt::print("{}\n", copy_json(plans, reports, form));
     for (const Disk& disk : disks)
         disk.source->finish();
+    if (globals.json)
+        fmt::print("{}\n", copy_json(plans, reports, form));
     else
         fmt::print("{}", draw_reports(reports, plans, style));
     return 0;

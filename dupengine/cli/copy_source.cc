@@ -1,6 +1,7 @@
 #include "cli/copy_source.h"
 
 #include "engine/refusals.h"
+#include "image/foreign/foreign_disk.h"
 #include "layout/content_state.h"
 
 namespace dupengine::cli {
@@ -18,6 +19,10 @@ CopySource::CopySource(const std::string& endpoint, const ImageTrustOptions& tru
     }
     disk_ = block::open_source(endpoint);
     held_.emplace(endpoint);
+    image::ForeignDisk foreign = image::open_foreign(endpoint, trust.format);
+    if (!foreign.reader) return;
+    disk_ = std::move(foreign.reader);
+    notes_.push_back(std::move(foreign.note));
 }
 
 const block::Reader& CopySource::reader() const {
