@@ -10,6 +10,7 @@ _dupengine_values() {
     case $1 in
         --unused) echo discard zero keep ;;
         --verify) echo used all none ;;
+        --source-format) echo auto raw compressed qcow2 ;;
         --delta) echo auto always never ;;
         --progress) echo auto bar json none ;;
         --sector-size) echo 512 4096 ;;

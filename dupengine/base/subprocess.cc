@@ -12,6 +12,7 @@
 #include <cerrno>
 #include <cstdlib>
 
+#include "base/child_program.h"
 #include "base/error.h"
 #include "base/fd.h"
 
@@ -168,14 +169,38 @@ pid_t spawn(const std::string& program, const std::vector<std::string>& argv, co
     return pid;
 }
 
-}  // namespace
+struct Command {
+    std::string program;
+    std::vector<std::string> argv;
+};
 
-std::string RunResult::complaint() const {
-    std::string text = err.empty() ? out : err;
+// Killed with us: a resize2fs that goes on alone would write to a disk that the next run takes up.
+// setpriv(1) asks the kernel for that between fork and exec, where posix_spawn has no hook.
+Command find_command(const std::vector<std::string>& argv) {
+    Command command{find_program(argv.at(0)), argv};
+    if (command.program.empty())
+        throw_error(Code::kUnsupported, "the program {} is not on this machine; install its package",
+                    argv[0]);
+    if (std::string setpriv = find_program("setpriv"); !setpriv.empty()) {
+        command.argv[0] = command.program;
+        command.argv.insert(command.argv.begin(), {setpriv, "--pdeathsig", "KILL", "--"});
+        command.program = std::move(setpriv);
+    }
+    return command;
+}
+
+std::string one_line(std::string text) {
     while (!text.empty() && (text.back() == '\n' || text.back() == ' '))
         text.pop_back();
     std::replace(text.begin(), text.end(), '\n', ' ');
     if (text.size() > 300) text.resize(300);
+    return text;
+}
+
+}  // namespace
+
+std::string RunResult::complaint() const {
+    std::string text = one_line(err.empty() ? out : err);
     return text.empty() ? fmt::format("exit status {}", status) : text;
 }
 
@@ -184,22 +209,11 @@ bool program_exists(const std::string& name) {
 }
 
 RunResult run_program(const std::vector<std::string>& argv, const RunOptions& options) {
-    std::string program = find_program(argv.at(0));
-    if (program.empty())
-        throw_error(Code::kUnsupported, "the program {} is not on this machine; install its package",
-                    argv[0]);
-    // Killed with us: a resize2fs that goes on alone would write to a disk that the next run takes up.
-    // setpriv(1) asks the kernel for that between fork and exec, where posix_spawn has no hook.
-    std::vector<std::string> arguments = argv;
-    if (const std::string setpriv = find_program("setpriv"); !setpriv.empty()) {
-        arguments[0] = program;
-        arguments.insert(arguments.begin(), {setpriv, "--pdeathsig", "KILL", "--"});
-        program = setpriv;
-    }
+    const Command command = find_command(argv);
     Pipe in, out, err;
     ::fcntl(in.write_end.get(), F_SETFL, O_NONBLOCK);
-    const pid_t pid =
-        spawn(program, arguments, options, in.read_end.get(), out.write_end.get(), err.write_end.get());
+    const pid_t pid = spawn(command.program, command.argv, options, in.read_end.get(), out.write_end.get(),
+                            err.write_end.get());
     in.read_end = Fd();
     out.write_end = Fd();
     err.write_end = Fd();
@@ -218,6 +232,33 @@ RunResult run_program(const std::vector<std::string>& argv, const RunOptions& op
                     options.deadline.count() / 1000);
     result.status = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
     return result;
+}
+
+ChildProgram::ChildProgram(const std::vector<std::string>& argv) {
+    const Command command = find_command(argv);
+    Pipe out;
+    const Fd in = open_path("/dev/null", O_RDONLY, Code::kInternal);
+    ::fcntl(out.read_end.get(), F_SETFL, O_NONBLOCK);
+    pid_ = spawn(command.program, command.argv, {}, in.get(), out.write_end.get(), out.write_end.get());
+    output_ = std::move(out.read_end);
+}
+
+ChildProgram::~ChildProgram() {
+    if (pid_ < 0) return;
+    ::kill(-pid_, SIGKILL);
+    while (::waitpid(pid_, nullptr, 0) < 0 && errno == EINTR) {
+    }
+}
+
+bool ChildProgram::has_ended() {
+    if (pid_ >= 0 && ::waitpid(pid_, nullptr, WNOHANG) == pid_) pid_ = -1;
+    return pid_ < 0;
+}
+
+std::string ChildProgram::complaint() const {
+    std::array<char, 4096> text{};
+    const ssize_t n = ::read(output_.get(), text.data(), text.size());
+    return one_line({text.data(), static_cast<std::size_t>(std::max<ssize_t>(n, 0))});
 }
 
 }  // namespace dupengine

@@ -1,65 +1,23 @@
 #include "block/overlay.h"
 
-#include <fcntl.h>
-#include <sys/statvfs.h>
-#include <unistd.h>
-
 #include <algorithm>
-#include <cerrno>
-#include <cstdlib>
 #include <iterator>
 #include <mutex>
 
-#include "base/units.h"
 #include "block/transfers.h"
 
 namespace dupengine::block {
-namespace {
-
-std::string scratch_folder() {
-    const char* folder = std::getenv("TMPDIR");
-    // Not /tmp: it may be memory, and what moves out of the tail of a disk may be more than that.
-    return folder != nullptr && *folder != '\0' ? folder : "/var/tmp";
-}
-
-// Without a name from the beginning, where the file system can do that.
-Fd unlinked_file(const std::string& folder) {
-    const int fd = ::open(folder.c_str(), O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
-    if (fd >= 0) return Fd(fd);
-    std::string path = folder + "/dupengine-XXXXXX";
-    Fd named(::mkostemp(path.data(), O_CLOEXEC));
-    if (!named.valid())
-        throw_errno(Code::kRefused, errno,
-                    "{}: no temporary file can be made there; name another folder in TMPDIR", folder);
-    ::unlink(path.c_str());
-    return named;
-}
-
-void refuse_if_full(const std::string& folder, int fd, std::uint64_t room_bytes) {
-    struct statvfs room {};
-    if (::fstatvfs(fd, &room) != 0) throw_errno(Code::kRefused, errno, "{}: how much is free?", folder);
-    const std::uint64_t free_bytes = std::uint64_t{room.f_bavail} * room.f_frsize;
-    if (free_bytes < room_bytes)
-        throw_error(
-            Code::kRefused,
-            "{}: {} are free, and the parts of the source that change may take {} there; name a folder "
-            "with more room in TMPDIR",
-            folder, format_size(free_bytes), format_size(room_bytes));
-}
-
-}  // namespace
 
 Overlay::Overlay(const Reader& disk, Extent part, std::string name, std::uint64_t room_bytes)
     : disk_(disk),
       part_(part),
       geometry_(disk.geometry()),
       name_(std::move(name)),
-      folder_(scratch_folder()),
-      changes_(unlinked_file(folder_)) {
+      changes_("the parts of the source that change") {
     if (part.end < part.begin || part.end > disk.geometry().size_bytes)
         throw_error(Code::kInternal, "{}: {} lies outside its disk", name_, part.text());
     geometry_.size_bytes = part.size();
-    refuse_if_full(folder_, changes_.get(), room_bytes);
+    changes_.need(room_bytes);
 }
 
 void Overlay::check(ByteOffset offset, std::size_t size) const {
@@ -85,7 +43,7 @@ void Overlay::read_pieces(ByteOffset offset, std::span<std::byte> buffer, From f
         const Piece piece = piece_at(at, end);
         const std::span<std::byte> part = buffer.subspan(at - offset, piece.extent.size());
         if (piece.changed)
-            pread_exact(changes_.get(), at, part, Code::kSourceIo, folder_);
+            changes_.read(at, part);
         else if (from == From::kMedium)
             disk_.read_from_medium(part_.begin + at, part);
         else
@@ -128,12 +86,7 @@ Extent Overlay::next_data(Extent within) const {
 void Overlay::write(ByteOffset offset, std::span<const std::byte> buffer) {
     check(offset, buffer.size());
     if (buffer.empty()) return;
-    try {
-        pwrite_exact(changes_.get(), offset, buffer, Code::kRefused, folder_);
-    } catch (Error& e) {
-        e.add_context("no room for what changes of the source (name another folder in TMPDIR)");
-        throw;
-    }
+    changes_.write(offset, buffer);
     remember({offset, offset + buffer.size()});
 }
 
@@ -152,10 +105,7 @@ void Overlay::remember(Extent extent) {
 }
 
 void Overlay::settle() {
-    if (::fsync(changes_.get()) != 0)
-        throw_errno(Code::kRefused, errno,
-                    "{}: what changes of the source could not be kept there (name another folder in TMPDIR)",
-                    folder_);
+    changes_.settle();
 }
 
 std::uint64_t Overlay::changed_bytes() const {

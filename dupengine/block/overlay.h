@@ -8,8 +8,8 @@
 #include <map>
 #include <shared_mutex>
 
-#include "base/fd.h"
 #include "block/device.h"
+#include "block/scratch_file.h"
 
 namespace dupengine::block {
 
@@ -48,8 +48,7 @@ class Overlay final : public Reader {
     Extent part_;
     Geometry geometry_;
     std::string name_;
-    std::string folder_;
-    Fd changes_;  // the changed bytes, where they belong
+    ScratchFile changes_;  // the changed bytes, where they belong
     mutable std::shared_mutex mutex_;
     std::map<ByteOffset, ByteOffset> changed_;  // begin -> end; disjoint, not touching
 };

@@ -99,6 +99,9 @@ std::vector<engine::CopyPlan> plan_disks(std::vector<Disk>& disks, const CopyArg
         pairs.push_back({disk.fitted->reader(), *targets.back(), can_show_state ? disk.source->state() : ""});
     }
     engine::CopyOptions options = arguments.options;
+    // Samples of all of it would have to pass first.
+    if (disks.front().source->is_pipe() && options.delta == engine::Delta::kAuto)
+        options.delta = engine::Delta::kNever;
     options.plaintext = &plaintext.finder();
     std::vector<engine::CopyPlan> plans = engine::make_plans(pairs, options);
     plaintext.refuse_useless_key();
@@ -106,6 +109,8 @@ std::vector<engine::CopyPlan> plan_disks(std::vector<Disk>& disks, const CopyArg
         engine::refuse_if_growing_is_impossible(plans[i], pairs[i].source, *targets[i]);
         const std::vector<std::string>& changes = disks[i].fitted->notes();
         plans[i].notes.insert(plans[i].notes.begin(), changes.begin(), changes.end());
+        const std::vector<std::string>& forms = disks[i].source->notes();
+        plans[i].notes.insert(plans[i].notes.begin(), forms.begin(), forms.end());
         plans[i].notes.insert(plans[i].notes.end(), notes[i].begin(), notes[i].end());
         if (!disks[i].note.empty()) plans[i].notes.push_back(disks[i].note);
         plans[i].notes.insert(plans[i].notes.end(), plaintext.notes().begin(), plaintext.notes().end());
@@ -209,6 +214,8 @@ std::vector<engine::CopyReport> execute(const std::vector<engine::CopyPlan>& pla
     Progress progress;
     const ProgressView view(progress, globals.progress);
     const ToldPeers told(disks, progress, interrupt.token());
+    for (const Disk& disk : disks)
+        disk.source->set_stop(interrupt.token());
     const auto grow = [&](const engine::CopyPlan& planned, block::Target& grown) {
         engine::grow_filesystem(planned, grown, interrupt.token());
     };
@@ -309,6 +316,8 @@ int copy_disks(std::vector<Disk>& disks, const CopyArguments& arguments, const G
                 "the kernel still uses the target's old table: partitions of it are in use; reboot");
     remember_versions(disks);
     tell_result(disks, plans, reports);
+    for (const Disk& disk : disks)
+        disk.source->finish();
     if (globals.json)
         fmt::print("{}\n", copy_json(plans, reports, form));
     else

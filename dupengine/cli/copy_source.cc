@@ -1,6 +1,7 @@
 #include "cli/copy_source.h"
 
 #include "engine/refusals.h"
+#include "image/foreign/foreign_disk.h"
 #include "layout/content_state.h"
 
 namespace dupengine::cli {
@@ -24,11 +25,15 @@ CopySource::CopySource(const std::string& endpoint, const ImageTrustOptions& tru
     }
     disk_ = block::open_source(endpoint);
     held_.emplace(endpoint);
+    image::ForeignDisk foreign = image::open_foreign(endpoint, trust.format);
+    if (!foreign.reader) return;
+    disk_ = std::move(foreign.reader);
+    notes_.push_back(std::move(foreign.note));
 }
 
 const block::Reader& CopySource::reader() const {
     if (remote_) return remote_->reader();
-    return image_ ? *image_->reader : *disk_;
+    return image_ ? image_->disk() : *disk_;
 }
 
 std::string CopySource::change() const {

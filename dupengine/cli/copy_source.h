@@ -1,6 +1,6 @@
 #pragma once
-// What a copy reads from: a disk or a raw image file of this machine, an image in a store, or a disk at
-// another machine.
+// What a copy reads from: a disk or an image file of this machine, an image in a store, in a tar or from a
+// pipe, or a disk at another machine.
 
 #include <memory>
 #include <string>
@@ -26,6 +26,18 @@ class CopySource {
     bool is_busy_elsewhere() const { return remote_ && remote_->is_busy(); }
     /// Null unless it is an image.
     const image::OpenImage* image() const { return image_ ? &*image_ : nullptr; }
+    /// For the plan: how it is read, where that is not plain.
+    const std::vector<std::string>& notes() const { return notes_; }
+    /// It comes through a pipe, and what is read out of its order has to be kept.
+    bool is_pipe() const { return image_ && image_->stream != nullptr; }
+    /// Waiting for a pipe ends with this.
+    void set_stop(const std::stop_token& stop) const {
+        if (is_pipe()) image_->stream->set_stop(stop);
+    }
+    /// When all is copied.
+    void finish() const {
+        if (image_) image_->finish();
+    }
     /// Its path, for questions about a disk of this machine; empty for any other.
     std::string local_path() const { return held_ ? path_ : ""; }
     /// As SourceHold, and from here on writes to it are watched; an image cannot change, and the other
@@ -42,6 +54,7 @@ class CopySource {
     std::string path_;
     std::optional<image::OpenImage> image_;
     std::unique_ptr<block::Reader> disk_;
+    std::vector<std::string> notes_;
     std::optional<block::SourceHold> held_;
     layout::WritesSeen writes_;  // before it was read
     std::shared_ptr<RemoteSource> remote_;

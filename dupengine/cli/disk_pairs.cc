@@ -5,6 +5,7 @@
 
 #include "block/open.h"
 #include "image/reference.h"
+#include "image/tar_names.h"
 #include "wire/peer_reference.h"
 
 namespace dupengine::cli {
@@ -37,6 +38,11 @@ std::vector<engine::PathPair> find_pairs(const std::string& source, const std::s
     std::vector<engine::PathPair> pairs;
     for (const std::string& map : maps)
         pairs.push_back(parse_map(map));
+    for (const engine::PathPair& pair : pairs) {
+        const auto reference = image::parse_reference(pair.source);
+        if (pairs.size() > 1 && reference && reference->place == image::kPipe)
+            throw_error(Code::kUsage, "{}: what comes through a pipe is copied onto one disk", pair.source);
+    }
     return pairs;
 }
 

@@ -8,6 +8,7 @@
 #include "image/new_file.h"
 #include "image/open_image.h"
 #include "image/prune.h"
+#include "image/tar_names.h"
 
 namespace dupengine::cli {
 namespace {
@@ -44,9 +45,16 @@ image::Reference reference_of(const std::string& text) {
     return reference ? *reference : image::Reference{text, {}, {}};
 }
 
+void refuse_tar(const std::string& place) {
+    if (image::is_tar(place))
+        throw_error(Code::kRefused,
+                    "{}: a tar holds one image and is not changed; capture anew, or use a folder", place);
+}
+
 int sign(const ImageArguments& arguments, const Globals& globals) {
     const image::SigningKey key(arguments.key);
     const image::Reference reference = reference_of(arguments.reference);
+    refuse_tar(reference.place);
     const image::Store store(reference.place, image::StoreLock::For::kWriting);
     const image::StoredImage image = store.index().find(reference);
     // Nobody signs what cannot be one.
@@ -84,6 +92,7 @@ std::function<bool(const image::StoredImage&)> what_stays(const ImageArguments& 
 
 int prune(ImageArguments arguments, const Globals& globals) {
     arguments.reference = reference_of(arguments.reference).place;
+    refuse_tar(arguments.reference);
     image::Store store(arguments.reference, image::StoreLock::For::kTakingOut);
     const image::PruneReport report =
         image::prune(store, what_stays(arguments, store.index()), globals.dry_run);

@@ -1,6 +1,9 @@
 #include "cli/image_options.h"
 
 #include <ctime>
+#include <map>
+
+#include "cli/command.h"
 
 namespace dupengine::cli {
 
@@ -11,6 +14,19 @@ void add_image_trust_options(CLI::App& verb, ImageTrustOptions& options) {
         ->option_text("FILE")
         ->allow_extra_args(false);
     verb.add_flag("--insecure", options.insecure, "Take an image whoever made it, signed or not");
+    add_source_format_option(verb, options.format);
+}
+
+void add_source_format_option(CLI::App& verb, image::SourceFormat& format) {
+    static const std::map<std::string, image::SourceFormat> kFormats = {
+        {"auto", image::SourceFormat::kAuto},
+        {"raw", image::SourceFormat::kRaw},
+        {"compressed", image::SourceFormat::kCompressed},
+        {"qcow2", image::SourceFormat::kQcow2}};
+    verb.add_option("--source-format", format,
+                    "What a file is: auto (as it begins), raw, compressed (gzip, xz, zstd, bzip2), qcow2")
+        ->transform(one_of(kFormats))
+        ->option_text("FORMAT");
 }
 
 image::OpenImage open_trusted_image(const image::Reference& reference, const ImageTrustOptions& options) {

@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "image/foreign/kind.h"
 #include "image/open_image.h"
 
 namespace dupengine::cli {
@@ -12,9 +13,12 @@ namespace dupengine::cli {
 struct ImageTrustOptions {
     std::vector<std::string> trusted;  ///< public keys besides those of the system
     bool insecure = false;
+    image::SourceFormat format = image::SourceFormat::kAuto;  ///< what a file is taken for
     bool any_given() const { return !trusted.empty() || insecure; }
 };
 void add_image_trust_options(CLI::App& verb, ImageTrustOptions& options);
+
+void add_source_format_option(CLI::App& verb, image::SourceFormat& format);
 
 /// Opens an image as the options say. Throws as image::open_image.
 image::OpenImage open_trusted_image(const image::Reference& reference, const ImageTrustOptions& options);

@@ -9,6 +9,7 @@
 #include "cli/terminal.h"
 #include "cli/text.h"
 #include "image/chunk_use.h"
+#include "image/tar_names.h"
 
 namespace dupengine::cli {
 namespace {
@@ -113,7 +114,7 @@ std::string store_text(const std::vector<Seen>& images, const DrawingStyle& styl
 
 int inspect_store(const image::Reference& reference, const Globals& globals) {
     const auto files = image::open_files(reference.place);
-    const image::StoreLock lock(reference.place, image::StoreLock::For::kReading);
+    const auto lock = image::lock_for_reading(reference.place);
     std::vector<Seen> images;
     image::ChunkUse use(*files);
     for (const image::StoredImage& stored : image::read_store_index(*files).images) {
@@ -135,13 +136,27 @@ int inspect_store(const image::Reference& reference, const Globals& globals) {
     return 0;
 }
 
+// One that comes through a pipe is alone in it.
+Seen look_at_pipe(const image::Reference& reference) {
+    const image::OpenImage open = image::open_image(reference, {});
+    const image::StoredImage stored{open.manifest().name, open.manifest().version};
+    Seen seen{stored, open.manifest(), open.files->size_of(stored.base() + ".sig").has_value(), 0};
+    open.finish();
+    return seen;
+}
+
+Seen look_at_stored(const image::Reference& reference) {
+    const auto files = image::open_files(reference.place);
+    const auto lock = image::lock_for_reading(reference.place);
+    return look_at(*files, image::read_store_index(*files).find(reference));
+}
+
 }  // namespace
 
 int inspect_image(const image::Reference& reference, const Globals& globals) {
-    if (!reference.name) return inspect_store(reference, globals);
-    const auto files = image::open_files(reference.place);
-    const image::StoreLock lock(reference.place, image::StoreLock::For::kReading);
-    const Seen seen = look_at(*files, image::read_store_index(*files).find(reference));
+    const bool is_pipe = reference.place == image::kPipe;
+    if (!reference.name && !is_pipe) return inspect_store(reference, globals);
+    const Seen seen = is_pipe ? look_at_pipe(reference) : look_at_stored(reference);
     if (globals.json)
         fmt::print("{}\n", image_json(seen).dump(2, ' ', false, Json::error_handler_t::replace));
     else

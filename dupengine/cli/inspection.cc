@@ -3,6 +3,7 @@
 #include <array>
 
 #include "block/open.h"
+#include "image/foreign/foreign_disk.h"
 #include "layout/open_mappings.h"
 
 namespace dupengine::cli {
@@ -54,9 +55,12 @@ Inspection describe_what_can_be_read(const block::Reader& reader) {
     return inspection;
 }
 
-Inspection look_at_disk(const std::string& path, std::optional<std::uint32_t> sector_bytes) {
+Inspection look_at_disk(const std::string& path, std::optional<std::uint32_t> sector_bytes,
+                        image::SourceFormat format) {
     block::identify(path);
-    Inspection inspection = describe_what_can_be_read(*block::open_source(path, sector_bytes));
+    const image::ForeignDisk foreign = image::open_foreign(path, format);
+    Inspection inspection =
+        describe_what_can_be_read(foreign.reader ? *foreign.reader : *block::open_source(path, sector_bytes));
     try {
         inspection.uses = layout::find_uses(path);
     } catch (const Error& e) {

@@ -8,6 +8,7 @@
 
 #include "base/error.h"
 #include "cli/drawing.h"
+#include "image/foreign/kind.h"
 #include "layout/describe.h"
 #include "layout/in_use.h"
 
@@ -22,7 +23,8 @@ struct Inspection {
 
 /// Describes what can be seen. Throws kRefused for what is no disk or image, and what opening throws;
 /// whatever goes wrong later becomes `failure`.
-Inspection look_at_disk(const std::string& path, std::optional<std::uint32_t> sector_bytes);
+Inspection look_at_disk(const std::string& path, std::optional<std::uint32_t> sector_bytes,
+                        image::SourceFormat format = image::SourceFormat::kAuto);
 
 /// The part of it that needs no path: without uses. A disk that cannot be read everywhere still has a table,
 /// or at least a size.

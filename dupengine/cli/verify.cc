@@ -149,10 +149,11 @@ bool compares(const VerifyArguments& arguments) {
     }
     if (arguments.options.verify == engine::Verify::kAll ||
         arguments.options.unused == engine::Unused::kKeep || !arguments.options.protect.empty() ||
-        !arguments.luks.key_files.empty() || !arguments.luks.new_key_file.empty() || arguments.shrink)
+        !arguments.luks.key_files.empty() || !arguments.luks.new_key_file.empty() || arguments.shrink ||
+        arguments.trust.format != image::SourceFormat::kAuto)
         throw_error(Code::kUsage,
-                    "--all, --used, --shrink, --protect, --luks-key-file and --luks-new-key-file need a "
-                    "TARGET to compare with");
+                    "--all, --used, --shrink, --protect, --luks-key-file, --luks-new-key-file and "
+                    "--source-format need a TARGET to compare with");
     if (arguments.source.empty())
         throw_error(Code::kUsage, "verify needs a SOURCE, alone or with a TARGET, or --map SOURCE=TARGET");
     return false;
@@ -169,6 +170,8 @@ int run_verify(const VerifyArguments& arguments, const Globals& globals) {
     const auto paths = find_pairs(arguments.source, arguments.target, arguments.maps);
     const OpenDisks disks = open_disks(paths, arguments, globals);
     const std::vector<Comparison> comparisons = compare_disks(paths, disks, globals.progress);
+    for (const auto& source : disks.sources)
+        if (source) source->finish();
     Json reports = Json::array();
     for (std::size_t i = 0; i < paths.size(); ++i)
         if (globals.json)

@@ -10,6 +10,7 @@
 #include "cli/terminal.h"
 #include "cli/text.h"
 #include "engine/check_image.h"
+#include "image/tar_names.h"
 
 namespace dupengine::cli {
 namespace {
@@ -50,7 +51,7 @@ std::string checked_text(const Checked& checked, Charset charset) {
 }
 
 std::vector<image::Reference> images_of(const image::Reference& reference) {
-    if (reference.name) return {reference};
+    if (reference.name || reference.place == image::kPipe) return {reference};
     std::vector<image::Reference> images;
     for (const image::StoredImage& stored :
          image::read_store_index(*image::open_files(reference.place)).images)
@@ -69,9 +70,11 @@ int verify_image(const image::Reference& reference, const ImageTrustOptions& tru
         const ProgressView view(progress, globals.progress);
         for (const image::Reference& each : images_of(reference)) {
             const image::OpenImage open = open_trusted_image(each, trust);
+            if (open.stream != nullptr) open.stream->set_stop(interrupt.token());
             const image::StoredImage stored{open.manifest().name, open.manifest().version};
             all.push_back({stored.text(), open.signed_by,
-                           engine::check_image(*open.reader, progress, interrupt.token())});
+                           engine::check_image(open.disk(), progress, interrupt.token())});
+            open.finish();
         }
     }
     bool sound = true;

@@ -2,10 +2,12 @@
 
 #include <algorithm>
 #include <atomic>
+#include <mutex>
 
 #include "block/patchwork.h"
 #include "engine/chunk_bytes.h"
 #include "engine/pipeline.h"
+#include "engine/throttle.h"
 
 namespace dupengine::engine {
 namespace {
@@ -53,43 +55,141 @@ ExtentSet captured_extents(const CopyPlan& plan) {
     return extents;
 }
 
-CaptureReport capture(const CopyPlan& plan, const block::Reader& source, image::ImageWriter& writer,
-                      CaptureContext& context) {
-    const auto start = std::chrono::steady_clock::now();
+namespace {
+
+constexpr std::uint64_t kPiece = image::kChunkBytes;
+
+void put_all(const CopyPlan& plan, const block::Reader& view, image::ChunkSink& image,
+             CaptureContext& context, std::atomic<std::uint64_t>& bytes_read) {
     const ExtentSet extents = captured_extents(plan);
-    const block::Patchwork view = with_boot_structures(plan, source);
     const PipelineOptions options =
-        choose_pipeline(source.geometry(), block::Geometry{}, extents.total_bytes(), plan.options.tuning);
-    std::atomic<std::uint64_t> bytes_read{0};
+        choose_pipeline(view.geometry(), block::Geometry{}, extents.total_bytes(), plan.options.tuning);
     ChunkWork work;
     work.read = [&](Slot& slot) {
         bytes_read += start_reads(slot, view, block::Reader::From::kAnywhere, options.bridge_bytes);
     };
-    const std::uint64_t piece_bytes = writer.manifest().chunk_bytes;
     work.look = [&](Slot& slot) {
-        for_each_piece(slot, piece_bytes, 0, [&](Extent piece, std::span<const Extent>) {
-            writer.put(piece.begin / piece_bytes, slot.bytes_of(piece));
+        for_each_piece(slot, kPiece, 0, [&](Extent piece, std::span<const Extent>) {
+            image.put(piece.begin / kPiece, slot.bytes_of(piece));
         });
     };
     work.end = [&](Slot& slot) { context.progress.advance(size_of(slot.chunk)); };
-    context.progress.begin("capture", extents.total_bytes());
+    for_each_chunk(extents, options.lanes, context.stop, work);
+}
+
+void stop_if_changed(const block::Reader& source, const CaptureContext& context) {
+    const std::string change = context.source_change ? context.source_change() : "";
+    if (!change.empty())
+        throw_error(Code::kIntegrity, "{}: {} while it was captured; there is no image of it", source.name(),
+                    change);
+}
+
+// Notes which chunks are read.
+class NotingReader final : public block::Reader {
+  public:
+    explicit NotingReader(const block::Reader& disk) : disk_(disk) {}
+    const block::Geometry& geometry() const override { return disk_.geometry(); }
+    const std::string& name() const override { return disk_.name(); }
+    void read(ByteOffset offset, std::span<std::byte> buffer) const override {
+        disk_.read(offset, buffer);
+        const std::lock_guard lock(mutex_);
+        seen_.insert({align_down(offset, kPiece), align_up(offset + buffer.size(), kPiece)});
+    }
+    Extent next_data(Extent within) const override { return disk_.next_data(within); }
+    ExtentSet take() { return std::move(seen_); }
+
+  private:
+    const block::Reader& disk_;
+    mutable std::mutex mutex_;
+    mutable ExtentSet seen_;
+};
+
+CaptureReport begin_report(const CopyPlan& plan) {
+    CaptureReport report;
+    report.source = plan.source.name;
+    report.bytes_used = plan.bytes_used;
+    report.notes = plan.notes;
+    return report;
+}
+
+double seconds_since(std::chrono::steady_clock::time_point start) {
+    return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+}
+
+}  // namespace
+
+CaptureReport capture(const CopyPlan& plan, const block::Reader& source, image::ChunkSink& image,
+                      CaptureContext& context) {
+    const auto start = std::chrono::steady_clock::now();
+    std::atomic<std::uint64_t> bytes_read{0};
+    context.progress.begin("capture", captured_extents(plan).total_bytes());
     try {
-        for_each_chunk(extents, options.lanes, context.stop, work);
+        put_all(plan, with_boot_structures(plan, source), image, context, bytes_read);
     } catch (const Error& e) {
         if (e.code() != Code::kInterrupted) throw;
         throw_error(
             Code::kInterrupted,
             "stopped on request; no image was added, and the next capture uses what is stored already");
     }
-    if (const std::string change = context.source_change ? context.source_change() : ""; !change.empty())
-        throw_error(Code::kIntegrity, "{}: {} while it was captured; the image is not added to the store",
-                    source.name(), change);
-    CaptureReport report;
-    report.source = plan.source.name;
-    report.bytes_used = plan.bytes_used;
+    stop_if_changed(source, context);
+    CaptureReport report = begin_report(plan);
     report.bytes_read = bytes_read;
-    report.notes = plan.notes;
-    report.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+    report.seconds = seconds_since(start);
+    return report;
+}
+
+ExtentSet described_extents(const CopyPlan& plan, const block::Reader& source) {
+    const block::Patchwork view = with_boot_structures(plan, source);
+    NotingReader noting(view);
+    try {
+        layout::describe_disk(noting, layout::Depth::kSalvage);
+    } catch (const Error&) {
+        // It only helps; whoever plans a copy will tell.
+    }
+    return noting.take();
+}
+
+CaptureReport capture_tar(const CopyPlan& plan, const block::Reader& source, image::TarImageWriter& image,
+                          const image::ImageWriter::Sign& sign, image::TarOutput& output,
+                          CaptureContext& context) {
+    const auto start = std::chrono::steady_clock::now();
+    const ExtentSet extents = captured_extents(plan);
+    const block::Patchwork view = with_boot_structures(plan, source);
+    std::atomic<std::uint64_t> bytes_read{0};
+    const auto stop_if_asked = [&] {
+        if (context.stop.stop_requested())
+            throw_error(Code::kInterrupted, "stopped on request; there is no image");
+    };
+    context.progress.begin("digest", extents.total_bytes());
+    try {
+        put_all(plan, view, image, context, bytes_read);
+    } catch (const Error& e) {
+        if (e.code() == Code::kInterrupted) stop_if_asked();
+        throw;
+    }
+    stop_if_changed(source, context);
+    context.progress.begin("capture", image.data_bytes());
+    Throttle throttle(plan.options.tuning.bytes_per_second);
+    const std::uint64_t size = view.geometry().size_bytes;
+    image.write(
+        [&](std::uint64_t chunk, std::span<std::byte> bytes) {
+            throttle.pass(bytes.size(), [&] { return context.stop.stop_requested(); });
+            stop_if_asked();
+            const Extent whole{chunk * kPiece, chunk * kPiece + bytes.size()};
+            const Extent there = whole.clipped_to({0, size});
+            view.read(there.begin, bytes.first(there.size()));
+            for (const Extent gap : extents.gaps_in(whole))
+                std::ranges::fill(bytes.subspan(gap.begin - whole.begin, gap.size()), std::byte{0});
+            bytes_read += there.size();
+            context.progress.advance(there.size());
+        },
+        sign, output, [&] { stop_if_changed(source, context); });
+    CaptureReport report = begin_report(plan);
+    report.bytes_read = bytes_read;
+    report.bytes_data = image.data_bytes();
+    report.bytes_shared = image.shared_bytes();
+    report.bytes_stored = image.stored_bytes();
+    report.seconds = seconds_since(start);
     return report;
 }
 

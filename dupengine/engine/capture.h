@@ -7,7 +7,8 @@
 
 #include "base/progress.h"
 #include "engine/plan.h"
-#include "image/image_writer.h"
+#include "image/store_index.h"
+#include "image/tar_image_writer.h"
 
 namespace dupengine::engine {
 
@@ -42,7 +43,16 @@ block::ExtentSet captured_extents(const CopyPlan& plan);
 
 /// Puts all of it into the image, which is not finished yet. Throws kSourceIo, kTargetIo, kInterrupted;
 /// kIntegrity if the source changed.
-CaptureReport capture(const CopyPlan& plan, const block::Reader& source, image::ImageWriter& writer,
+CaptureReport capture(const CopyPlan& plan, const block::Reader& source, image::ChunkSink& image,
                       CaptureContext& context);
+
+/// What of it is read to describe the disk: so much stands in front of a tar, for whoever reads it from a
+/// pipe and has to describe the disk first.
+block::ExtentSet described_extents(const CopyPlan& plan, const block::Reader& source);
+
+/// Captures into a tar, which is complete then. Reads the source twice. Throws as capture.
+CaptureReport capture_tar(const CopyPlan& plan, const block::Reader& source, image::TarImageWriter& image,
+                          const image::ImageWriter::Sign& sign, image::TarOutput& output,
+                          CaptureContext& context);
 
 }  // namespace dupengine::engine

@@ -12,7 +12,7 @@ namespace {
 using block::Extent;
 using block::ExtentSet;
 
-ExtentSet data_of(const image::ImageReader& image) {
+ExtentSet data_of(const block::Reader& image) {
     ExtentSet data;
     Extent rest{0, image.geometry().size_bytes};
     while (!rest.empty()) {
@@ -26,10 +26,11 @@ ExtentSet data_of(const image::ImageReader& image) {
 
 }  // namespace
 
-ImageCheck check_image(const image::ImageReader& image, Progress& progress, std::stop_token stop) {
+ImageCheck check_image(const block::Reader& image, Progress& progress, std::stop_token stop) {
     const ExtentSet data = data_of(image);
     PipelineOptions options = choose_pipeline({}, {}, data.total_bytes());
     options.lanes.chunk_bytes = std::max<std::uint64_t>(options.lanes.chunk_bytes, image.known_piece_bytes());
+    image.expect(data);
     ImageCheck check;
     std::mutex mutex;
     ChunkWork work;

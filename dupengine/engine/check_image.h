@@ -5,7 +5,7 @@
 #include <stop_token>
 
 #include "base/progress.h"
-#include "image/image_reader.h"
+#include "block/device.h"
 
 namespace dupengine::engine {
 
@@ -18,6 +18,6 @@ struct ImageCheck {
 };
 
 /// Throws kIntegrity where it cannot even be told what the image needs; kInterrupted.
-ImageCheck check_image(const image::ImageReader& image, Progress& progress, std::stop_token stop);
+ImageCheck check_image(const block::Reader& image, Progress& progress, std::stop_token stop);
 
 }  // namespace dupengine::engine

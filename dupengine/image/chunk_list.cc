@@ -57,6 +57,19 @@ Place decode_place(std::span<const std::byte> at) {
             (bytes & kCompressed) != 0};
 }
 
+EncodedList encode_list(const ChunkList& list) {
+    constexpr int kLevel = 3;
+    codec::Compressor compressor(kLevel);
+    const auto digests = std::as_bytes(std::span(list.digests));
+    const auto compressed = compressor.compress(digests);
+    const auto stored = compressed.empty() ? digests : compressed;
+    EncodedList encoded{{stored.begin(), stored.end()}, codec::sha256(digests), {}};
+    encoded.places.resize(list.places.size() * kPlaceBytes);
+    for (std::size_t i = 0; i < list.places.size(); ++i)
+        encode_place(std::span(encoded.places).subspan(i * kPlaceBytes, kPlaceBytes), list.places[i]);
+    return encoded;
+}
+
 ChunkMap::ChunkMap(const Files& files, Manifest manifest, std::string base)
     : files_(files),
       manifest_(std::move(manifest)),

@@ -52,6 +52,14 @@ inline constexpr std::size_t kPlaceBytes = 12;
 void encode_place(std::span<std::byte> at, const Place& place);
 Place decode_place(std::span<const std::byte> at);
 
+/// A list as it is in the files of an image.
+struct EncodedList {
+    Bytes lists;             ///< compressed, if that pays
+    codec::Sha256 sha256{};  ///< of the digests
+    Bytes places;
+};
+EncodedList encode_list(const ChunkList& list);
+
 /// The chunks of an image, read as they are needed.
 class ChunkMap {
   public:

@@ -1,7 +1,5 @@
 #include "image/chunk_list_writer.h"
 
-#include "codec/compression.h"
-
 namespace dupengine::image {
 namespace {
 
@@ -23,8 +21,6 @@ std::map<std::uint64_t, std::uint64_t> count_chunks(const block::ExtentSet& data
     }
     return counts;
 }
-
-constexpr int kLevel = 3;
 
 }  // namespace
 
@@ -56,21 +52,14 @@ void ChunkListWriter::put(std::uint64_t chunk, const codec::Sha256& digest, cons
 
 // In the order of the disk, so that the same capture gives the same files.
 void ChunkListWriter::write_complete_ones() {
-    codec::Compressor compressor(kLevel);
     while (!expected_.empty()) {
         const auto at = open_.find(expected_.begin()->first);
         if (at == open_.end() || at->second.missing != 0) return;
-        const ChunkList& list = at->second.list;
-        const auto digests = std::as_bytes(std::span(list.digests));
-        const auto compressed = compressor.compress(digests);
-        const auto stored = compressed.empty() ? digests : compressed;
-        lists_.push_back({at->first, lists_file_.size(), static_cast<std::uint32_t>(stored.size()),
-                          codec::sha256(digests)});
-        lists_file_.append(stored);
-        Bytes places(list.places.size() * kPlaceBytes);
-        for (std::size_t i = 0; i < list.places.size(); ++i)
-            encode_place(std::span(places).subspan(i * kPlaceBytes, kPlaceBytes), list.places[i]);
-        places_file_.append(places);
+        const EncodedList encoded = encode_list(at->second.list);
+        lists_.push_back({at->first, lists_file_.size(), static_cast<std::uint32_t>(encoded.lists.size()),
+                          encoded.sha256});
+        lists_file_.append(encoded.lists);
+        places_file_.append(encoded.places);
         open_.erase(at);
         expected_.erase(expected_.begin());
     }

@@ -83,10 +83,7 @@ void ImageWriter::finish(const Sign& sign) {
     stored_.finish();
     manifest_.lists = lists_.finish(stored_.packs());
     manifest_.data_bytes = data_bytes_;
-    const std::string json = to_json(manifest_);
-    if (json.size() > kManifestLimit)
-        throw_error(Code::kUnsupported, "the manifest would be larger than {} bytes: too many partitions",
-                    kManifestLimit);
+    const std::string json = manifest_text(manifest_);
     if (sign)
         write_file(base_ + ".sig", sign(as_bytes(json)));
     else  // of a capture that was cut before it was named in the index

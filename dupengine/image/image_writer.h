@@ -6,20 +6,20 @@
 
 #include "block/extent.h"
 #include "image/chunk_list_writer.h"
+#include "image/chunk_sink.h"
 #include "image/stored_chunks.h"
 
 namespace dupengine::image {
 
-class ImageWriter {
+class ImageWriter final : public ChunkSink {
   public:
     /// `draft` says what is captured and under which name; version, chunk sizes and lists are filled in.
     /// `data`: what will be put. `store` is open for writing, and outlives it. Throws kTargetIo.
     ImageWriter(Store& store, Manifest draft, const block::ExtentSet& data);
 
     const Manifest& manifest() const { return manifest_; }
-    /// One chunk that `data` touches, whole; what of it lies outside `data` or behind the disk's end is zero.
-    /// From any thread.
-    void put(std::uint64_t chunk, std::span<const std::byte> bytes);
+    /// One chunk that `data` touches.
+    void put(std::uint64_t chunk, std::span<const std::byte> bytes) override;
     /// The signature is made of the exact bytes of the manifest; empty: it is not signed.
     using Sign = std::function<std::string(std::span<const std::byte> manifest)>;
     /// When all was put. The image is in the store, durable and read back, when this returns.

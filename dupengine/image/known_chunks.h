@@ -17,7 +17,7 @@ class KnownChunks {
         std::uint32_t pack = 0, entry = 0;
     };
     /// They take 32 MiB.
-    static constexpr std::size_t kMost = (2u << 20) / 8 * 7;
+    static constexpr std::size_t kMost = (std::size_t{2} << 20) / 8 * 7;
 
     /// Of several chunks with the same half only the first is kept.
     void insert(const codec::Sha256& sha256, Location location);

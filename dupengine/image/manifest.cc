@@ -167,6 +167,14 @@ std::string to_json(const Manifest& manifest) {
     return json.dump(1, ' ', false, Json::error_handler_t::replace) + "\n";
 }
 
+std::string manifest_text(const Manifest& manifest) {
+    std::string json = to_json(manifest);
+    if (json.size() > kManifestLimit)
+        throw_error(Code::kUnsupported, "the manifest would be larger than {} bytes: too many partitions",
+                    kManifestLimit);
+    return json;
+}
+
 Manifest parse_manifest(std::span<const std::byte> bytes) {
     // Deep nesting would be parsed by recursion; a manifest has four levels.
     const auto deep_is_wrong = [](int depth, Json::parse_event_t, Json&) {

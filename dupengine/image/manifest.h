@@ -56,6 +56,8 @@ inline constexpr std::size_t kManifestLimit = 4 * kMiB;
 std::uint32_t choose_chunks_per_list(std::uint64_t size_bytes);
 
 std::string to_json(const Manifest& manifest);
+/// As it is stored. Throws kUnsupported if it would be too large for whoever reads it.
+std::string manifest_text(const Manifest& manifest);
 /// Throws kIntegrity, saying what is wrong.
 Manifest parse_manifest(std::span<const std::byte> json);
 

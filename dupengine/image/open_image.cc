@@ -1,5 +1,9 @@
 #include "image/open_image.h"
 
+#include <unistd.h>
+
+#include "image/tar_files.h"
+
 namespace dupengine::image {
 namespace {
 
@@ -12,10 +16,37 @@ std::string authenticate(const Files& files, const StoredImage& image, std::span
     return keys.verify(json, read_whole(files, file, kSignatureLimit));
 }
 
+std::unique_ptr<StreamFiles> open_pipe() {
+    if (::isatty(STDIN_FILENO) != 0)
+        throw_error(Code::kUsage, "image:- reads a tar from standard input, which is a terminal");
+    return std::make_unique<StreamFiles>(STDIN_FILENO, "standard input");
+}
+
+// There is no index to look into before what stands in front of it has come.
+StoredImage find_in_stream(const StreamFiles& files, const Reference& reference) {
+    StoreIndex index;
+    index.insert(files.image());
+    return index.find(reference);
+}
+
 }  // namespace
 
+const block::Reader& OpenImage::disk() const {
+    return streamed ? static_cast<const block::Reader&>(*streamed) : *reader;
+}
+
+void OpenImage::finish() const {
+    if (stream != nullptr) stream->drain(reader->map().packs().size());
+}
+
 std::unique_ptr<Files> open_files(const std::string& place) {
-    return open_folder(place);
+    if (place == kPipe) return open_pipe();
+    return is_tar(place) ? open_tar(place) : open_folder(place);
+}
+
+std::optional<StoreLock> lock_for_reading(const std::string& place) {
+    if (is_tar(place)) return std::nullopt;
+    return std::optional<StoreLock>(std::in_place, place, StoreLock::For::kReading);
 }
 
 Manifest read_manifest(const Files& files, const StoredImage& image, const Trust& trust,
@@ -41,12 +72,20 @@ Manifest read_manifest(const Files& files, const StoredImage& image, const Trust
 
 OpenImage open_image(const Reference& reference, const Trust& trust) {
     OpenImage open;
-    open.files = open_files(reference.place);
-    open.lock.emplace(reference.place, StoreLock::For::kReading);
-    const StoredImage image = read_store_index(*open.files).find(reference);
+    if (reference.place == kPipe) {
+        auto pipe = open_pipe();
+        open.stream = pipe.get();
+        open.files = std::move(pipe);
+    } else {
+        open.files = open_files(reference.place);
+    }
+    open.lock = lock_for_reading(reference.place);
+    const StoredImage image = open.stream != nullptr ? find_in_stream(*open.stream, reference)
+                                                     : read_store_index(*open.files).find(reference);
     Manifest manifest = read_manifest(*open.files, image, trust, &open.signed_by);
     const std::string name = Reference{reference.place, image.name, image.version}.text();
     open.reader = std::make_unique<ImageReader>(*open.files, std::move(manifest), image.base(), name);
+    if (open.stream != nullptr) open.streamed = std::make_unique<StreamedImage>(*open.reader, *open.stream);
     return open;
 }
 

@@ -5,6 +5,7 @@
 #include "image/image_reader.h"
 #include "image/signature.h"
 #include "image/store.h"
+#include "image/streamed_image.h"
 
 namespace dupengine::image {
 
@@ -18,12 +19,21 @@ struct OpenImage {
     std::optional<StoreLock> lock;  ///< of a store in a folder, as long as it is read
     std::string signed_by;          ///< the file of the key; empty: not looked at
     std::unique_ptr<ImageReader> reader;
+    StreamFiles* stream = nullptr;  ///< `files`, if they come through a pipe
+    std::unique_ptr<StreamedImage> streamed;
 
+    /// To copy it from.
+    const block::Reader& disk() const;
+    /// When nothing of it is needed any more.
+    void finish() const;
     const Manifest& manifest() const { return reader->manifest(); }
 };
 
-/// Where the files of a store are: a folder.
+/// Where the files of a store are: a folder, one tar, or one that comes through standard input.
 std::unique_ptr<Files> open_files(const std::string& place);
+
+/// Of a store in a folder; there is nothing to lock of anything else. Throws kRefused.
+std::optional<StoreLock> lock_for_reading(const std::string& place);
 
 /// Throws kRefused if there is no such image, kAuthenticity if it may not be believed, kIntegrity if it is
 /// damaged.

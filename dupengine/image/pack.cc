@@ -8,6 +8,7 @@ namespace {
 // A pack: magic "DUPPACK1", the stored chunks, the entries (digest, u32 offset, u32 bytes with the highest
 // bit set if compressed), then SHA-256 of the entries, u32 count, u32 zero, magic "DUPPACKE".
 constexpr std::string_view kMagic = "DUPPACK1", kEndMagic = "DUPPACKE";
+static_assert(PackBuilder::kBegin == kMagic.size());
 constexpr std::size_t kEntryBytes = 40, kTailBytes = 48;
 constexpr std::uint32_t kCompressed = 0x80000000u;
 
@@ -17,7 +18,22 @@ PackId id_of(const codec::Sha256& digest) {
     return id;
 }
 
+Bytes encode_entries(std::span<const PackEntry> entries) {
+    Bytes index(entries.size() * kEntryBytes);
+    for (std::size_t i = 0; i < entries.size(); ++i) {
+        const auto at = std::span(index).subspan(i * kEntryBytes, kEntryBytes);
+        std::ranges::copy(entries[i].sha256, at.begin());
+        store_le<std::uint32_t>(at, 32, entries[i].offset);
+        store_le<std::uint32_t>(at, 36, entries[i].bytes | (entries[i].compressed ? kCompressed : 0));
+    }
+    return index;
+}
+
 }  // namespace
+
+PackId pack_id_of(std::span<const PackEntry> entries) {
+    return id_of(codec::sha256(encode_entries(entries)));
+}
 
 PackEntry PackBuilder::add(const codec::Sha256& sha256, std::span<const std::byte> stored, bool compressed) {
     if (bytes_.empty()) {
@@ -32,13 +48,7 @@ PackEntry PackBuilder::add(const codec::Sha256& sha256, std::span<const std::byt
 }
 
 PackBuilder::Finished PackBuilder::finish() {
-    Bytes index(entries_.size() * kEntryBytes);
-    for (std::size_t i = 0; i < entries_.size(); ++i) {
-        const auto at = std::span(index).subspan(i * kEntryBytes, kEntryBytes);
-        std::ranges::copy(entries_[i].sha256, at.begin());
-        store_le<std::uint32_t>(at, 32, entries_[i].offset);
-        store_le<std::uint32_t>(at, 36, entries_[i].bytes | (entries_[i].compressed ? kCompressed : 0));
-    }
+    const Bytes index = encode_entries(entries_);
     const codec::Sha256 digest = codec::sha256(index);
     Bytes tail(kTailBytes);
     std::ranges::copy(digest, tail.begin());

@@ -16,14 +16,22 @@ struct PackEntry {
     bool compressed = false;
 };
 
+/// Which pack holds just these, in this order.
+PackId pack_id_of(std::span<const PackEntry> entries);
+
 /// Puts a pack together in memory.
 class PackBuilder {
   public:
     /// When a pack is full; a chunk that is being added may take it a little past that.
     static constexpr std::size_t kFullBytes = 16 * kMiB;
     static constexpr std::size_t kFullEntries = 65536;
+    static bool is_full(std::size_t bytes, std::size_t entries) {
+        return bytes >= kFullBytes || entries >= kFullEntries;
+    }
+    /// Where the first chunk stands.
+    static constexpr std::uint32_t kBegin = 8;
 
-    bool is_full() const { return bytes_.size() >= kFullBytes || entries_.size() >= kFullEntries; }
+    bool is_full() const { return is_full(bytes_.size(), entries_.size()); }
     bool empty() const { return entries_.empty(); }
     /// Where it stands in this pack.
     PackEntry add(const codec::Sha256& sha256, std::span<const std::byte> stored, bool compressed);

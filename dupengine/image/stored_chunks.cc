@@ -1,12 +1,10 @@
 #include "image/stored_chunks.h"
 
 #include "image/new_file.h"
+#include "image/stored_form.h"
 
 namespace dupengine::image {
 namespace {
-
-// The fastest of the usual levels: most of what level 3 saves, in half of the time.
-constexpr int kLevel = 1;
 
 Place place_of(std::uint32_t number, const PackEntry& entry) {
     return {number, entry.offset, entry.bytes, entry.compressed};
@@ -66,21 +64,12 @@ std::optional<Place> StoredChunks::known_place(const PackId& pack, const Place& 
     return known;
 }
 
-std::unique_ptr<codec::Compressor> StoredChunks::borrow_compressor() {
-    const std::scoped_lock lock(mutex_);
-    if (compressors_.empty()) return std::make_unique<codec::Compressor>(kLevel);
-    auto compressor = std::move(compressors_.back());
-    compressors_.pop_back();
-    return compressor;
-}
-
 StoredChunks::Put StoredChunks::put(const codec::Sha256& sha256, std::span<const std::byte> chunk) {
     {
         const std::scoped_lock lock(mutex_);
         if (const auto place = find(sha256)) return {*place, false};
     }
-    auto compressor = borrow_compressor();
-    const auto compressed = compressor->compress(chunk);
+    const StoredForm stored = stored_form(chunk);
     std::optional<std::pair<std::uint32_t, PackBuilder::Finished>> full;
     Put put;
     {
@@ -90,8 +79,7 @@ StoredChunks::Put StoredChunks::put(const codec::Sha256& sha256, std::span<const
             put = {*place, false};
         } else {
             known_.insert(sha256, {building_, static_cast<std::uint32_t>(builder_.entries().size())});
-            const PackEntry entry =
-                builder_.add(sha256, compressed.empty() ? chunk : compressed, !compressed.empty());
+            const PackEntry entry = builder_.add(sha256, stored.bytes, stored.compressed);
             put = {place_of(number_of(building_), entry), true};
             if (builder_.is_full()) {
                 full.emplace(building_, builder_.finish());
@@ -100,7 +88,6 @@ StoredChunks::Put StoredChunks::put(const codec::Sha256& sha256, std::span<const
                 packs_.emplace_back();
             }
         }
-        compressors_.push_back(std::move(compressor));
     }
     if (full) write(full->first, std::move(full->second));
     return put;

@@ -6,7 +6,6 @@
 #include <memory>
 #include <mutex>
 
-#include "codec/compression.h"
 #include "image/known_chunks.h"
 #include "image/pack.h"
 #include "image/store.h"
@@ -48,7 +47,6 @@ class StoredChunks {
     std::uint32_t number_of(std::uint32_t pack);
     std::optional<Place> find(const codec::Sha256& sha256);
     void write(std::uint32_t pack, PackBuilder::Finished finished);
-    std::unique_ptr<codec::Compressor> borrow_compressor();
 
     const Store& store_;
     std::vector<std::string> notes_;
@@ -59,7 +57,6 @@ class StoredChunks {
     KnownChunks known_;
     PackBuilder builder_;
     std::uint32_t building_ = 0;  // which of packs_ the builder is
-    std::vector<std::unique_ptr<codec::Compressor>> compressors_;
     std::uint64_t new_bytes_ = 0;
 };
 

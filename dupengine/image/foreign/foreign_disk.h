@@ -1,0 +1,34 @@
+#pragma once
+// A file that holds a disk in somebody else's form, as a disk. The file is never written, and no other file
+// is opened on its behalf.
+//
+//     raw.gz, .xz, .zst, .bz2   unpacked once, to the end and checked, into a scratch file, which is the disk
+//     qcow2                     checked, then read where it is, through qemu-nbd
+
+#include <memory>
+#include <string>
+
+#include "block/device.h"
+#include "image/foreign/kind.h"
+
+namespace dupengine::image {
+
+struct ForeignDisk {
+    std::unique_ptr<block::Reader> reader;
+    std::string note;  ///< for the plan: what it was, and what became of it
+};
+
+/// Empty for a device and for a raw file. Throws kRefused (no room to unpack it; it may not be what it
+/// seems; it refers to other files), kSourceIo if it is damaged or cut off, kUnsupported if the program for
+/// it is not there.
+ForeignDisk open_foreign(const std::string& path, SourceFormat format);
+
+/// foreign/unpack.cc. `form` is one of the compressed ones.
+ForeignDisk unpack(const std::string& path, DiskForm form);
+/// foreign/qcow2.cc.
+ForeignDisk open_qcow2(const std::string& path);
+/// foreign/qcow2_header.cc. Throws kRefused for what names other files, is encrypted or marked as damaged;
+/// kUnsupported for what it does not know.
+void check_qcow2_header(std::span<const std::byte> begin, const std::string& name);
+
+}  // namespace dupengine::image
