@@ -9,10 +9,15 @@
 
 namespace dupengine::cli {
 
+/// How a store on a web server is read. `inspect` has no others.
+void add_web_options(CLI::App& verb, image::WebOptions& options);
+
 struct ImageTrustOptions {
     std::vector<std::string> trusted;  ///< public keys besides those of the system
     bool insecure = false;
+    image::WebOptions web;
 };
+/// Those of the web server, too.
 void add_image_trust_options(CLI::App& verb, ImageTrustOptions& options);
 
 /// Opens an image as the options say. Throws as image::open_image.

@@ -56,6 +56,7 @@ ImageCheck check_image(const image::ImageReader& image, Progress& progress, std:
     };
     work.end = [&](Slot& slot) { progress.advance(size_of(slot.chunk)); };
     progress.begin("verify", data.total_bytes());
+    image.expect(data);
     try {
         for_each_chunk(data, options.lanes, stop, work);
     } catch (const Error& e) {

@@ -1,5 +1,7 @@
 #include "image/open_image.h"
 
+#include "image/web_files.h"
+
 namespace dupengine::image {
 namespace {
 
@@ -14,8 +16,13 @@ std::string authenticate(const Files& files, const StoredImage& image, std::span
 
 }  // namespace
 
-std::unique_ptr<Files> open_files(const std::string& place) {
-    return open_folder(place);
+std::unique_ptr<Files> open_files(const Reference& reference, const WebOptions& web) {
+    return reference.is_web() ? open_web(reference.place, web) : open_folder(reference.place);
+}
+
+std::optional<StoreLock> lock_for_reading(const Reference& reference) {
+    if (reference.is_web()) return std::nullopt;
+    return StoreLock(reference.place, StoreLock::For::kReading);
 }
 
 Manifest read_manifest(const Files& files, const StoredImage& image, const Trust& trust,
@@ -39,14 +46,17 @@ Manifest read_manifest(const Files& files, const StoredImage& image, const Trust
     }
 }
 
-OpenImage open_image(const Reference& reference, const Trust& trust) {
+OpenImage open_image(const Reference& reference, const Trust& trust, const WebOptions& web) {
     OpenImage open;
-    open.files = open_files(reference.place);
-    open.lock.emplace(reference.place, StoreLock::For::kReading);
+    open.files = open_files(reference, web);
+    open.lock = lock_for_reading(reference);
+    if (reference.is_web() && !web.cache_folder.empty())
+        open.cache = std::make_unique<PackCache>(web.cache_folder, web.cache_bytes);
     const StoredImage image = read_store_index(*open.files).find(reference);
     Manifest manifest = read_manifest(*open.files, image, trust, &open.signed_by);
     const std::string name = Reference{reference.place, image.name, image.version}.text();
-    open.reader = std::make_unique<ImageReader>(*open.files, std::move(manifest), image.base(), name);
+    open.reader =
+        std::make_unique<ImageReader>(*open.files, std::move(manifest), image.base(), name, open.cache.get());
     return open;
 }
 

@@ -5,6 +5,7 @@
 #include "image/image_reader.h"
 #include "image/signature.h"
 #include "image/store.h"
+#include "image/web_options.h"
 
 namespace dupengine::image {
 
@@ -15,19 +16,22 @@ struct Trust {
 
 struct OpenImage {
     std::unique_ptr<Files> files;
-    std::optional<StoreLock> lock;  ///< of a store in a folder, as long as it is read
-    std::string signed_by;          ///< the file of the key; empty: not looked at
+    std::unique_ptr<PackCache> cache;  ///< of what came from a web server; null: none
+    std::optional<StoreLock> lock;     ///< of a store in a folder, as long as it is read
+    std::string signed_by;             ///< the file of the key; empty: not looked at
     std::unique_ptr<ImageReader> reader;
 
     const Manifest& manifest() const { return reader->manifest(); }
 };
 
-/// Where the files of a store are: a folder.
-std::unique_ptr<Files> open_files(const std::string& place);
+/// The files of a store: below a folder or on a web server. Throws kRefused, kUsage.
+std::unique_ptr<Files> open_files(const Reference& reference, const WebOptions& web);
+/// So that nothing is taken out of it; none of a store that is not in a folder.
+std::optional<StoreLock> lock_for_reading(const Reference& reference);
 
 /// Throws kRefused if there is no such image, kAuthenticity if it may not be believed, kIntegrity if it is
-/// damaged.
-OpenImage open_image(const Reference& reference, const Trust& trust);
+/// damaged; for a store on a web server kPeer, too.
+OpenImage open_image(const Reference& reference, const Trust& trust, const WebOptions& web = {});
 
 /// The manifest of an image of a store, authenticated as `trust` says. `signed_by` may be null.
 Manifest read_manifest(const Files& files, const StoredImage& image, const Trust& trust,

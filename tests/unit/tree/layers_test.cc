@@ -39,6 +39,7 @@ const std::vector<ThirdParty> kThirdParty = {
     {"xxhash.h", {"dupengine/codec/"}},
     {"zstd.h", {"dupengine/codec/"}},
     {"archive", {"profiles/"}},
+    {"curl/", {"dupengine/image/"}},
     {"fuse3/", {"dupengine/block/"}},
     {"toml++/", {"profiles/"}},
     {"CLI/", {"dupengine/cli/"}},
