@@ -76,6 +76,7 @@ engine::CaptureReport execute(const engine::CopyPlan& plan, const CopySource& so
                               const CaptureRequest& request, const image::SigningKey* key,
                               const Globals& globals) {
     const InterruptWatch interrupt;
+    source.set_stop(interrupt.token());
     image::Store::create(request.target.place);
     image::Store store(request.target.place, image::StoreLock::For::kWriting);
     image::ImageWriter writer(store, draft_of(plan, request, store), engine::captured_extents(plan));

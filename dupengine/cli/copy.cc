@@ -183,7 +183,7 @@ std::vector<engine::CopyReport> execute(const std::vector<engine::CopyPlan>& pla
     const ProgressView view(progress, globals.progress);
     const ToldPeers told(disks, progress, interrupt.token());
     for (const Disk& disk : disks)
-        if (disk.source->image() != nullptr) disk.source->image()->files->set_stop(interrupt.token());
+        disk.source->set_stop(interrupt.token());
     const auto grow = [&](const engine::CopyPlan& planned, block::Target& grown) {
         engine::grow_filesystem(planned, grown, interrupt.token());
     };

@@ -24,6 +24,10 @@ class CopySource {
     RemoteSource* remote() const { return remote_.get(); }
     /// Null unless it is an image.
     const image::OpenImage* image() const { return image_ ? &*image_ : nullptr; }
+    /// Asked to stop, it does not wait for a web server any more. For a reader that is used from here on.
+    void set_stop(const std::stop_token& stop) const {
+        if (image_) image_->files->set_stop(stop);
+    }
     /// Its path, for questions about a disk of this machine; empty for any other.
     std::string local_path() const { return held_ ? path_ : ""; }
     /// As SourceHold, and from here on writes to it are watched; an image cannot change, and the other

@@ -10,12 +10,6 @@ void add_web_options(CLI::App& verb, image::WebOptions& options) {
     verb.add_option("--ca-file", options.ca_file,
                     "Hold certificates of web servers against those in this file, not the system's")
         ->option_text("FILE");
-    verb.add_option("--cache", options.cache_folder,
-                    "Keep what comes from a web server in this folder, for the next time")
-        ->option_text("DIR");
-    verb.add_option("--cache-size", options.cache_bytes, "At most so much of it (16G)")
-        ->transform(size_reader())
-        ->option_text("SIZE");
     verb.add_option_function<unsigned>(
             "--patience", [&options](unsigned seconds) { options.patience = std::chrono::seconds(seconds); },
             "How many seconds a web server that fails is asked again (60)")
@@ -31,6 +25,12 @@ void add_image_trust_options(CLI::App& verb, ImageTrustOptions& options) {
         ->allow_extra_args(false);
     verb.add_flag("--insecure", options.insecure, "Take an image whoever made it, signed or not");
     add_web_options(verb, options.web);
+    verb.add_option("--cache", options.web.cache_folder,
+                    "Keep what comes from a web server in this folder, for the next time")
+        ->option_text("DIR");
+    verb.add_option("--cache-size", options.web.cache_bytes, "At most so much of it (16G)")
+        ->transform(size_reader())
+        ->option_text("SIZE");
 }
 
 image::OpenImage open_trusted_image(const image::Reference& reference, const ImageTrustOptions& options) {

@@ -9,7 +9,7 @@
 
 namespace dupengine::cli {
 
-/// How a store on a web server is read. `inspect` has no others.
+/// How a store on a web server is read; of WebOptions not the cache.
 void add_web_options(CLI::App& verb, image::WebOptions& options);
 
 struct ImageTrustOptions {
@@ -17,7 +17,7 @@ struct ImageTrustOptions {
     bool insecure = false;
     image::WebOptions web;
 };
-/// Those of the web server, too.
+/// And those of a web server with a cache.
 void add_image_trust_options(CLI::App& verb, ImageTrustOptions& options);
 
 /// Opens an image as the options say. Throws as image::open_image.

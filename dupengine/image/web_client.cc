@@ -107,13 +107,17 @@ bool FileState::agrees_with(const FileState& other) const {
 }
 
 struct WebClient::Handle {
+    CURLM* connections = curl_multi_init();  // keeps the one that is open
     CURL* easy = curl_easy_init();
     std::array<char, CURL_ERROR_SIZE> error{};
 
     Handle() {
-        if (easy == nullptr) throw_error(Code::kInternal, "libcurl cannot be used");
+        if (easy == nullptr || connections == nullptr) throw_error(Code::kInternal, "libcurl cannot be used");
     }
-    ~Handle() { curl_easy_cleanup(easy); }
+    ~Handle() {
+        curl_easy_cleanup(easy);
+        curl_multi_cleanup(connections);
+    }
     Handle(const Handle&) = delete;
     Handle& operator=(const Handle&) = delete;
 };
@@ -230,20 +234,35 @@ int WebClient::perform(const WebAddress& file, Transfer& transfer) {
     const OnData on_body = [](char* data, std::size_t, std::size_t bytes, void* to) {
         return static_cast<Transfer*>(to)->on_body(data, bytes);
     };
-    using OnProgress = int (*)(void*, curl_off_t, curl_off_t, curl_off_t, curl_off_t);
-    const OnProgress on_progress = [](void* self, curl_off_t, curl_off_t, curl_off_t, curl_off_t) {
-        return static_cast<WebClient*>(self)->is_stopped_() ? 1 : 0;
-    };
     set(easy, CURLOPT_HEADERFUNCTION, on_head);
     set(easy, CURLOPT_HEADERDATA, static_cast<void*>(&transfer));
     set(easy, CURLOPT_WRITEFUNCTION, on_body);
     set(easy, CURLOPT_WRITEDATA, static_cast<void*>(&transfer));
-    set(easy, CURLOPT_XFERINFOFUNCTION, on_progress);
-    set(easy, CURLOPT_XFERINFODATA, static_cast<void*>(this));
-    set(easy, CURLOPT_NOPROGRESS, 0L);
     transfer.easy = easy;
     transfer.begin();
-    return curl_easy_perform(easy);
+    return run();
+}
+
+// As curl_easy_perform, but whoever is stopped does not wait.
+int WebClient::run() {
+    CURLM* connections = handle_->connections;
+    if (curl_multi_add_handle(connections, handle_->easy) != CURLM_OK)
+        throw_error(Code::kInternal, "libcurl takes no transfer");
+    int running = 1;
+    auto state = CURLM_OK;
+    while (state == CURLM_OK && !is_stopped_()) {
+        state = curl_multi_perform(connections, &running);
+        if (running == 0) break;
+        constexpr int kMilliseconds = 50;
+        if (state == CURLM_OK) state = curl_multi_poll(connections, nullptr, 0, kMilliseconds, nullptr);
+    }
+    auto result = CURLE_ABORTED_BY_CALLBACK;
+    int left = 0;
+    if (const CURLMsg* message = curl_multi_info_read(connections, &left);
+        message != nullptr && message->msg == CURLMSG_DONE)
+        result = message->data.result;
+    curl_multi_remove_handle(connections, handle_->easy);
+    return result;
 }
 
 // Follows redirections. kDone means here: a whole answer that is no failure, with the status 200 or 206.

@@ -58,6 +58,7 @@ class WebClient {
     struct Transfer;
     WebReply ask(const WebAddress& file, Transfer& transfer);
     int perform(const WebAddress& file, Transfer& transfer);
+    int run();
 
     std::unique_ptr<Handle> handle_;
     WebOptions options_;
