@@ -9,6 +9,8 @@ using block::Extent;
 
 // Half of what WebFiles keep: nothing is forgotten there before it is read.
 constexpr std::uint64_t kAheadBytes = 16 * kMiB;
+// After something was found on the target that need not be read; it doubles with each read.
+constexpr std::uint64_t kLeastAhead = 256 * kKiB;
 constexpr std::size_t kMostStretches = 64;
 // Of the disk, told at once: what was captured at the same time lies mixed in its packs.
 constexpr std::uint64_t kStretch = 4 * kMiB;
@@ -17,6 +19,9 @@ constexpr std::uint64_t kBridge = 8 * kKiB;
 constexpr std::uint64_t kMostAtOnce = 2 * kMiB;
 
 }  // namespace
+
+ChunkAhead::ChunkAhead(const Files& files, const ChunkMap& map, const PackCache* cache)
+    : files_(files), map_(map), cache_(cache), window_(kAheadBytes) {}
 
 void ChunkAhead::add(std::vector<Piece>& pieces, std::uint64_t chunk) const {
     const auto index = map_.list_of(chunk);
@@ -52,6 +57,11 @@ void ChunkAhead::tell(std::uint64_t first, std::uint64_t count) const {
     for (std::uint64_t chunk = first; chunk < first + count; ++chunk)
         add(pieces, chunk);
     if (pieces.size() > 1) tell(std::move(pieces));
+}
+
+void ChunkAhead::spared() {
+    const std::scoped_lock lock(mutex_);
+    window_ = kLeastAhead;
 }
 
 void ChunkAhead::lacks(std::uint64_t chunk) {
@@ -108,7 +118,8 @@ void ChunkAhead::reading(ByteOffset offset) {
     }
     // What was left out (it is on the target already) is not told either.
     if (ahead_.empty()) next_ = std::max(next_, offset);
-    while (ahead_bytes_ < kAheadBytes && ahead_.size() < kMostStretches && go_ahead()) {
+    window_ = std::min(kAheadBytes, window_ * 2);
+    while (ahead_bytes_ < window_ && ahead_.size() < kMostStretches && go_ahead()) {
     }
 }
 

@@ -15,13 +15,14 @@ namespace dupengine::image {
 class ChunkAhead {
   public:
     /// All outlive it. What `cache`, if not null, may have is not asked for.
-    ChunkAhead(const Files& files, const ChunkMap& map, const PackCache* cache)
-        : files_(files), map_(map), cache_(cache) {}
+    ChunkAhead(const Files& files, const ChunkMap& map, const PackCache* cache);
 
     /// What is going to be read, about in order.
     void expect(block::ExtentSet data);
     /// That of what is expected this is being read now: what follows is next.
     void reading(ByteOffset offset);
+    /// That something of what is expected was there already: what follows may be, too.
+    void spared();
     /// That this chunk is going to be read; told with others.
     void lacks(std::uint64_t chunk);
     /// Tells it: now it is read.
@@ -50,6 +51,7 @@ class ChunkAhead {
     };
     std::deque<Told> ahead_;  // stretches that have not been read, in order
     std::uint64_t ahead_bytes_ = 0;
+    std::uint64_t window_;  // how many there may be
     std::vector<std::uint64_t> lacking_;
 };
 

@@ -204,7 +204,10 @@ bool ImageReader::holds(ByteOffset offset, std::span<const std::byte> bytes) con
     const codec::Sha256 digest =
         index ? map_.list(*index)->digests[chunk % manifest().chunks_per_list] : kZeroChunk;
     const bool is_held = digest == kZeroChunk ? is_zero(bytes) : codec::sha256(bytes) == digest;
-    if (!is_held) ahead_.lacks(chunk);
+    if (is_held)
+        ahead_.spared();
+    else
+        ahead_.lacks(chunk);
     return is_held;
 }
 

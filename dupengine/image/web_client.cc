@@ -31,8 +31,11 @@ long status_of(CURL* easy) {
 }
 
 std::string header_of(CURL* easy, const char* name) {
+    // What is kept of a file is small, whatever a server says of it.
+    constexpr std::size_t kMost = 256;
     curl_header* header = nullptr;
-    return curl_easy_header(easy, name, 0, CURLH_HEADER, -1, &header) == CURLHE_OK ? header->value : "";
+    if (curl_easy_header(easy, name, 0, CURLH_HEADER, -1, &header) != CURLHE_OK) return "";
+    return std::string(header->value).substr(0, kMost);
 }
 
 bool take_number(std::string_view& text, std::uint64_t& number) {
@@ -300,7 +303,8 @@ WebReply WebClient::ask(const WebAddress& file, Transfer& transfer) {
         curl_easy_getinfo(transfer.easy, CURLINFO_RETRY_AFTER, &wait);
         reply.outcome = Outcome::kMayPass;
         reply.why = fmt::format("the server answers with status {}", status);
-        if (wait > 0) reply.wait = std::chrono::seconds(wait);
+        constexpr curl_off_t kYear = 365 * 86400;
+        if (wait > 0) reply.wait = std::chrono::seconds(std::min(wait, kYear));
     } else if (status == 416 && !transfer.only_head) {
         reply.outcome = Outcome::kTooShort;
         reply.state = transfer.state();

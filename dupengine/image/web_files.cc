@@ -1,6 +1,8 @@
 #include "image/web_files.h"
 
 #include <curl/curl.h>
+#include <pthread.h>
+#include <signal.h>
 
 #include <algorithm>
 #include <condition_variable>
@@ -20,6 +22,23 @@ void prepare_libcurl() {
     static const bool is_ready = curl_global_init(CURL_GLOBAL_DEFAULT) == CURLE_OK;
     if (!is_ready) throw_error(Code::kInternal, "libcurl cannot be used");
 }
+
+// While it lives, threads are started that take no signals: these are for whoever waits for them, and a
+// connection that breaks is told by its error.
+class SignalsBlocked {
+  public:
+    SignalsBlocked() {
+        sigset_t all;
+        sigfillset(&all);
+        pthread_sigmask(SIG_SETMASK, &all, &before_);
+    }
+    ~SignalsBlocked() { pthread_sigmask(SIG_SETMASK, &before_, nullptr); }
+    SignalsBlocked(const SignalsBlocked&) = delete;
+    SignalsBlocked& operator=(const SignalsBlocked&) = delete;
+
+  private:
+    sigset_t before_{};
+};
 
 // What one request is to bring.
 struct Part {
@@ -45,6 +64,7 @@ class WebFiles final : public Files {
         std::vector<std::shared_ptr<WebClient>> clients;
         for (unsigned i = 0; i < kWebConnections; ++i)
             clients.push_back(std::make_shared<WebClient>(options, [this] { return server_.is_stopped(); }));
+        const SignalsBlocked blocked;
         for (const auto& client : clients)
             workers_.emplace_back([this, client] { work(*client); });
     }

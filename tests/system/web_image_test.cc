@@ -177,6 +177,19 @@ TEST_F(WebImage, IsReadInLittleMemoryWhateverTheServerSends) {
     EXPECT_LT(used.ru_maxrss, 128 * 1024);
 }
 
+TEST_F(WebImage, ThatNobodyWantsAnyMoreEndsSoonAlsoWhenTheServerIsSilent) {
+    std::atomic<std::uint64_t> packs{0};
+    test::WebServer server(scratch_.path(), [&](const auto& request, auto& answer) {
+        if (request.path.find("/packs/") != std::string::npos) packs += answer.body.size();
+        if (packs > (3u << 20)) answer.cut = 0, answer.then = test::WebServer::Then::kStall;
+    });
+    fs::rename(store_, scratch_.file("plain"));
+    const RunResult result =
+        run_program({"timeout", "--preserve-status", "--signal=INT", "4", test::command(), "copy", "--yes",
+                     "--create", "--insecure", server.address() + "/plain#web", target_});
+    EXPECT_EQ(result.status, 10) << result.err;
+}
+
 TEST_F(WebImage, PasswordsAreInNoMessage) {
     const test::Nginx nginx(scratch_.file("www"));
     const std::string host = nginx.http().substr(7);
