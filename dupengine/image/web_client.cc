@@ -137,7 +137,20 @@ struct WebClient::Transfer {
     std::size_t taken = 0, unasked = 0;
     bool is_too_much = false;  // we ended it
 
-    void begin() { *this = {easy, only_head, offset, buffer, 0, {}, 0, 0, false}; }
+    void begin(CURL* handle) {
+        *this = {handle, only_head, offset, buffer, 0, {}, 0, 0, false};
+        using OnData = std::size_t (*)(char*, std::size_t, std::size_t, void*);
+        const OnData take_head = [](char*, std::size_t, std::size_t bytes, void* to) {
+            return static_cast<Transfer*>(to)->on_head(bytes);
+        };
+        const OnData take_body = [](char* data, std::size_t, std::size_t bytes, void* to) {
+            return static_cast<Transfer*>(to)->on_body(data, bytes);
+        };
+        set(easy, CURLOPT_HEADERFUNCTION, take_head);
+        set(easy, CURLOPT_HEADERDATA, static_cast<void*>(this));
+        set(easy, CURLOPT_WRITEFUNCTION, take_body);
+        set(easy, CURLOPT_WRITEDATA, static_cast<void*>(this));
+    }
 
     bool is_compressed() const {
         const std::string encoding = header_of(easy, "Content-Encoding");
@@ -169,6 +182,41 @@ struct WebClient::Transfer {
         else if (status_of(easy) == 200 && !is_compressed())
             state.size = length();
         return state;
+    }
+
+    // What it came to, as far as another try or another question could tell. kDone means here: a whole answer
+    // with the status 200 or 206.
+    WebReply reply(CURLcode result, const std::string& place, const std::string& reason) const {
+        const long status = status_of(easy);
+        WebReply reply;
+        reply.was_answered = status != 0;
+        if (status == 404 || status == 410) {
+            reply.outcome = Outcome::kMissing;
+        } else if (may_pass(status)) {
+            curl_off_t wait = 0;
+            curl_easy_getinfo(easy, CURLINFO_RETRY_AFTER, &wait);
+            reply.outcome = Outcome::kMayPass;
+            reply.why = fmt::format("the server answers with status {}", status);
+            constexpr curl_off_t kYear = 365 * 86400;
+            if (wait > 0) reply.wait = std::chrono::seconds(std::min(wait, kYear));
+        } else if (status == 416 && !only_head) {
+            reply.outcome = Outcome::kTooShort;
+            reply.state = this->state();
+        } else if (status != 200 && status != 206 && status != 0) {
+            // What a server does not tell by HEAD it may tell by GET.
+            if (!only_head)
+                throw_error(Code::kPeer, "{}: the server answers with status {}{}", place, status,
+                            status == 401 || status == 403 ? ": it does not give it to us" : "");
+            reply.outcome = Outcome::kWhole;
+        } else if (is_final(result)) {
+            throw_error(Code::kPeer, "{}: that is no web server: {}", place, reason);
+        } else if (result != CURLE_OK && result != CURLE_WRITE_ERROR) {
+            reply.outcome = Outcome::kMayPass;
+            reply.why = reason;
+        } else {
+            reply.state = this->state();
+        }
+        return reply;
     }
 
     std::size_t on_head(std::size_t bytes) {
@@ -230,19 +278,7 @@ int WebClient::perform(const WebAddress& file, Transfer& transfer) {
         const auto last = transfer.offset + transfer.buffer.size() - 1;
         set(easy, CURLOPT_RANGE, fmt::format("{}-{}", transfer.offset, last).c_str());
     }
-    using OnData = std::size_t (*)(char*, std::size_t, std::size_t, void*);
-    const OnData on_head = [](char*, std::size_t, std::size_t bytes, void* to) {
-        return static_cast<Transfer*>(to)->on_head(bytes);
-    };
-    const OnData on_body = [](char* data, std::size_t, std::size_t bytes, void* to) {
-        return static_cast<Transfer*>(to)->on_body(data, bytes);
-    };
-    set(easy, CURLOPT_HEADERFUNCTION, on_head);
-    set(easy, CURLOPT_HEADERDATA, static_cast<void*>(&transfer));
-    set(easy, CURLOPT_WRITEFUNCTION, on_body);
-    set(easy, CURLOPT_WRITEDATA, static_cast<void*>(&transfer));
-    transfer.easy = easy;
-    transfer.begin();
+    transfer.begin(easy);
     return run();
 }
 
@@ -268,15 +304,13 @@ int WebClient::run() {
     return result;
 }
 
-// Follows redirections. kDone means here: a whole answer that is no failure, with the status 200 or 206.
+// Follows redirections.
 WebReply WebClient::ask(const WebAddress& file, Transfer& transfer) {
     WebAddress at = file;
     auto result = CURLE_OK;
-    long status = 0;
     for (unsigned hop = 0;; ++hop) {
         result = static_cast<CURLcode>(perform(at, transfer));
-        status = status_of(transfer.easy);
-        if (!is_redirection(status) || transfer.is_too_much || is_stopped_()) break;
+        if (!is_redirection(status_of(transfer.easy)) || transfer.is_too_much || is_stopped_()) break;
         char* location = nullptr;
         curl_easy_getinfo(transfer.easy, CURLINFO_REDIRECT_URL, &location);
         const auto next = at.redirected(location == nullptr ? "" : location);
@@ -294,35 +328,7 @@ WebReply WebClient::ask(const WebAddress& file, Transfer& transfer) {
                     "{}: the server's certificate does not hold: {} (--ca-file names "
                     "those to trust)",
                     at.shown(), reason);
-    WebReply reply;
-    reply.was_answered = status != 0;
-    if (status == 404 || status == 410) {
-        reply.outcome = Outcome::kMissing;
-    } else if (may_pass(status)) {
-        curl_off_t wait = 0;
-        curl_easy_getinfo(transfer.easy, CURLINFO_RETRY_AFTER, &wait);
-        reply.outcome = Outcome::kMayPass;
-        reply.why = fmt::format("the server answers with status {}", status);
-        constexpr curl_off_t kYear = 365 * 86400;
-        if (wait > 0) reply.wait = std::chrono::seconds(std::min(wait, kYear));
-    } else if (status == 416 && !transfer.only_head) {
-        reply.outcome = Outcome::kTooShort;
-        reply.state = transfer.state();
-    } else if (status != 200 && status != 206 && status != 0) {
-        // What a server does not tell by HEAD it may tell by GET.
-        if (!transfer.only_head)
-            throw_error(Code::kPeer, "{}: the server answers with status {}{}", at.shown(), status,
-                        status == 401 || status == 403 ? ": it does not give it to us" : "");
-        reply.outcome = Outcome::kWhole;
-    } else if (is_final(result)) {
-        throw_error(Code::kPeer, "{}: that is no web server: {}", at.shown(), reason);
-    } else if (result != CURLE_OK && result != CURLE_WRITE_ERROR) {
-        reply.outcome = Outcome::kMayPass;
-        reply.why = reason;
-    } else {
-        reply.state = transfer.state();
-    }
-    return reply;
+    return transfer.reply(result, at.shown(), reason);
 }
 
 WebReply WebClient::read(const WebAddress& file, ByteOffset offset, std::span<std::byte> buffer) {
