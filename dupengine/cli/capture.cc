@@ -120,6 +120,7 @@ engine::CaptureReport execute(const engine::CopyPlan& plan, const CopySource& so
                               const CaptureRequest& request, const image::SigningKey* key,
                               const Globals& globals) {
     const InterruptWatch interrupt;
+    source.set_stop(interrupt.token());
     Progress progress;
     const ProgressView view(progress, globals.progress);
     engine::CaptureContext context{progress, interrupt.token(), [&]() -> std::string {

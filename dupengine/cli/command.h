@@ -52,6 +52,9 @@ CLI::Validator one_of(const std::map<std::string, Value>& words) {
             "", "word"};
 }
 
+/// For options that take a size: "50M" as the number that it is.
+CLI::Validator size_reader();
+
 /// Options that several verbs share: --json, --progress, --dry-run, --yes, -v. Each verb adds those it obeys.
 void add_json_option(CLI::App& verb, Globals& globals);
 void add_progress_option(CLI::App& verb, Globals& globals);

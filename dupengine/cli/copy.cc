@@ -337,7 +337,7 @@ int run_copy(const CopyArguments& arguments, const Globals& globals,
         throw_error(Code::kUsage,
                     "--shrink and --protect together are for one disk; copy the disks one by one");
     const auto pairs = find_pairs(arguments.source, arguments.target, arguments.maps);
-    if (const auto image = image::parse_reference(pairs.front().target))
+    if (const auto image = image::parse_writable_reference(pairs.front().target))
         return capture(arguments, *image, globals);
     if (const auto peer = wire::parse_peer_reference(pairs.front().target))
         return run_send(arguments, *peer, globals);
@@ -360,7 +360,8 @@ void add_copy(CLI::App& app, Globals& globals, Action& action) {
     const auto arguments = std::make_shared<CopyArguments>();
     verb->add_option(
         "SOURCE", arguments->source,
-        "Block device, raw image file, image (image:STORE#NAME) or offer (dup://HOST/NAME) to read");
+        "Block device, raw image file, image (image:STORE#NAME, https://HOST/STORE#NAME) or offer "
+        "(dup://HOST/NAME) to read");
     verb->add_option("TARGET", arguments->target,
                      "Block device or raw image file to overwrite, image to add to, or machine that receives "
                      "(dup://HOST)");

@@ -9,9 +9,7 @@
 #include "cli/copy_arguments.h"
 
 namespace dupengine::cli {
-namespace {
 
-// "50M" as a number for the option behind it.
 CLI::Validator size_reader() {
     return {[](std::string& text) {
                 try {
@@ -23,8 +21,6 @@ CLI::Validator size_reader() {
             },
             "", "size"};
 }
-
-}  // namespace
 
 void go_last() {
     constexpr int kOfThisThread = 1,

@@ -30,9 +30,10 @@ class CopySource {
     const std::vector<std::string>& notes() const { return notes_; }
     /// It comes through a pipe, and what is read out of its order has to be kept.
     bool is_pipe() const { return image_ && image_->stream != nullptr; }
-    /// Waiting for a pipe ends with this.
+    /// Asked to stop, it waits neither for a pipe nor for a web server any more. For a reader that is used
+    /// from here on.
     void set_stop(const std::stop_token& stop) const {
-        if (is_pipe()) image_->stream->set_stop(stop);
+        if (image_) image_->files->set_stop(stop);
     }
     /// When all is copied.
     void finish() const {

@@ -41,7 +41,7 @@ int keygen(const ImageArguments& arguments, const Globals& globals) {
 }
 
 image::Reference reference_of(const std::string& text) {
-    const auto reference = image::parse_reference(text);
+    const auto reference = image::parse_writable_reference(text);
     return reference ? *reference : image::Reference{text, {}, {}};
 }
 

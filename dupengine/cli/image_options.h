@@ -10,12 +10,17 @@
 
 namespace dupengine::cli {
 
+/// How a store on a web server is read; of WebOptions not the cache.
+void add_web_options(CLI::App& verb, image::WebOptions& options);
+
 struct ImageTrustOptions {
     std::vector<std::string> trusted;  ///< public keys besides those of the system
     bool insecure = false;
+    image::WebOptions web;
     image::SourceFormat format = image::SourceFormat::kAuto;  ///< what a file is taken for
     bool any_given() const { return !trusted.empty() || insecure; }
 };
+/// And those of a web server with a cache.
 void add_image_trust_options(CLI::App& verb, ImageTrustOptions& options);
 
 void add_source_format_option(CLI::App& verb, image::SourceFormat& format);

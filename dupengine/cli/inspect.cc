@@ -16,6 +16,7 @@ struct InspectOptions {
     std::string path;
     std::uint32_t sector_bytes = 0;  // 0: as the device says
     image::SourceFormat format = image::SourceFormat::kAuto;
+    image::WebOptions web;
 };
 
 // What can be seen is shown even where not all can; then the reason follows, as one line.
@@ -23,7 +24,7 @@ int inspect(const InspectOptions& options, const Globals& globals) {
     if (const auto reference = image::parse_reference(options.path)) {
         if (options.sector_bytes != 0 || options.format != image::SourceFormat::kAuto)
             throw_error(Code::kUsage, "--sector-size and --source-format are for files");
-        return inspect_image(*reference, globals);
+        return inspect_image(*reference, options.web, globals);
     }
     const Inspection inspection = look_at_disk(
         options.path, options.sector_bytes == 0 ? std::nullopt : std::optional(options.sector_bytes),
@@ -53,6 +54,7 @@ void add_inspect(CLI::App& app, Globals& globals, Action& action) {
         ->option_text("BYTES")
         ->check(CLI::IsMember({512, 4096}).description(""));
     add_source_format_option(verb, options->format);
+    add_web_options(verb, options->web);
     add_json_option(verb, globals);
     verb.callback([options, &globals, &action] {
         action = [options, &globals] { return inspect(*options, globals); };

@@ -112,9 +112,9 @@ std::string store_text(const std::vector<Seen>& images, const DrawingStyle& styl
     return draw_table(columns, rows, style) + "alone: stored for this image and shared with no other\n";
 }
 
-int inspect_store(const image::Reference& reference, const Globals& globals) {
-    const auto files = image::open_files(reference.place);
-    const auto lock = image::lock_for_reading(reference.place);
+int inspect_store(const image::Reference& reference, const image::WebOptions& web, const Globals& globals) {
+    const auto files = image::open_files(reference, web);
+    const auto lock = image::lock_for_reading(reference);
     std::vector<Seen> images;
     image::ChunkUse use(*files);
     for (const image::StoredImage& stored : image::read_store_index(*files).images) {
@@ -124,7 +124,7 @@ int inspect_store(const image::Reference& reference, const Globals& globals) {
     for (std::size_t i = 0; i < images.size(); ++i)
         images[i].own_bytes = use.bytes_of(static_cast<std::uint16_t>(i + 1));
     if (globals.json) {
-        Json json = {{"store", reference.place}, {"images", Json::array()}};
+        Json json = {{"store", reference.shown()}, {"images", Json::array()}};
         for (const Seen& seen : images) {
             json["images"].push_back(image_json(seen));
             json["images"].back()["bytes_alone"] = seen.own_bytes;
@@ -145,18 +145,18 @@ Seen look_at_pipe(const image::Reference& reference) {
     return seen;
 }
 
-Seen look_at_stored(const image::Reference& reference) {
-    const auto files = image::open_files(reference.place);
-    const auto lock = image::lock_for_reading(reference.place);
+Seen look_at_stored(const image::Reference& reference, const image::WebOptions& web) {
+    const auto files = image::open_files(reference, web);
+    const auto lock = image::lock_for_reading(reference);
     return look_at(*files, image::read_store_index(*files).find(reference));
 }
 
 }  // namespace
 
-int inspect_image(const image::Reference& reference, const Globals& globals) {
+int inspect_image(const image::Reference& reference, const image::WebOptions& web, const Globals& globals) {
     const bool is_pipe = reference.place == image::kPipe;
-    if (!reference.name && !is_pipe) return inspect_store(reference, globals);
-    const Seen seen = is_pipe ? look_at_pipe(reference) : look_at_stored(reference);
+    if (!reference.name && !is_pipe) return inspect_store(reference, web, globals);
+    const Seen seen = is_pipe ? look_at_pipe(reference) : look_at_stored(reference, web);
     if (globals.json)
         fmt::print("{}\n", image_json(seen).dump(2, ' ', false, Json::error_handler_t::replace));
     else

@@ -123,6 +123,8 @@ OpenDisks open_disks(const std::vector<engine::PathPair>& paths, const VerifyArg
 std::vector<Comparison> compare_disks(const std::vector<engine::PathPair>& paths, const OpenDisks& disks,
                                       ProgressStyle style) {
     const InterruptWatch interrupt;
+    for (const auto& source : disks.sources)
+        if (source != nullptr) source->set_stop(interrupt.token());
     Progress progress;
     const ProgressView view(progress, style);
     std::vector<Comparison> comparisons;

@@ -50,11 +50,11 @@ std::string checked_text(const Checked& checked, Charset charset) {
                               format_size(checked.check.bytes_read));
 }
 
-std::vector<image::Reference> images_of(const image::Reference& reference) {
+std::vector<image::Reference> images_of(const image::Reference& reference, const image::WebOptions& web) {
     if (reference.name || reference.place == image::kPipe) return {reference};
     std::vector<image::Reference> images;
     for (const image::StoredImage& stored :
-         image::read_store_index(*image::open_files(reference.place)).images)
+         image::read_store_index(*image::open_files(reference, web)).images)
         images.push_back({reference.place, stored.name, stored.version});
     if (images.empty()) throw_error(Code::kRefused, "{}: the store is empty", reference.text());
     return images;
@@ -63,14 +63,16 @@ std::vector<image::Reference> images_of(const image::Reference& reference) {
 }  // namespace
 
 int verify_image(const image::Reference& reference, const ImageTrustOptions& trust, const Globals& globals) {
+    ImageTrustOptions options = trust;
+    options.web.cache_folder.clear();  // what is there is to be seen, not what was there
     const InterruptWatch interrupt;
     std::vector<Checked> all;
     {
         Progress progress;
         const ProgressView view(progress, globals.progress);
-        for (const image::Reference& each : images_of(reference)) {
-            const image::OpenImage open = open_trusted_image(each, trust);
-            if (open.stream != nullptr) open.stream->set_stop(interrupt.token());
+        for (const image::Reference& each : images_of(reference, options.web)) {
+            const image::OpenImage open = open_trusted_image(each, options);
+            open.files->set_stop(interrupt.token());
             const image::StoredImage stored{open.manifest().name, open.manifest().version};
             all.push_back({stored.text(), open.signed_by,
                            engine::check_image(open.disk(), progress, interrupt.token())});

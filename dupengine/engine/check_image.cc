@@ -57,6 +57,7 @@ ImageCheck check_image(const block::Reader& image, Progress& progress, std::stop
     };
     work.end = [&](Slot& slot) { progress.advance(size_of(slot.chunk)); };
     progress.begin("verify", data.total_bytes());
+    image.expect(data);
     try {
         for_each_chunk(data, options.lanes, stop, work);
     } catch (const Error& e) {

@@ -113,8 +113,14 @@ void read_now(Slot& slot, const block::Reader& source, Extent extent) {
 std::uint64_t start_writes_of_unknown(Slot& slot, const block::Reader& source, block::Target& target,
                                       block::Device::Zeroing how) {
     std::uint64_t equal_bytes = 0;
-    for_each_piece(slot, source.known_piece_bytes(), 1, [&](Extent piece, std::span<const Extent> extents) {
-        const bool equal = source.holds(piece.begin, slot.bytes_of(piece, 1));
+    // A source that is far away hears of all that is lacking before the first of it is waited for.
+    std::vector<bool> is_held;
+    for_each_piece(slot, source.known_piece_bytes(), 1, [&](Extent piece, std::span<const Extent>) {
+        is_held.push_back(source.holds(piece.begin, slot.bytes_of(piece, 1)));
+    });
+    auto held = is_held.begin();
+    for_each_piece(slot, source.known_piece_bytes(), 1, [&](Extent, std::span<const Extent> extents) {
+        const bool equal = *held++;
         for (Extent e : extents) {
             if (equal) {
                 std::ranges::copy(slot.bytes_of(e, 1), slot.bytes_of(e, 0).begin());

@@ -95,10 +95,23 @@ std::shared_ptr<const ChunkList> ChunkMap::list(std::size_t index) const {
             cache_.splice(cache_.begin(), cache_, at);
             return at->list;
         }
+    // Lists are read one after another: the way to the next ones need not be waited for.
+    for (std::size_t next = index + 1; next <= index + 2 && next < manifest_.lists.size(); ++next)
+        announce(next);
     cache_.push_front({index, std::make_shared<const ChunkList>(read_list(index))});
     constexpr std::size_t kMostCached = 3;
     if (cache_.size() > kMostCached) cache_.pop_back();
     return cache_.front().list;
+}
+
+ByteOffset ChunkMap::places_of(std::size_t index) const {
+    return PlacesHead::kBytes + index * std::uint64_t{manifest_.chunks_per_list} * kPlaceBytes;
+}
+
+void ChunkMap::announce(std::size_t index) const {
+    const Manifest::List& wanted = manifest_.lists[index];
+    files_.will_read(base_ + ".lists", wanted.offset, wanted.bytes);
+    files_.will_read(base_ + ".places", places_of(index), manifest_.chunks_per_list * kPlaceBytes);
 }
 
 ChunkList ChunkMap::read_list(std::size_t index) const {
@@ -119,7 +132,7 @@ ChunkList ChunkMap::read_list(std::size_t index) const {
         throw_error(Code::kIntegrity, "{}: {} is not what its manifest says", files_.name(), file);
 
     Bytes places(count * kPlaceBytes);
-    files_.read(base_ + ".places", PlacesHead::kBytes + index * places.size(), places);
+    files_.read(base_ + ".places", places_of(index), places);
     list.places.reserve(count);
     for (std::size_t i = 0; i < count; ++i) {
         const Place place = decode_place(std::span(places).subspan(i * kPlaceBytes, kPlaceBytes));

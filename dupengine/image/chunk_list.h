@@ -78,6 +78,8 @@ class ChunkMap {
 
   private:
     ChunkList read_list(std::size_t index) const;
+    void announce(std::size_t index) const;
+    ByteOffset places_of(std::size_t index) const;  // in their file
 
     const Files& files_;
     Manifest manifest_;

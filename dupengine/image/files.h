@@ -6,6 +6,7 @@
 #include <memory>
 #include <optional>
 #include <span>
+#include <stop_token>
 #include <string>
 
 #include "base/bytes.h"
@@ -21,6 +22,12 @@ class Files {
     virtual std::optional<std::uint64_t> size_of(const std::string& file) const = 0;
     /// Reads all of `buffer` at `offset`. Throws kSourceIo (kPeer); kIntegrity past the end.
     virtual void read(const std::string& file, ByteOffset offset, std::span<std::byte> buffer) const = 0;
+    /// That this is going to be read soon, for files that are far away. Never waits; may be forgotten.
+    virtual void will_read(const std::string& file, ByteOffset offset, std::size_t bytes) const {
+        static_cast<void>(file), static_cast<void>(offset), static_cast<void>(bytes);
+    }
+    /// Asked to stop, who waits for something far away throws kInterrupted. Before others read.
+    virtual void set_stop(std::stop_token stop) { static_cast<void>(stop); }
 };
 
 /// A whole small file. Throws as Files do, and kIntegrity if it is missing or larger than `limit_bytes`.

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "block/transfers.h"
 #include "codec/compression.h"
 
 namespace dupengine::image {
@@ -17,6 +18,17 @@ block::Geometry geometry_of(const Manifest& manifest) {
     geometry.size_bytes = manifest.size_bytes;
     geometry.logical_sector_bytes = geometry.physical_sector_bytes = manifest.sector_bytes;
     return geometry;
+}
+
+// A chunk from its stored form. False if it is not what its digest says.
+bool unpack(const Place& place, std::span<const std::byte> stored, const codec::Sha256& digest,
+            std::span<std::byte> chunk) {
+    thread_local codec::Decompressor decompressor;
+    if (!place.compressed)
+        std::ranges::copy(stored, chunk.begin());
+    else if (!decompressor.decompress(stored, chunk))
+        return false;
+    return codec::sha256(chunk) == digest;
 }
 
 }  // namespace
@@ -35,11 +47,14 @@ struct ImageReader::Run {
     }
 };
 
-ImageReader::ImageReader(const Files& files, Manifest manifest, std::string base, std::string name)
+ImageReader::ImageReader(const Files& files, Manifest manifest, std::string base, std::string name,
+                         PackCache* cache)
     : map_(files, std::move(manifest), std::move(base)),
       name_(std::move(name)),
       geometry_(geometry_of(map_.manifest())),
-      files_(files) {}
+      files_(files),
+      kept_(cache),
+      ahead_(files, map_, cache) {}
 
 Extent ImageReader::extent_of(std::uint64_t chunk) const {
     const std::uint64_t size = manifest().chunk_bytes;
@@ -51,28 +66,33 @@ void ImageReader::read_run(const Run& run, std::span<std::byte> buffer) const {
     const Place& first = run.places.front();
     const Place& last = run.places.back();
     thread_local Bytes stored;
-    thread_local codec::Decompressor decompressor;
     stored.resize(last.offset + last.bytes - first.offset);
     files_.read(pack_file(map_.packs()[first.pack]), first.offset, stored);
     for (std::size_t i = 0; i < run.places.size(); ++i) {
         const Place& place = run.places[i];
         const auto from = std::span(stored).subspan(place.offset - first.offset, place.bytes);
-        const auto to = buffer.subspan(i * size, size);
-        bool good = true;
-        if (place.compressed)
-            good = decompressor.decompress(from, to);
-        else
-            std::ranges::copy(from, to.begin());
-        if (!good || codec::sha256(to) != run.digests[i])
+        const PackId& pack = map_.packs()[place.pack];
+        if (!unpack(place, from, run.digests[i], buffer.subspan(i * size, size)))
             throw_error(Code::kIntegrity, "{}: the chunk of {} is damaged, in {}", name_,
-                        extent_of(run.first + i).text(), pack_file(map_.packs()[place.pack]));
+                        extent_of(run.first + i).text(), pack_file(pack));
+        if (kept_ != nullptr) kept_->keep(pack, place.offset, from);
     }
+}
+
+bool ImageReader::take_from_cache(const Place& place, const codec::Sha256& digest,
+                                  std::span<std::byte> chunk) const {
+    if (kept_ == nullptr) return false;
+    thread_local Bytes stored;
+    stored.resize(place.bytes);
+    return kept_->read(map_.packs()[place.pack], place.offset, stored) &&
+           unpack(place, stored, digest, chunk);
 }
 
 // Whole chunks, the last one of the disk as well.
 void ImageReader::read_chunks(std::uint64_t first, std::span<std::byte> buffer) const {
     const std::size_t size = manifest().chunk_bytes;
     const std::uint64_t count = buffer.size() / size;
+    ahead_.tell(first, count);
     Run run;
     const auto finish_run = [&] {
         if (run.places.empty()) return;
@@ -89,6 +109,11 @@ void ImageReader::read_chunks(std::uint64_t first, std::span<std::byte> buffer) 
         }
         if (list == nullptr || list->digests[at] == kZeroChunk) {
             std::ranges::fill(buffer.subspan((chunk - first) * size, size), std::byte{0});
+            finish_run();
+            continue;
+        }
+        const auto to = buffer.subspan((chunk - first) * size, size);
+        if (take_from_cache(list->places[at], list->digests[at], to)) {
             finish_run();
             continue;
         }
@@ -125,6 +150,7 @@ void ImageReader::read(ByteOffset offset, std::span<std::byte> buffer) const {
         throw_error(Code::kInternal, "{}: read of {} bytes at {} passes the end", name_, buffer.size(),
                     offset);
     const std::uint64_t size = manifest().chunk_bytes;
+    ahead_.tell_lacking();
     std::size_t done = 0;
     while (done < buffer.size()) {
         const ByteOffset at = offset + done;
@@ -140,6 +166,13 @@ void ImageReader::read(ByteOffset offset, std::span<std::byte> buffer) const {
         std::ranges::copy(std::span(*chunk).subspan(at % size, part), buffer.subspan(done).begin());
         done += part;
     }
+}
+
+void ImageReader::start_read(block::Transfers& transfers, std::uint64_t tag, ByteOffset offset,
+                             std::span<std::byte> buffer, From) const {
+    ahead_.reading(offset);
+    read(offset, buffer);
+    transfers.done(tag);
 }
 
 Extent ImageReader::next_data(Extent within) const {
@@ -170,7 +203,12 @@ bool ImageReader::holds(ByteOffset offset, std::span<const std::byte> bytes) con
     const auto index = map_.list_of(chunk);
     const codec::Sha256 digest =
         index ? map_.list(*index)->digests[chunk % manifest().chunks_per_list] : kZeroChunk;
-    return digest == kZeroChunk ? is_zero(bytes) : codec::sha256(bytes) == digest;
+    const bool is_held = digest == kZeroChunk ? is_zero(bytes) : codec::sha256(bytes) == digest;
+    if (is_held)
+        ahead_.spared();
+    else
+        ahead_.lacks(chunk);
+    return is_held;
 }
 
 }  // namespace dupengine::image

@@ -3,6 +3,7 @@
 #include <unistd.h>
 
 #include "image/tar_files.h"
+#include "image/web_files.h"
 
 namespace dupengine::image {
 namespace {
@@ -39,14 +40,15 @@ void OpenImage::finish() const {
     if (stream != nullptr) stream->drain(reader->map().packs().size());
 }
 
-std::unique_ptr<Files> open_files(const std::string& place) {
-    if (place == kPipe) return open_pipe();
-    return is_tar(place) ? open_tar(place) : open_folder(place);
+std::unique_ptr<Files> open_files(const Reference& reference, const WebOptions& web) {
+    if (reference.is_web()) return open_web(reference.place, web);
+    if (reference.place == kPipe) return open_pipe();
+    return is_tar(reference.place) ? open_tar(reference.place) : open_folder(reference.place);
 }
 
-std::optional<StoreLock> lock_for_reading(const std::string& place) {
-    if (is_tar(place)) return std::nullopt;
-    return std::optional<StoreLock>(std::in_place, place, StoreLock::For::kReading);
+std::optional<StoreLock> lock_for_reading(const Reference& reference) {
+    if (reference.is_web() || is_tar(reference.place)) return std::nullopt;
+    return std::optional<StoreLock>(std::in_place, reference.place, StoreLock::For::kReading);
 }
 
 Manifest read_manifest(const Files& files, const StoredImage& image, const Trust& trust,
@@ -70,21 +72,24 @@ Manifest read_manifest(const Files& files, const StoredImage& image, const Trust
     }
 }
 
-OpenImage open_image(const Reference& reference, const Trust& trust) {
+OpenImage open_image(const Reference& reference, const Trust& trust, const WebOptions& web) {
     OpenImage open;
-    if (reference.place == kPipe) {
+    if (!reference.is_web() && reference.place == kPipe) {
         auto pipe = open_pipe();
         open.stream = pipe.get();
         open.files = std::move(pipe);
     } else {
-        open.files = open_files(reference.place);
+        open.files = open_files(reference, web);
     }
-    open.lock = lock_for_reading(reference.place);
+    open.lock = lock_for_reading(reference);
+    if (reference.is_web() && !web.cache_folder.empty())
+        open.cache = std::make_unique<PackCache>(web.cache_folder, web.cache_bytes);
     const StoredImage image = open.stream != nullptr ? find_in_stream(*open.stream, reference)
                                                      : read_store_index(*open.files).find(reference);
     Manifest manifest = read_manifest(*open.files, image, trust, &open.signed_by);
     const std::string name = Reference{reference.place, image.name, image.version}.text();
-    open.reader = std::make_unique<ImageReader>(*open.files, std::move(manifest), image.base(), name);
+    open.reader =
+        std::make_unique<ImageReader>(*open.files, std::move(manifest), image.base(), name, open.cache.get());
     if (open.stream != nullptr) open.streamed = std::make_unique<StreamedImage>(*open.reader, *open.stream);
     return open;
 }

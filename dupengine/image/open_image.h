@@ -6,6 +6,7 @@
 #include "image/signature.h"
 #include "image/store.h"
 #include "image/streamed_image.h"
+#include "image/web_options.h"
 
 namespace dupengine::image {
 
@@ -16,8 +17,9 @@ struct Trust {
 
 struct OpenImage {
     std::unique_ptr<Files> files;
-    std::optional<StoreLock> lock;  ///< of a store in a folder, as long as it is read
-    std::string signed_by;          ///< the file of the key; empty: not looked at
+    std::unique_ptr<PackCache> cache;  ///< of what came from a web server; null: none
+    std::optional<StoreLock> lock;     ///< of a store in a folder, as long as it is read
+    std::string signed_by;             ///< the file of the key; empty: not looked at
     std::unique_ptr<ImageReader> reader;
     StreamFiles* stream = nullptr;  ///< `files`, if they come through a pipe
     std::unique_ptr<StreamedImage> streamed;
@@ -29,15 +31,16 @@ struct OpenImage {
     const Manifest& manifest() const { return reader->manifest(); }
 };
 
-/// Where the files of a store are: a folder, one tar, or one that comes through standard input.
-std::unique_ptr<Files> open_files(const std::string& place);
-
-/// Of a store in a folder; there is nothing to lock of anything else. Throws kRefused.
-std::optional<StoreLock> lock_for_reading(const std::string& place);
+/// The files of a store: below a folder, in one tar, through standard input, or on a web server. Throws
+/// kRefused, kUsage.
+std::unique_ptr<Files> open_files(const Reference& reference, const WebOptions& web);
+/// So that nothing is taken out of a store in a folder; there is nothing to lock of anything else. Throws
+/// kRefused.
+std::optional<StoreLock> lock_for_reading(const Reference& reference);
 
 /// Throws kRefused if there is no such image, kAuthenticity if it may not be believed, kIntegrity if it is
-/// damaged.
-OpenImage open_image(const Reference& reference, const Trust& trust);
+/// damaged; for a store on a web server kPeer, too.
+OpenImage open_image(const Reference& reference, const Trust& trust, const WebOptions& web = {});
 
 /// The manifest of an image of a store, authenticated as `trust` says. `signed_by` may be null.
 Manifest read_manifest(const Files& files, const StoredImage& image, const Trust& trust,

@@ -4,6 +4,7 @@
 #include <charconv>
 
 #include "base/error.h"
+#include "image/web_address.h"
 
 namespace dupengine::image {
 namespace {
@@ -28,8 +29,16 @@ bool is_image_name(std::string_view name) {
                        [](char c) { return is_letter_or_digit(c) || c == '-' || c == '_' || c == '.'; });
 }
 
+bool Reference::is_web() const {
+    return is_web_address(place);
+}
+
+std::string Reference::shown() const {
+    return is_web() ? WebAddress(place).shown() : place;
+}
+
 std::string Reference::text() const {
-    std::string text = "image:" + place;
+    std::string text = is_web() ? shown() : "image:" + place;
     if (name) text += "#" + *name;
     if (version) text += "@" + std::to_string(*version);
     return text;
@@ -37,13 +46,15 @@ std::string Reference::text() const {
 
 std::optional<Reference> parse_reference(std::string_view text) {
     constexpr std::string_view kScheme = "image:";
-    if (!text.starts_with(kScheme)) return std::nullopt;
-    text.remove_prefix(kScheme.size());
+    const bool is_web = is_web_address(text);
+    if (!is_web && !text.starts_with(kScheme)) return std::nullopt;
+    if (!is_web) text.remove_prefix(kScheme.size());
     Reference reference;
     const auto hash = text.rfind('#');
     reference.place = text.substr(0, hash);
     if (reference.place.empty())
         throw_error(Code::kUsage, "'image:' needs the path of a store behind it: image:/srv/images#web");
+    if (is_web) WebAddress{reference.place};  // is one, or it is refused
     if (hash == std::string_view::npos) return reference;
     std::string_view name = text.substr(hash + 1);
     if (const auto at = name.find('@'); at != std::string_view::npos) {
@@ -55,6 +66,14 @@ std::optional<Reference> parse_reference(std::string_view text) {
                     "'{}' cannot be the name of an image: letters, digits, '-', '_' and '.', at most 64",
                     name);
     reference.name = name;
+    return reference;
+}
+
+std::optional<Reference> parse_writable_reference(std::string_view text) {
+    auto reference = parse_reference(text);
+    if (reference && reference->is_web())
+        throw_error(Code::kUsage, "{}: a web server is only read from; write to the store's folder there",
+                    reference->text());
     return reference;
 }
 

@@ -25,7 +25,7 @@ class StreamFiles final : public Files {
     /// What comes, by the name of its first file.
     const StoredImage& image() const { return image_; }
     /// Who waits for the pipe is woken by this.
-    void set_stop(std::stop_token stop);
+    void set_stop(std::stop_token stop) override;
 
     const std::string& name() const override { return name_; }
     /// Does not wait for what should have come before.

@@ -39,6 +39,7 @@ const std::vector<ThirdParty> kThirdParty = {
     {"xxhash.h", {"dupengine/codec/"}},
     {"zstd.h", {"dupengine/codec/"}},
     {"archive", {"profiles/", "dupengine/image/"}},
+    {"curl/", {"dupengine/image/"}},
     {"libnbd.h", {"dupengine/image/"}},
     {"zlib.h", {"dupengine/image/"}},
     {"fuse3/", {"dupengine/block/"}},
