@@ -197,7 +197,7 @@ struct WebClient::Transfer {
             curl_easy_getinfo(easy, CURLINFO_RETRY_AFTER, &wait);
             reply.outcome = Outcome::kMayPass;
             reply.why = fmt::format("the server answers with status {}", status);
-            constexpr curl_off_t kYear = 365 * 86400;
+            constexpr curl_off_t kYear = curl_off_t{365} * 86400;
             if (wait > 0) reply.wait = std::chrono::seconds(std::min(wait, kYear));
         } else if (status == 416 && !only_head) {
             reply.outcome = Outcome::kTooShort;
