@@ -15,6 +15,7 @@
 
 #include "base/random.h"
 #include "wire/connection.h"
+#include "wire/recording_reader.h"
 
 namespace dupengine::wire {
 
@@ -26,6 +27,8 @@ struct OfferedDisk {
     /// What shows in a later run that it is the same (layout/content_state.h); empty if nothing can. May be
     /// empty.
     std::function<std::string()> state = {};
+    /// What is told before questions; one for all connections.
+    std::shared_ptr<KeptPreparation> preparation = std::make_shared<KeptPreparation>();
 };
 
 class Offer {
