@@ -12,6 +12,7 @@
 #include <string_view>
 
 #include "base/error.h"
+#include "cli/text.h"
 #include "cli/version.h"
 
 namespace dupengine::cli {
@@ -28,7 +29,8 @@ void print_json_error(Code code, const std::string& message) {
 }
 
 void print_error(const Globals& globals, Code code, const std::string& message) {
-    fmt::print(stderr, "dupengine: {}\n", message);
+    // Disks, files and peers have a say in it.
+    fmt::print(stderr, "dupengine: {}\n", printable(message, Charset::kUtf8));
     if (globals.json) print_json_error(code, message);
 }
 

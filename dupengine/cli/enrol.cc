@@ -13,6 +13,7 @@
 #include "cli/peers_option.h"
 #include "cli/qr_code.h"
 #include "cli/terminal.h"
+#include "cli/text.h"
 #include "wire/certificates.h"
 #include "wire/enrolment.h"
 
@@ -95,8 +96,9 @@ int run_invite(const Globals& globals, const Options& options) {
     invite.name = options.name;
     invite.lifetime = std::chrono::minutes(options.minutes);
     std::optional<Secret> token(wire::draw_token(random));
-    wire::Invitation invitation(authority, *token, invite,
-                                [](const std::string& line) { fmt::print(stderr, "dupengine: {}\n", line); });
+    wire::Invitation invitation(authority, *token, invite, [](const std::string& line) {
+        fmt::print(stderr, "dupengine: {}\n", printable(line, Charset::kUtf8));
+    });
     show_invitation(globals, options, listener.address(), wire::token_text(*token));
     token.reset();
     const wire::Joined joined = invitation.wait(listener, interrupt.token());
@@ -151,7 +153,9 @@ int run_join(const Globals& globals, const Options& options) {
 // -----------------------------------------------------------------------------------------------------------
 
 const char* state_of(const wire::Issued& one) {
-    return one.revoked ? "revoked" : one.end < wire::Authority::system_time() ? "expired" : "valid";
+    if (one.revoked) return "revoked";
+    if (one.end < wire::Authority::system_time()) return "expired";
+    return one.is_pending ? "pending" : "valid";
 }
 
 ordered_json issued_json(const wire::Issued& one) {

@@ -6,6 +6,7 @@
 #include "cli/copy_arguments.h"
 #include "cli/interrupt.h"
 #include "cli/peers_option.h"
+#include "cli/text.h"
 
 namespace dupengine::cli {
 namespace {
@@ -35,7 +36,10 @@ int run_receive(const ReceiveArguments& arguments, const Globals& globals) {
         fmt::print(stderr, "waiting on {} for a source for {}\n", listener.address().text(), copy.target);
         source = std::make_shared<CopySource>(RemoteSource::wait(
             listener, copy.peers,
-            [](const std::string& line) { fmt::print(stderr, "dupengine: {}\n", line); }, interrupt.token()));
+            [](const std::string& line) {
+                fmt::print(stderr, "dupengine: {}\n", printable(line, Charset::kUtf8));
+            },
+            interrupt.token()));
         if (interrupt.token().stop_requested())
             throw_error(Code::kRefused, "stopped on request, before anything was written");
     }

@@ -8,6 +8,7 @@
 
 #include "base/units.h"
 #include "cli/version.h"
+#include "wire/callers.h"
 
 namespace dupengine::cli {
 namespace {
@@ -32,25 +33,6 @@ class SignalsBlocked {
   private:
     sigset_t before_{};
 };
-
-// The next enrolled machine that connects before the deadline.
-wire::Peer answer_call(wire::Listener& listener, const std::string& folder, Deadline deadline,
-                       const std::function<void(const std::string&)>& log, const std::stop_token& stop) {
-    for (;;) {
-        auto transport = listener.accept(deadline, stop);
-        if (transport == nullptr) {
-            if (stop.stop_requested()) throw_error(Code::kInterrupted, "stopped on request while waiting");
-            throw_error(Code::kPeer, "nobody connected in time");
-        }
-        const std::string from = transport->name();
-        try {
-            const wire::Credentials credentials(folder);
-            return as_peer(wire::accept_channel(std::move(transport), credentials));
-        } catch (const Error& e) {
-            log(fmt::format("{}: not taken: {}", from, e.what()));
-        }
-    }
-}
 
 }  // namespace
 
@@ -92,26 +74,26 @@ std::shared_ptr<RemoteSource> RemoteSource::connect(const wire::PeerReference& r
 std::shared_ptr<RemoteSource> RemoteSource::wait(wire::Listener& listener, const std::string& peers_folder,
                                                  const std::function<void(const std::string&)>& log,
                                                  const std::stop_token& stop) {
+    std::shared_ptr<wire::Callers> callers;
+    {
+        const SignalsBlocked blocked;
+        callers = std::make_shared<wire::Callers>(listener, peers_folder, log);
+    }
     for (;;) {
         constexpr auto kForEver = std::chrono::hours(24 * 365);
-        wire::Peer peer = answer_call(listener, peers_folder, wire::after(kForEver), log, stop);
+        wire::Peer peer = as_peer(callers->next(wire::after(kForEver), stop));
         const std::string from = peer.name;
         wire::LinkOptions options;
         options.stop = stop;
-        options.connect_again = [&listener, peers_folder, key = peer.key](Deadline deadline,
-                                                                          const std::stop_token& stopped) {
-            for (;;) {
-                wire::Peer next = answer_call(
-                    listener, peers_folder, deadline, [](const auto&) {}, stopped);
-                // Another machine has to wait until this copy is done.
-                if (next.key == key) return next;
-            }
+        options.connect_again = [callers](Deadline deadline, const std::stop_token& stopped) {
+            return as_peer(callers->next(deadline, stopped));
         };
         try {
             return std::shared_ptr<RemoteSource>(new RemoteSource(std::move(peer), std::move(options)));
         } catch (const Error& e) {
             if (e.code() == Code::kInterrupted && stop.stop_requested()) throw;
             log(fmt::format("{}: came to nothing: {}", from, e.what()));
+            callers->release();
         }
     }
 }

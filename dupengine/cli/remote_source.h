@@ -22,7 +22,8 @@ class RemoteSource {
     static std::shared_ptr<RemoteSource> connect(const wire::PeerReference& reference,
                                                  const std::string& peers_folder);
     /// Waits until an enrolled machine offers one, and for it to come back when the connection broke. `log`
-    /// hears of those that came to nothing. Throws kInterrupted if it was stopped. `listener` outlives it.
+    /// hears of those that came to nothing, from any thread; once it is served, others hear themselves that
+    /// we are busy. Throws kInterrupted if it was stopped. `listener` outlives it.
     static std::shared_ptr<RemoteSource> wait(wire::Listener& listener, const std::string& peers_folder,
                                               const std::function<void(const std::string&)>& log,
                                               const std::stop_token& stop);

@@ -3,11 +3,9 @@
 
 #include <unistd.h>
 
-#include <atomic>
 #include <deque>
 #include <mutex>
-#include <semaphore>
-#include <thread>
+#include <set>
 
 #include "base/random.h"
 #include "base/units.h"
@@ -17,14 +15,14 @@
 #include "cli/terminal.h"
 #include "cli/text.h"
 #include "cli/version.h"
+#include "wire/reception.h"
 
 namespace dupengine::cli {
 namespace {
 
-using namespace std::chrono_literals;
-
-// Connections at a time; who comes besides waits to be taken.
-constexpr int kMostConnections = 16;
+// Connections at a time that read; who comes besides is told so.
+constexpr std::size_t kMostReaders = 16;
+constexpr std::size_t kMostOfOne = 4;
 
 struct ServeArguments {
     std::vector<std::string> offers;
@@ -38,70 +36,74 @@ class Server {
         : offer_(offer), folder_(peers_folder), stop_(stop) {}
 
     void run(wire::Listener& listener) {
-        while (!stop_.stop_requested()) {
-            if (!free_.try_acquire_for(100ms)) continue;
-            auto transport = listener.accept(wire::after(1h), stop_);
-            forget_ended();
-            if (transport == nullptr) {
-                free_.release();
-                continue;
-            }
-            start(std::move(transport));
-        }
-        threads_.clear();  // joins
+        wire::ReceptionOptions options;
+        options.peers_folder = folder_;
+        options.take = [this](std::unique_ptr<wire::Channel> channel) { take(std::move(channel)); };
+        options.log = [this](const std::string& line) { say(line); };
+        wire::Reception(std::move(options)).run(listener, stop_);
     }
 
   private:
-    struct Conversation {
-        std::atomic<bool> is_over{false};
-        std::jthread thread;
+    // A place among the readers, for as long as it lives.
+    class Seat {
+      public:
+        Seat(Server& server, const codec::Sha256& key) : server_(server), key_(key) {
+            const std::lock_guard lock(server_.mutex_);
+            if (server_.readers_.size() >= kMostReaders)
+                busy = fmt::format("busy: {} connections read here at a time; try again later", kMostReaders);
+            else if (server_.readers_.count(key) >= kMostOfOne)
+                busy = fmt::format("busy: one machine reads over {} connections at a time", kMostOfOne);
+            else
+                server_.readers_.insert(key);
+        }
+        ~Seat() {
+            const std::lock_guard lock(server_.mutex_);
+            if (busy.empty()) server_.readers_.erase(server_.readers_.find(key_));
+        }
+        Seat(const Seat&) = delete;
+        Seat& operator=(const Seat&) = delete;
+
+        std::string busy;  // empty, or why there is none
+
+      private:
+        Server& server_;
+        const codec::Sha256 key_;
     };
 
-    void start(std::unique_ptr<wire::Transport> transport) {
-        Conversation& conversation = threads_.emplace_back();
-        conversation.thread = std::jthread([this, &conversation, shared = std::move(transport)]() mutable {
-            talk(std::move(shared));
-            conversation.is_over = true;
-            free_.release();
-        });
-    }
-
-    void forget_ended() {
-        while (!threads_.empty() && threads_.front().is_over)
-            threads_.pop_front();
-    }
-
-    void talk(std::unique_ptr<wire::Transport> transport) noexcept {
-        std::string who = transport->name();
-        try {
-            const wire::Credentials credentials(folder_);
-            wire::Peer peer = as_peer(wire::accept_channel(std::move(transport), credentials));
-            who = peer.name;
-            wire::AnswerOptions options;
-            options.version = kVersion;
-            options.stop = stop_;
-            options.on_open = [&](const wire::OfferedDisk& disk) { say(who, "reads " + disk.name); };
-            const wire::Answered answered = wire::answer(std::move(peer), offer_, options);
-            say(who, answered.result ? fmt::format("done: {} is a copy; {} went over the wire",
-                                                   answered.result->target, format_size(answered.bytes_sent))
-                                     : "gone: " + answered.lost);
-        } catch (const std::exception& e) {
-            say(who, e.what());
+    // What it throws is told by the reception.
+    void take(std::unique_ptr<wire::Channel> channel) {
+        const Seat seat(*this, channel->peer().key_sha256);
+        if (!seat.busy.empty()) {
+            say(fmt::format("{}: turned away: {}", channel->peer().name, seat.busy));
+            // What it began elsewhere it may go on with in a moment: another connection might do.
+            return wire::turn_away(std::move(channel), Error(Code::kPeer, seat.busy));
         }
+        wire::Peer peer = as_peer(std::move(channel));
+        const std::string who = peer.name;
+        wire::AnswerOptions options;
+        options.version = kVersion;
+        options.stop = stop_;
+        options.on_open = [&](const wire::OfferedDisk& disk) {
+            say(fmt::format("{}: reads {}", who, disk.name));
+        };
+        const wire::Answered answered = wire::answer(std::move(peer), offer_, options);
+        say(answered.result ? fmt::format("{}: done: {} is a copy; {} went over the wire", who,
+                                          answered.result->target, format_size(answered.bytes_sent))
+                            : fmt::format("{}: gone: {}", who, answered.lost));
     }
 
-    void say(const std::string& who, const std::string& what) {
-        const std::lock_guard lock(mutex_);
-        fmt::print(stderr, "{}: {}\n", printable(who, charset_), printable(what, charset_));
+    void say(const std::string& line) {
+        const std::lock_guard lock(saying_);
+        fmt::print(stderr, "{}\n", printable(line, charset_));
     }
 
     const wire::Offer& offer_;
     const std::string folder_;
     const std::stop_token stop_;
     const Charset charset_ = look_at_terminal(STDERR_FILENO).style.charset;
+    std::mutex saying_;
     std::mutex mutex_;
-    std::counting_semaphore<kMostConnections> free_{kMostConnections};
-    std::deque<Conversation> threads_;
+    std::multiset<codec::Sha256> readers_;  // their keys
 };
 
 int run_serve(const ServeArguments& arguments) {

@@ -2,8 +2,6 @@
 
 #include <algorithm>
 
-#include "wire/recording_reader.h"
-
 namespace dupengine::wire {
 namespace {
 
@@ -14,6 +12,9 @@ using From = block::Reader::From;
 constexpr std::uint64_t kMostPrefill = 64 * kMiB;
 // Holes that are shorter travel as zeros, which cost next to nothing.
 constexpr std::uint64_t kSmallestHole = 64 * kKiB;
+// Looks at a disk for one map: a file may be full of holes that are too small to be told of. Who asks goes on
+// from where the answer ends.
+constexpr unsigned kMostLooks = 4 * kMostExtents;
 
 }  // namespace
 
@@ -62,11 +63,12 @@ void Answers::read_extent(Extent extent, From from, std::span<std::byte> to) con
 }
 
 void Answers::prepare(std::uint64_t id) {
-    const Preparation preparation = prepare_to_describe(disk_.reader);
-    for (const Known& known : preparation.known)
+    const auto preparation =
+        disk_.preparation->get(disk_.reader, disk_.change ? Lasting::kForGood : Lasting::kForSeconds);
+    for (const Known& known : preparation->known)
         connection_.send({Type::kKnown, id, wire::encode(known)});
     std::uint64_t told = 0;
-    for (Extent range : preparation.ranges) {
+    for (Extent range : preparation->ranges) {
         for (ByteOffset at = range.begin; at < range.end && told < kMostPrefill; at += kPieceBytes) {
             const Extent part{at, std::min(at + kPieceBytes, range.end)};
             const auto bytes = raw_.first(part.size());
@@ -131,7 +133,7 @@ void Answers::map(std::uint64_t id, std::span<const Extent> extents) {
     check_inside(extents);
     if (extents.size() != 1) throw_not_honest("a question for several maps");
     Mapped mapped{extents.front().begin, {}};
-    while (mapped.known_to < extents.front().end) {
+    for (unsigned looks = 0; mapped.known_to < extents.front().end && looks < kMostLooks; ++looks) {
         const Extent data = disk_.reader.next_data({mapped.known_to, extents.front().end});
         if (data.empty()) {
             mapped.known_to = extents.front().end;

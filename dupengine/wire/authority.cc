@@ -26,11 +26,13 @@ Validity validity_for(std::int64_t now, std::int64_t days) {
 }
 
 json to_json(const Issued& one) {
-    return {{"name", one.name},
-            {"serial", one.serial},
-            {"key_sha256", one.key_sha256},
-            {"begin", one.begin},
-            {"end", one.end}};
+    json entry = {{"name", one.name},
+                  {"serial", one.serial},
+                  {"key_sha256", one.key_sha256},
+                  {"begin", one.begin},
+                  {"end", one.end}};
+    if (one.is_pending) entry["pending"] = true;
+    return entry;
 }
 
 std::vector<Issued> read_issued(const PeerFiles& files) {
@@ -39,7 +41,7 @@ std::vector<Issued> read_issued(const PeerFiles& files) {
     try {
         for (const json& one : json::parse(read_file(path, Code::kAuthenticity, kIssuedLimit)))
             all.push_back({one.at("name"), one.at("serial"), one.at("key_sha256"), one.at("begin"),
-                           one.at("end"), std::nullopt});
+                           one.at("end"), std::nullopt, one.value("pending", false)});
     } catch (const json::exception& e) {
         throw_error(Code::kAuthenticity, "{}: not the list of certificates that were given out: {}", path,
                     e.what());
@@ -99,8 +101,7 @@ void Authority::State::revoke(const std::vector<Issued>& which) {
         all.push_back({one.serial, now});
     const RevocationListPtr list =
         make_revocation_list(all, number_of(*old) + 1, now - kClockSlack, *key, *own.authority);
-    const std::string text = to_pem(*list);
-    write_file_atomic(files.revoked(), as_bytes(text), 0644, Code::kTargetIo);
+    write_revoked(files, *list, list_lock);
 }
 
 std::int64_t Authority::system_time() {
@@ -133,7 +134,7 @@ void Authority::make(const std::string& folder, const std::string& own_name, Ran
     write_issued(files, {issued_of(*own)});
     const RevocationListPtr none = make_revocation_list({}, 1, now - kClockSlack, *key, *authority);
     // Last: what was cut before this is no enrolment, and is made anew.
-    write_enrolment(files, {std::move(own_key), std::move(own), std::move(authority)}, *none);
+    write_enrolment(files, {std::move(own_key), std::move(own), std::move(authority)}, *none, lock);
 }
 
 Authority::Authority(const std::string& folder, RandomSource& random, Clock clock) {
@@ -170,9 +171,29 @@ Welcome Authority::issue(const std::string& name, const std::string& request, Na
         issue_certificate({name, validity_for(state_->clock(), kMachineDays)}, *key, *state_->key,
                           *state_->own.authority, state_->random);
     all.push_back(issued_of(*certificate));
+    all.back().is_pending = true;
     write_issued(state_->files, all);
     return {to_pem(*certificate), to_pem(*state_->own.authority),
             to_pem(*read_revoked(state_->files, *state_->own.authority))};
+}
+
+void Authority::confirm(const std::string& serial) {
+    const FolderLock lock(state_->files.authority_folder());
+    std::vector<Issued> all = read_issued(state_->files);
+    for (Issued& one : all)
+        if (one.serial == serial) one.is_pending = false;
+    write_issued(state_->files, all);
+}
+
+std::vector<Issued> Authority::revoke_abandoned(std::int64_t seconds) {
+    const FolderLock lock(state_->files.authority_folder());
+    std::vector<Issued> found = state_->issued();
+    std::erase_if(found, [&](const Issued& one) {
+        const std::int64_t given_out = one.begin + kClockSlack;
+        return !one.is_pending || !state_->is_valid(one) || state_->clock() - given_out <= seconds;
+    });
+    if (!found.empty()) state_->revoke(found);
+    return found;
 }
 
 std::vector<Issued> Authority::issued() const {

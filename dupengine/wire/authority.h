@@ -28,6 +28,7 @@ struct Issued {
     std::string key_sha256;  ///< hexadecimal digits
     std::int64_t begin = 0, end = 0;
     std::optional<std::int64_t> revoked;
+    bool is_pending = false;  ///< the machine has not said yet that it has it
 };
 
 /// What a machine gets when it is enrolled, all as PEM.
@@ -58,9 +59,14 @@ class Authority {
     Authority(const Authority&) = delete;
     Authority& operator=(const Authority&) = delete;
 
-    /// A certificate for the key in `request`, a PKCS #10 in PEM; in the list before it is returned. Throws
-    /// kUsage for a bad name, kPeer for a bad request, kRefused if the name is in use.
+    /// A certificate for the key in `request`, a PKCS #10 in PEM; in the list, as pending, before it is
+    /// returned. Throws kUsage for a bad name, kPeer for a bad request, kRefused if the name is in use.
     Welcome issue(const std::string& name, const std::string& request, NameInUse in_use);
+    /// The machine has it: no longer pending. Throws kTargetIo.
+    void confirm(const std::string& serial);
+    /// Revokes what has been pending for longer than that: nobody waits any more for the machine to say that
+    /// it has it. Returns those. Throws kTargetIo.
+    std::vector<Issued> revoke_abandoned(std::int64_t seconds);
     /// Everything that was given out, oldest first.
     std::vector<Issued> issued() const;
     /// Revokes all that are valid under a name, or the one with a serial number. Returns those. Throws

@@ -1,5 +1,7 @@
 #include "wire/channel.h"
 
+#include <atomic>
+
 #include "wire/credentials_state.h"
 #include "wire/tls_stream.h"
 
@@ -33,7 +35,29 @@ struct Channel::State {
     ContextPtr context;
     TlsStream stream;
     PeerIdentity peer;
+    // For another look at what was revoked.
+    CertificatePtr certificate, authority;
+    PeerFiles files;
+    std::chrono::milliseconds revocation_age;
+    std::atomic<std::chrono::steady_clock::time_point> next_look;
+
+    void look_at_revoked();
 };
+
+// From the thread that sends or the one that receives, whichever comes first.
+void Channel::State::look_at_revoked() {
+    const auto now = std::chrono::steady_clock::now();
+    auto due = next_look.load();
+    if (now < due || !next_look.compare_exchange_strong(due, now + revocation_age)) return;
+    try {
+        if (!is_revoked(*read_revoked(files, *authority), *certificate)) return;
+        throw_error(Code::kAuthenticity, "{}: {} was revoked meanwhile: the connection is cut", stream.name(),
+                    peer.name);
+    } catch (...) {
+        stream.close();
+        throw;
+    }
+}
 
 namespace {
 
@@ -58,6 +82,12 @@ void check_peer(const X509& certificate, const PeerIdentity& peer, X509_CRL& rev
                     options.expected_name);
 }
 
+// Each holds a count of its own in OpenSSL's object.
+CertificatePtr share(const CertificatePtr& certificate) {
+    must(X509_up_ref(certificate.get()) == 1, "a certificate");
+    return CertificatePtr(certificate.get());
+}
+
 std::unique_ptr<Channel> open_channel(TlsRole role, std::unique_ptr<Transport> transport,
                                       const Credentials::State& own, const ChannelOptions& options) {
     const Deadline deadline = after(options.handshake);
@@ -65,16 +95,24 @@ std::unique_ptr<Channel> open_channel(TlsRole role, std::unique_ptr<Transport> t
     ContextPtr context = make_tls_context(role, kProtocol);
     set_trust(context.get(), own.enrolment, revoked.get());
     SSL_CTX& settings = *context;
+    CertificatePtr authority = share(own.enrolment.authority);
     std::unique_ptr<Channel::State> state(
-        new Channel::State{std::move(context), TlsStream(std::move(transport), settings, role), {}});
+        new Channel::State{std::move(context),
+                           TlsStream(std::move(transport), settings, role),
+                           {},
+                           nullptr,
+                           std::move(authority),
+                           own.files,
+                           options.revocation_age,
+                           std::chrono::steady_clock::now() + options.revocation_age});
     TlsStream& stream = state->stream;
     stream.handshake(deadline, kProtocol);
-    const CertificatePtr certificate(SSL_get1_peer_certificate(stream.ssl()));
-    must(certificate != nullptr, "the other side's certificate");
-    state->peer = identity_of(*certificate);
+    state->certificate.reset(SSL_get1_peer_certificate(stream.ssl()));
+    must(state->certificate != nullptr, "the other side's certificate");
+    state->peer = identity_of(*state->certificate);
     if (options.key_update_bytes != 0) stream.set_key_update_bytes(options.key_update_bytes);
     const RevocationListPtr newest = exchange_lists(stream, role, own, *revoked, deadline);
-    check_peer(*certificate, state->peer, *newest, options, stream.name());
+    check_peer(*state->certificate, state->peer, *newest, options, stream.name());
     return std::make_unique<Channel>(std::move(state));
 }
 
@@ -84,10 +122,13 @@ Channel::Channel(std::unique_ptr<State> state) : state_(std::move(state)) {}
 Channel::~Channel() = default;
 
 void Channel::send(std::span<const std::byte> bytes, Deadline deadline) {
+    state_->look_at_revoked();
     state_->stream.send(bytes, deadline);
 }
 std::size_t Channel::receive(std::span<std::byte> buffer, Deadline deadline) {
-    return state_->stream.receive(buffer, deadline);
+    const std::size_t received = state_->stream.receive(buffer, deadline);
+    state_->look_at_revoked();
+    return received;
 }
 void Channel::close() noexcept {
     state_->stream.close();

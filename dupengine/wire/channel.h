@@ -26,6 +26,8 @@ struct ChannelOptions {
     std::string expected_name;
     /// A new key after that many bytes sent under one; 0: after 64 GiB, a sixth of what AES-GCM allows.
     std::uint64_t key_update_bytes = 0;
+    /// Between looks at what was revoked. With a sign of life every few seconds that is when it is heard of.
+    std::chrono::milliseconds revocation_age{30'000};
 };
 
 class Channel final : public Transport {
@@ -34,9 +36,10 @@ class Channel final : public Transport {
     Channel(const Channel&) = delete;
     Channel& operator=(const Channel&) = delete;
 
-    /// As Transport. Large pieces are cheaper than small ones; what is sent in one call leaves at once.
+    /// As Transport, and kAuthenticity if the other side was revoked meanwhile, or if this cannot be known
+    /// any more. Large pieces are cheaper than small ones; what is sent in one call leaves at once.
     void send(std::span<const std::byte> bytes, Deadline deadline) override;
-    /// As Transport; 0 only after the other side's close_notify: a connection that was cut throws kPeer, and
+    /// As send(); 0 only after the other side's close_notify: a connection that was cut throws kPeer, and
     /// so nobody can shorten a message unseen.
     std::size_t receive(std::span<std::byte> buffer, Deadline deadline) override;
     /// Cuts the connection. The other side sees that; see finish().

@@ -1,44 +1,18 @@
 #include "wire/enrolment.h"
 
-#include <list>
-#include <thread>
-
 #include "wire/enrol_messages.h"
 #include "wire/enrolment_tls.h"
+#include "wire/guests.h"
 #include "wire/peer_files.h"
 
 namespace dupengine::wire {
 namespace {
 
 constexpr std::string_view kStored = "stored";
-// Connections at a time; a new one pushes out the oldest, which had the most time.
-constexpr std::size_t kGuests = 16;
 // Strangers that are named one by one.
 constexpr unsigned kNamedStrangers = 20;
-
-// A transport that somebody else may close.
-class SharedTransport final : public Transport {
-  public:
-    explicit SharedTransport(std::shared_ptr<Transport> other) : other_(std::move(other)) {}
-    void send(std::span<const std::byte> bytes, Deadline deadline) override { other_->send(bytes, deadline); }
-    std::size_t receive(std::span<std::byte> buffer, Deadline deadline) override {
-        return other_->receive(buffer, deadline);
-    }
-    void close() noexcept override { other_->close(); }
-    const std::string& name() const override { return other_->name(); }
-
-  private:
-    std::shared_ptr<Transport> other_;
-};
-
-struct Guest {
-    std::shared_ptr<Transport> transport;
-    std::atomic<bool> is_gone{false};
-    std::jthread thread;
-    ~Guest() {
-        if (transport != nullptr) transport->close();
-    }
-};
+// Far more than an enrolment takes: whoever gave that certificate out does not wait any more.
+constexpr std::int64_t kAbandonedSeconds = 300;
 
 }  // namespace
 
@@ -49,6 +23,9 @@ Invitation::Invitation(Authority& authority, const Secret& token, const InviteOp
       end_(after(options.lifetime)),
       log_(std::move(log)) {
     if (!options.name.empty()) check_peer_name(options.name);
+    for (const Issued& one : authority.revoke_abandoned(kAbandonedSeconds))
+        this->log(fmt::format("{}: had a certificate and never said so: revoked (serial number {})", one.name,
+                              one.serial));
 }
 
 bool Invitation::is_over() const {
@@ -57,66 +34,90 @@ bool Invitation::is_over() const {
 }
 
 bool Invitation::is_void() const {
-    return is_used_ || failures_ >= options_.failed_uses || std::chrono::steady_clock::now() >= end_;
+    return is_used_ || is_withdrawn_ || failures_ >= options_.failed_uses ||
+           std::chrono::steady_clock::now() >= end_;
 }
 
-void Invitation::log(const std::string& line) {
-    if (log_) log_(line);
+// A line that cannot be shown ends nothing.
+void Invitation::log(const std::string& line) noexcept {
+    try {
+        if (log_) log_(line);
+    } catch (const std::exception&) {
+        return;
+    }
 }
 
 Joined Invitation::wait(Listener& listener, const std::stop_token& stop) {
     std::stop_source over;
-    const std::stop_callback stopped(stop, [&] { over.request_stop(); });
+    const std::stop_callback stopped(stop, [&] {
+        {
+            const std::lock_guard lock(mutex_);
+            is_withdrawn_ = true;
+        }
+        over.request_stop();
+    });
     std::optional<Joined> joined;
-    std::list<Guest> guests;
-    while (!over.stop_requested() && !is_over()) {
-        std::shared_ptr<Transport> transport = listener.accept(end_, over.get_token());
-        if (transport == nullptr) break;
-        std::erase_if(guests, [](const Guest& guest) { return guest.is_gone.load(); });
-        if (guests.size() >= kGuests) guests.pop_front();
-        Guest& guest = guests.emplace_back();
-        guest.transport = transport;
-        guest.thread = std::jthread([this, &guest, &joined, &over] {
-            const auto found = serve(std::make_unique<SharedTransport>(guest.transport));
-            if (found) joined = found;  // there is one at most: a token works once
-            if (is_over()) over.request_stop();
-            guest.is_gone = true;
-        });
+    {
+        Guests guests;
+        while (!over.stop_requested() && !is_over()) {
+            auto transport = listener.accept(end_, over.get_token());
+            if (transport == nullptr) break;
+            guests.add(std::move(transport), [&](std::unique_ptr<Transport> one, Guests::Guest& guest) {
+                const auto found = serve(std::move(one), [&] { guest.prove("the token"); });
+                if (found) joined = found;  // there is one at most: a token works once
+                if (is_over()) over.request_stop();
+            });
+        }
+        // Strangers go at once. Who knows the token ends by itself, at its deadline: it may have what makes
+        // it enrolled, and be about to say so.
+        guests.end(3 * options_.patience);
     }
-    guests.clear();  // closes and waits
     if (joined) return *joined;
-    if (stop.stop_requested()) throw_error(Code::kInterrupted, "the invitation was withdrawn: nobody joined");
+    throw_nobody_joined(stop.stop_requested());
+}
+
+void Invitation::throw_nobody_joined(bool was_stopped) const {
+    const std::lock_guard lock(mutex_);
+    if (!not_revoked_.empty()) throw_error(Code::kPeer, "{}", not_revoked_);
     if (is_used_)
         throw_error(Code::kPeer,
                     "the machine that used the token did not say that it is enrolled; its certificate was "
                     "revoked. Invite it again");
+    if (was_stopped) throw_error(Code::kInterrupted, "the invitation was withdrawn: nobody joined");
     if (failures_ >= options_.failed_uses)
         throw_error(Code::kAuthenticity,
                     "{} uses of a token failed: the invitation is void; find out who that was", failures_);
     throw_error(Code::kPeer, "nobody used the token in time: it is void");
 }
 
-std::optional<Joined> Invitation::serve(std::unique_ptr<Transport> transport) {
+std::optional<Joined> Invitation::serve(std::unique_ptr<Transport> transport,
+                                        const std::function<void()>& on_proof) {
     const std::string from = transport->name();
     const Deadline deadline = std::min(after(options_.patience), end_);
-    EnrolmentStream connection(std::move(transport), key_, TlsRole::kAccepts);
+    std::unique_ptr<EnrolmentStream> connection;
     try {
-        connection.handshake(deadline);
-        Joined joined = enrol(connection.stream(), deadline);
+        connection = std::make_unique<EnrolmentStream>(std::move(transport), key_, TlsRole::kAccepts);
+        connection->handshake(deadline);
+        if (on_proof) on_proof();
+        Joined joined = enrol(connection->stream(), deadline);
         const std::lock_guard lock(mutex_);
         log(fmt::format("{}: joined as {}", from, joined.name));
         return joined;
-    } catch (const Error& e) {
-        const std::lock_guard lock(mutex_);
-        if (connection.used_a_token()) {
-            ++failures_;
-            log(fmt::format("a use of a token failed ({} of {}): {}", failures_, options_.failed_uses,
-                            e.what()));
-        } else if (++strangers_ <= kNamedStrangers) {
-            log(fmt::format("a connection without a token: {}{}", e.what(),
-                            strangers_ == kNamedStrangers ? " (no more of these are told)" : ""));
-        }
+    } catch (const std::exception& e) {
+        note_failure(e, connection != nullptr && connection->used_the_token());
         return std::nullopt;
+    }
+}
+
+void Invitation::note_failure(const std::exception& why, bool used_the_token) {
+    const std::lock_guard lock(mutex_);
+    if (used_the_token) {
+        ++failures_;
+        log(fmt::format("a use of a token failed ({} of {}): {}", failures_, options_.failed_uses,
+                        why.what()));
+    } else if (++strangers_ <= kNamedStrangers) {
+        log(fmt::format("a connection without the token: {}{}", why.what(),
+                        strangers_ == kNamedStrangers ? " (no more of these are told)" : ""));
     }
 }
 
@@ -138,6 +139,20 @@ Welcome Invitation::issue_once(const std::string& text) {
     return welcome;
 }
 
+// Nobody may be enrolled that nobody knows of.
+void Invitation::take_back(const PeerIdentity& identity) {
+    const std::lock_guard lock(mutex_);
+    try {
+        authority_.revoke(identity.serial);
+    } catch (const std::exception& e) {
+        not_revoked_ = fmt::format(
+            "{}: did not say that it is enrolled, and its certificate could NOT be revoked ({}); do that: "
+            "dupengine enrol revoke {}",
+            identity.name, e.what(), identity.serial);
+        log(not_revoked_);
+    }
+}
+
 Joined Invitation::enrol(TlsStream& stream, Deadline deadline) {
     const std::string text = stream.receive_block(kJoinMessageLimit, deadline);
     Welcome welcome;
@@ -150,14 +165,16 @@ Joined Invitation::enrol(TlsStream& stream, Deadline deadline) {
     const CertificatePtr certificate = certificate_from_pem(welcome.certificate, "the new certificate");
     const PeerIdentity identity = identity_of(*certificate);
     try {
-        stream.send_block(text_of(WelcomeMessage{welcome, ""}), deadline);
-        if (stream.receive_block(kStored.size(), deadline) != kStored)
+        // What was given out late in the life of the token has the time that it takes.
+        const Deadline last = after(options_.patience);
+        stream.send_block(text_of(WelcomeMessage{welcome, ""}), last);
+        if (stream.receive_block(kStored.size(), last) != kStored)
             throw_error(Code::kPeer, "{}: the machine does not say that it has its certificate",
                         stream.name());
-    } catch (const Error&) {
-        // Nobody may be enrolled that nobody knows of.
         const std::lock_guard lock(mutex_);
-        authority_.revoke(identity.serial);
+        authority_.confirm(identity.serial);
+    } catch (const std::exception&) {
+        take_back(identity);
         throw;
     }
     if (!options_.name.empty()) {
@@ -165,7 +182,7 @@ Joined Invitation::enrol(TlsStream& stream, Deadline deadline) {
         authority_.revoke_others(identity.name, identity.serial);
     }
     try {
-        stream.finish(deadline);
+        stream.finish(after(options_.patience));
     } catch (const Error&) {
         // It has said that it is enrolled; what is lost is our goodbye.
     }

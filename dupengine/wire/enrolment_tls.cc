@@ -37,10 +37,10 @@ EnrolmentStream::EnrolmentStream(std::unique_ptr<Transport> transport, const Pre
 int EnrolmentStream::find_key(SSL* ssl, const unsigned char* identity, std::size_t size,
                               SSL_SESSION** session) {
     Asked& asked = *static_cast<Asked*>(SSL_CTX_get_app_data(SSL_get_SSL_CTX(ssl)));
-    asked.was_used = true;
     *session = nullptr;
     const auto theirs = std::as_bytes(std::span(identity, size));
     if (!std::ranges::equal(theirs, asked.key->identity)) return 1;
+    asked.was_used = true;
     *session = session_of(ssl, *asked.key).release();
     return *session == nullptr ? 0 : 1;
 }

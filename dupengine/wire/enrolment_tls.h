@@ -18,8 +18,8 @@ class EnrolmentStream {
     /// Throws kAuthenticity unless both sides know the key, kPeer.
     void handshake(Deadline deadline);
     TlsStream& stream() { return *stream_; }
-    /// Whether the other side tried to use a pre-shared key, whichever.
-    bool used_a_token() const { return asked_->was_used; }
+    /// Whether the other side named our key, known to it or not. Naming any other is what strangers can do.
+    bool used_the_token() const { return asked_->was_used; }
 
   private:
     // What OpenSSL's callbacks are given.

@@ -19,16 +19,52 @@ Enrolment check_welcome(const Welcome& welcome, KeyPtr key, const std::string& f
     return {std::move(key), std::move(certificate), std::move(authority)};
 }
 
-// What is in a folder that has no enrolment, or may be replaced.
+// What was there before, to be put back; empty where there was nothing that can be read.
+struct Before {
+    std::optional<Enrolment> enrolment;
+    RevocationListPtr revoked;
+};
+
+Before read_before(const PeerFiles& files) {
+    Before before;
+    if (!is_enrolled(files)) return before;
+    try {
+        Enrolment enrolment = read_enrolment(files);
+        before.revoked = read_revoked(files, *enrolment.authority);
+        before.enrolment = std::move(enrolment);
+    } catch (const Error&) {
+        // Of what is broken nothing is lost.
+    }
+    return before;
+}
+
+void put_back(const PeerFiles& files, const Before& before) {
+    const FolderLock lock(files.folder);
+    if (before.enrolment)
+        write_enrolment(files, *before.enrolment, *before.revoked, lock);
+    else
+        remove_enrolment(files, lock);
+}
+
 void write_and_confirm(TlsStream& stream, const PeerFiles& files, const Enrolment& enrolment,
                        const X509_CRL& revoked, Deadline deadline) {
-    write_enrolment(files, enrolment, revoked);
+    make_private_folder(files.folder);
+    const Before before = read_before(files);
     try {
+        write_enrolment(files, enrolment, revoked, FolderLock(files.folder));
         stream.send_block("stored", deadline);
+    } catch (const Error&) {
+        // The other side cannot have heard the whole word, so it takes back what it gave us.
+        put_back(files, before);
+        throw;
+    }
+    try {
         stream.finish(deadline);
     } catch (Error& e) {
         e.add_context(
-            "this machine is enrolled, but the other side may not know and revoke it: see its enrol list");
+            "this machine has its new enrolment, but the other side may not know and have revoked it (see "
+            "its "
+            "enrol list): if so, join again with --replace");
         throw;
     }
 }

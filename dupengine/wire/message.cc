@@ -28,6 +28,17 @@ std::uint64_t total_of(std::span<const Extent> extents) {
     return total;
 }
 
+// As far as whole characters of UTF-8 go.
+std::string_view cut(std::string_view text, std::size_t limit) {
+    if (text.size() <= limit) return text;
+    constexpr std::size_t kLongestCharacter = 4;
+    std::size_t end = limit;
+    while (end > 0 && limit - end < kLongestCharacter &&
+           (static_cast<unsigned char>(text[end]) & 0xC0) == 0x80)
+        --end;
+    return text.substr(0, end);
+}
+
 }  // namespace
 
 void throw_not_honest(std::string_view what) {
@@ -35,9 +46,21 @@ void throw_not_honest(std::string_view what) {
 }
 
 std::string tame(std::string_view text, std::size_t limit) {
-    std::string tamed(text.substr(0, limit));
+    std::string tamed(cut(text, limit));
     std::ranges::replace_if(
         tamed, [](char c) { return static_cast<unsigned char>(c) < 0x20 || c == 0x7f; }, '?');
+    // Terminals obey more than ASCII has: C1 controls (U+0080 to U+009F), and marks that break lines or turn
+    // the direction of writing (U+200E, U+200F, U+2028 to U+202E, U+2060 to U+206F).
+    const auto byte = [&](std::size_t at) { return static_cast<unsigned char>(tamed[at]); };
+    for (std::size_t at = 0; at + 1 < tamed.size(); ++at) {
+        if (byte(at) == 0xC2 && byte(at + 1) >= 0x80 && byte(at + 1) <= 0x9F) tamed.replace(at, 2, "?");
+        if (at + 2 >= tamed.size() || byte(at) != 0xE2) continue;
+        const unsigned last = byte(at + 2);
+        const bool is_mark =
+            (byte(at + 1) == 0x80 && (last == 0x8E || last == 0x8F || (last >= 0xA8 && last <= 0xAE))) ||
+            (byte(at + 1) == 0x81 && last >= 0xA0 && last <= 0xAF);
+        if (is_mark) tamed.replace(at, 3, "?");
+    }
     return tamed;
 }
 
@@ -278,7 +301,7 @@ Bytes encode(const Result& result) {
     const std::size_t notes = std::min(result.notes.size(), kMostNotes);
     fields.short_number(notes);
     for (std::size_t i = 0; i < notes; ++i)
-        fields.text(std::string_view(result.notes[i]).substr(0, kMostText));
+        fields.text(cut(result.notes[i], kMostText));
     return fields.take();
 }
 
@@ -301,7 +324,7 @@ Result decode_result(std::span<const std::byte> payload) {
 Bytes encode(const Failure& failure) {
     FieldWriter fields;
     fields.number8(static_cast<std::uint8_t>(failure.code));
-    fields.text(std::string_view(failure.text).substr(0, kMostText));
+    fields.text(cut(failure.text, kMostText));
     return fields.take();
 }
 

@@ -161,7 +161,8 @@ Result decode_result(std::span<const std::byte> payload);
 /// A code that only this end may give to a message (kInternal, kUsage) becomes kPeer.
 Failure decode_failure(std::span<const std::byte> payload);
 
-/// Text of a peer as it may be shown: one line of at most `limit` bytes without control characters.
+/// Text of a peer as it may be shown: one line of at most `limit` bytes, cut between characters, without
+/// control characters and marks that a terminal would obey.
 std::string tame(std::string_view text, std::size_t limit = 1024);
 
 /// The number of stretches between multiples of kPieceBytes that the extents touch.

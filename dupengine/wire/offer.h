@@ -15,6 +15,7 @@
 
 #include "base/random.h"
 #include "wire/connection.h"
+#include "wire/recording_reader.h"
 
 namespace dupengine::wire {
 
@@ -28,6 +29,8 @@ struct OfferedDisk {
     std::function<std::string()> state = {};
     bool is_busy = false;              ///< in use, and offered all the same
     bool could_change_unseen = false;  ///< nothing would show that it is written meanwhile
+    /// What is told before questions; one for all connections.
+    std::shared_ptr<KeptPreparation> preparation = std::make_shared<KeptPreparation>();
 };
 
 class Offer {

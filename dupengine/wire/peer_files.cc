@@ -6,7 +6,7 @@
 #include <unistd.h>
 
 #include <cerrno>
-#include <filesystem>
+#include <exception>
 
 namespace dupengine::wire {
 namespace {
@@ -25,16 +25,39 @@ std::vector<std::string_view> certificates_in(std::string_view text) {
     return found;
 }
 
+// Others may look into those, and write to none of them, whatever the umask.
+void make_parents(const std::string& path) {
+    for (std::size_t end = path.find('/', 1); end != std::string::npos; end = path.find('/', end + 1)) {
+        const std::string parent = path.substr(0, end);
+        if (::mkdir(parent.c_str(), 0755) != 0 && errno != EEXIST)
+            throw_errno(Code::kTargetIo, errno, "{}: cannot be made", parent);
+    }
+}
+
+// A file of ours that need not be there.
+void remove_file(const std::string& path) {
+    if (::unlink(path.c_str()) != 0 && errno != ENOENT)
+        throw_errno(Code::kTargetIo, errno, "{}: cannot be removed", path);
+}
+
+void write_list(const std::string& path, const X509_CRL& list) {
+    const std::string text = to_pem(list);
+    write_file_atomic(path, as_bytes(text), 0644, Code::kTargetIo);
+}
+
 }  // namespace
 
 void make_private_folder(const std::string& path) {
-    std::error_code error;
-    const std::filesystem::path parent = std::filesystem::path(path).parent_path();
-    if (!parent.empty()) std::filesystem::create_directories(parent, error);
-    if (error) throw_errno(Code::kTargetIo, error.value(), "{}: cannot be made", parent.string());
+    make_parents(path);
     if (::mkdir(path.c_str(), 0700) != 0 && errno != EEXIST)
         throw_errno(Code::kTargetIo, errno, "{}: cannot be made", path);
     const Fd folder = open_path(path, O_RDONLY | O_DIRECTORY, Code::kTargetIo);
+    struct stat info {};
+    if (::fstat(folder.get(), &info) != 0) throw_errno(Code::kTargetIo, errno, "{}", path);
+    // Whoever can write to it can put another enrolment, or an older list, in the place of ours.
+    if (info.st_uid != ::geteuid() || (info.st_mode & 022) != 0)
+        throw_error(Code::kRefused,
+                    "{}: belongs to another user, or others may write to it; chown it, and chmod 700", path);
     if (::fsync(folder.get()) != 0) throw_errno(Code::kTargetIo, errno, "{}: flush failed", path);
 }
 
@@ -44,6 +67,8 @@ Secret read_secret_file(const std::string& path) {
     if (::fstat(fd.get(), &info) != 0) throw_errno(Code::kAuthenticity, errno, "{}", path);
     if ((info.st_mode & 077) != 0)
         throw_error(Code::kUsage, "{}: others than its owner may read this secret key; chmod 600 it", path);
+    if (info.st_uid != ::geteuid() && info.st_uid != 0)
+        throw_error(Code::kUsage, "{}: this secret key belongs to another user; chown it", path);
     if (!S_ISREG(info.st_mode) || info.st_size < 0 ||
         static_cast<std::uint64_t>(info.st_size) > kSecretFileLimit)
         throw_error(Code::kAuthenticity, "{}: too large to be a key", path);
@@ -78,21 +103,45 @@ Enrolment read_enrolment(const PeerFiles& files) {
     return enrolment;
 }
 
-void write_enrolment(const PeerFiles& files, const Enrolment& enrolment, const X509_CRL& revoked) {
-    make_private_folder(files.folder);
-    const std::string list = to_pem(revoked);
+// Until the enrolment is the new one, the new list lies beside the old one, and is of no authority that
+// counts; from then on the old one is. So the two never have to be replaced in one step.
+void write_enrolment(const PeerFiles& files, const Enrolment& enrolment, const X509_CRL& revoked,
+                     const FolderLock& lock) {
     const Secret key = secret_to_pem(*enrolment.key);
     const std::string certificates = to_pem(*enrolment.certificate) + to_pem(*enrolment.authority);
     Secret all(key.size() + certificates.size());
     std::memcpy(all.chars(), key.chars(), key.size());
     std::memcpy(all.chars() + key.size(), certificates.data(), certificates.size());
-    write_file_atomic(files.revoked(), as_bytes(list), 0644, Code::kTargetIo);
+    write_list(files.next_revoked(), revoked);
     write_file_atomic(files.enrolment(), all.all(), 0600, Code::kTargetIo);
+    write_revoked(files, revoked, lock);
+}
+
+void remove_enrolment(const PeerFiles& files, const FolderLock&) {
+    for (const std::string& path : {files.enrolment(), files.revoked(), files.next_revoked()})
+        remove_file(path);
 }
 
 RevocationListPtr read_revoked(const PeerFiles& files, X509& authority) {
-    const std::string path = files.revoked();
-    return revocation_list_from_pem(read_file(path, Code::kAuthenticity, kRevokedLimit), authority, path);
+    RevocationListPtr newest;
+    std::exception_ptr why;
+    for (const std::string& path : {files.revoked(), files.next_revoked()}) {
+        if (path == files.next_revoked() && ::access(path.c_str(), F_OK) != 0) continue;
+        try {
+            const std::string text = read_file(path, Code::kAuthenticity, kRevokedLimit);
+            RevocationListPtr list = revocation_list_from_pem(text, authority, path);
+            if (newest == nullptr || number_of(*list) > number_of(*newest)) newest = std::move(list);
+        } catch (const Error&) {
+            if (!why) why = std::current_exception();
+        }
+    }
+    if (newest == nullptr) std::rethrow_exception(why);
+    return newest;
+}
+
+void write_revoked(const PeerFiles& files, const X509_CRL& list, const FolderLock&) {
+    write_list(files.revoked(), list);
+    remove_file(files.next_revoked());
 }
 
 RevocationListPtr learn_revoked(const PeerFiles& files, X509& authority, std::string_view pem,
@@ -104,8 +153,7 @@ RevocationListPtr learn_revoked(const PeerFiles& files, X509& authority, std::st
         const FolderLock lock(files.folder);
         ours = read_revoked(files, authority);
         if (number_of(*theirs) <= number_of(*ours)) return ours;
-        const std::string text = to_pem(*theirs);
-        write_file_atomic(files.revoked(), as_bytes(text), 0644, Code::kTargetIo);
+        write_revoked(files, *theirs, lock);
     } catch (const Error& e) {
         // A rescue system may have it on a medium that cannot be written. The next connection learns it
         // again.

@@ -70,4 +70,15 @@ Preparation prepare_to_describe(const block::Reader& disk) {
     return recorder.take();
 }
 
+std::shared_ptr<const Preparation> KeptPreparation::get(const block::Reader& disk, Lasting lasting) {
+    using namespace std::chrono_literals;
+    const std::lock_guard lock(mutex_);
+    const bool is_old = lasting == Lasting::kForSeconds && std::chrono::steady_clock::now() - made_at_ > 10s;
+    if (made_ == nullptr || is_old) {
+        made_ = std::make_shared<const Preparation>(prepare_to_describe(disk));
+        made_at_ = std::chrono::steady_clock::now();
+    }
+    return made_;
+}
+
 }  // namespace dupengine::wire

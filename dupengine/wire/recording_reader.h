@@ -2,6 +2,10 @@
 // What of a disk has to be read to describe it: found by describing it here, where reading costs no way over
 // the wire. The other end, which plans, describes it with the same code and so reads the same bytes.
 
+#include <chrono>
+#include <memory>
+#include <mutex>
+
 #include "wire/message.h"
 
 namespace dupengine::wire {
@@ -14,5 +18,22 @@ struct Preparation {
 /// What layout::describe_disk reads, and both ends of the disk. A disk that cannot be described is told of as
 /// far as it went: whoever plans finds out why.
 Preparation prepare_to_describe(const block::Reader& disk);
+
+enum class Lasting {
+    kForGood,    ///< a change of the disk is noticed elsewhere, and ends the offer
+    kForSeconds  ///< the disk may change
+};
+
+/// One preparation for all who ask about a disk: describing it costs the same whoever asks, and anybody may
+/// ask as often as he likes. Threads: any; who comes while it is made waits for it.
+class KeptPreparation {
+  public:
+    std::shared_ptr<const Preparation> get(const block::Reader& disk, Lasting lasting);
+
+  private:
+    std::mutex mutex_;
+    std::shared_ptr<const Preparation> made_;
+    std::chrono::steady_clock::time_point made_at_;
+};
 
 }  // namespace dupengine::wire

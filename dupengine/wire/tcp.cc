@@ -175,11 +175,13 @@ std::uint16_t parse_port(std::string_view text, const std::string& whole) {
 // Listens, or says why not (errno).
 int try_to_listen(const Fd& fd, const addrinfo& address) {
     const int on = 1, off = 0;
+    // Strangers that come in a crowd must not fill it: who is not in it is asked to wait for a second.
+    constexpr int kBacklog = 1024;
     // One socket for both families where it stands for all addresses.
     if (address.ai_family == AF_INET6)
         static_cast<void>(::setsockopt(fd.get(), IPPROTO_IPV6, IPV6_V6ONLY, &off, sizeof off));
     if (::setsockopt(fd.get(), SOL_SOCKET, SO_REUSEADDR, &on, sizeof on) != 0 ||
-        ::bind(fd.get(), address.ai_addr, address.ai_addrlen) != 0 || ::listen(fd.get(), 128) != 0)
+        ::bind(fd.get(), address.ai_addr, address.ai_addrlen) != 0 || ::listen(fd.get(), kBacklog) != 0)
         return errno;
     return 0;
 }

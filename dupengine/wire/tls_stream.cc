@@ -71,6 +71,11 @@ constexpr KnownReason kReasons[] = {
         case X509_V_ERR_CERT_NOT_YET_VALID:
             why = "it is not valid yet, by our clock";
             break;
+        case X509_V_ERR_CRL_NOT_YET_VALID:
+            throw_error(Code::kAuthenticity,
+                        "{}: the list of what was revoked is of a time that has not come yet by our clock: "
+                        "set the clock",
+                        name);
         case X509_V_ERR_CERT_REVOKED:
             why = "it was revoked";
             break;
@@ -312,7 +317,10 @@ std::string TlsStream::receive_block(std::size_t limit, Deadline deadline) {
 void TlsStream::fail(int ssl_error) {
     const unsigned long error = ERR_peek_error();
     const int reason = ERR_GET_REASON(error);
-    const long verified = SSL_get_verify_result(ssl_.get());
+    const long verified = [&] {
+        const std::lock_guard lock(ssl_mutex_);
+        return SSL_get_verify_result(ssl_.get());
+    }();
     flush_if_idle();
     if (reason == SSL_R_CERTIFICATE_VERIFY_FAILED) {
         ERR_clear_error();

@@ -22,7 +22,9 @@ std::string TestPki::enrol(const CertificateOrder& order) {
     serials_.emplace_back(order.name, identity_of(*certificate).serial);
     const PeerFiles files(scratch_.file(std::to_string(++machines_) + "-" + order.name));
     CertificatePtr authority = certificate_from_pem(to_pem(*authority_), "authority");
-    write_enrolment(files, {std::move(key), std::move(certificate), std::move(authority)}, *revoked_);
+    make_private_folder(files.folder);
+    write_enrolment(files, {std::move(key), std::move(certificate), std::move(authority)}, *revoked_,
+                    FolderLock(files.folder));
     return files.folder;
 }
 

@@ -18,6 +18,7 @@
 #include "tests/support/disk_image.h"
 #include "tests/support/gpt_disk.h"
 #include "tests/support/test_pki.h"
+#include "wire/tcp.h"
 
 namespace dupengine {
 namespace {
@@ -259,6 +260,44 @@ TEST_F(Peers, TrustInASignatureThatIsNotCheckedHereIsRefused) {
         {"copy", "--yes", "--peers", target_folder_, "--trust", key + ".pub", url_ + "/web", target});
     EXPECT_EQ(refused.status, 2) << refused.err;
     EXPECT_EQ(content_of(target), a_target()->content);
+}
+
+TEST_F(Peers, SilentStrangersKeepNobodyFromServeOrReceive) {
+    const auto source = a_source(), old = a_target();
+    const std::string from = disk_file("source.img", *source), to = disk_file("target.img", *old);
+    const auto strangers = [&] {
+        std::vector<std::unique_ptr<wire::Transport>> all;
+        for (int i = 0; i < 32; ++i)
+            all.push_back(wire::connect_tcp({"127.0.0.1", port_}, wire::after(10s)));
+        return all;
+    };
+    {
+        Running serving({"serve", "--peers", source_folder_, "--listen", address_, "web=" + from});
+        wait_until_listening();
+        const auto silent = strangers();
+        const RunResult pulled =
+            test::run_dupengine({"copy", "--yes", "--peers", target_folder_, url_ + "/web", to});
+        EXPECT_EQ(pulled.status, 0) << pulled.err;
+        serving.kill();
+        serving.end();
+    }
+    const auto receiving = receive(to);
+    const auto silent = strangers();
+    const RunResult sent = send(from);
+    EXPECT_EQ(sent.status, 0) << sent.err;
+    EXPECT_EQ(receiving->end().status, 0);
+}
+
+TEST_F(Peers, ASecondSenderHearsWithWhomReceiveIsBusy) {
+    const std::string from = disk_file("source.img", *a_source()), to = disk_file("target.img", *a_target());
+    const auto receiving = receive(to, {"--rate", "16M"});
+    Running first({"copy", "--peers", source_folder_, from, url_});
+    std::this_thread::sleep_for(1s);
+    const RunResult second = test::run_dupengine({"copy", "--peers", pki_.enrol("second"), from, url_});
+    EXPECT_EQ(second.status, 3) << second.err;
+    EXPECT_NE(second.err.find("busy with source"), std::string::npos) << second.err;
+    EXPECT_EQ(first.end().status, 0);
+    EXPECT_EQ(receiving->end().status, 0);
 }
 
 // Which end is killed, in the middle.

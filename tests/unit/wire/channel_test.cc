@@ -354,5 +354,34 @@ TEST_F(ChannelTest, WhoShowsNoCertificateIsNotTaken) {
     EXPECT_THAT(outcome.message, HasSubstr("not enrolled"));
 }
 
+TEST_F(ChannelTest, WhoIsRevokedMeanwhileIsCutOff) {
+    auto both = shake_hands(*a_, *b_, memory_transports(), {.revocation_age = 0ms});
+    ASSERT_NE(both.connected.channel, nullptr) << both.connected.message;
+    Channel &here = *both.connected.channel, &there = *both.accepted.channel;
+    const Bytes word = some_bytes(8, 1);
+    here.send(word, after(5s));
+    pki_.revoke("b", a_->folder());
+    there.send(word, after(5s));
+    Bytes buffer(8);
+    try {
+        static_cast<void>(here.receive(buffer, after(5s)));
+        ADD_FAILURE() << "a revoked machine is still heard";
+    } catch (const Error& e) {
+        EXPECT_EQ(e.code(), Code::kAuthenticity);
+        EXPECT_THAT(e.what(), HasSubstr("b was revoked meanwhile"));
+    }
+    EXPECT_THROW(here.send(word, after(5s)), Error);
+    EXPECT_THROW(while (there.receive(buffer, after(5s)) != 0){}, Error) << "it was not cut off";
+}
+
+TEST_F(ChannelTest, AListFromTheFutureSaysToSetTheClock) {
+    const std::int64_t soon = TestPki::now(0, 7200).end;
+    const RevocationListPtr list = make_revocation_list({}, 2, soon, pki_.key(), pki_.authority());
+    write_revoked(PeerFiles(b_->folder()), *list, FolderLock(b_->folder()));
+    const Both both = shake_hands(*a_, *b_);
+    EXPECT_EQ(both.accepted.code, Code::kAuthenticity);
+    EXPECT_THAT(both.accepted.message, HasSubstr("set the clock"));
+}
+
 }  // namespace
 }  // namespace dupengine::wire

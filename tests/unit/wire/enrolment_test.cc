@@ -13,7 +13,9 @@
 #include "tests/support/scratch.h"
 #include "wire/certificates.h"
 #include "wire/channel.h"
+#include "wire/enrol_messages.h"
 #include "wire/enrolment_tls.h"
+#include "wire/peer_files.h"
 
 namespace dupengine::wire {
 namespace {
@@ -140,7 +142,7 @@ TEST_F(EnrolmentTest, AnotherTokenLetsNobodyIn) {
                 HasSubstr("token is not taken"));
     EXPECT_EQ(code_, Code::kAuthenticity);
     EXPECT_FALSE(joined_);
-    EXPECT_THAT(log_, ElementsAre(HasSubstr("a use of a token failed (1 of 5)")));
+    EXPECT_THAT(log_, ElementsAre(HasSubstr("a connection without the token")));
     EXPECT_THAT(valid_names(), ElementsAre("golden"));
     EXPECT_FALSE(std::filesystem::exists(folder("web1")));
     EXPECT_EQ(try_to_join(invitation, token(), machine("web1")), "") << "the right one still works";
@@ -210,16 +212,169 @@ TEST_F(EnrolmentTest, AHandshakeThatWasOverheardIsOfNoUse) {
     EXPECT_THAT(valid_names(), ElementsAre("golden", "web1"));
 }
 
+// Whoever has overheard the name of the key, and does not know the key.
 TEST_F(EnrolmentTest, FailedUsesAreBounded) {
     Invitation invitation = invite({.failed_uses = 3});
     SeededRandom random(99);
+    const PresharedKey real(token());
+    PresharedKey guessed(draw_token(random));
+    guessed.identity = real.identity;
     for (int i = 0; i < 3; ++i) {
         EXPECT_FALSE(invitation.is_over());
-        EXPECT_NE(try_to_join(invitation, draw_token(random), machine("web1")), "");
+        auto ends = memory_transports();
+        std::jthread guesser([&, end = std::move(ends.first)]() mutable {
+            EnrolmentStream stream(std::move(end), guessed, TlsRole::kConnects);
+            EXPECT_THROW(stream.handshake(after(5s)), Error);
+        });
+        EXPECT_FALSE(invitation.serve(std::move(ends.second)));
     }
     EXPECT_TRUE(invitation.is_over());
     EXPECT_NE(try_to_join(invitation, token(), machine("web1")), "") << "the invitation is void";
     EXPECT_THAT(valid_names(), ElementsAre("golden"));
+}
+
+TEST_F(EnrolmentTest, WhoNamesAnotherKeyCannotEndAnInvitation) {
+    Invitation invitation = invite({.failed_uses = 3});
+    SeededRandom random(99);
+    for (int i = 0; i < 10; ++i)
+        EXPECT_NE(try_to_join(invitation, draw_token(random), machine("web1")), "");
+    EXPECT_FALSE(invitation.is_over());
+    EXPECT_EQ(try_to_join(invitation, token(), machine("web1")), "");
+}
+
+// On a line with a delay, among strangers that connect all the time.
+class Slow final : public Transport {
+  public:
+    explicit Slow(std::unique_ptr<Transport> other) : other_(std::move(other)) {}
+    void send(std::span<const std::byte> bytes, Deadline deadline) override {
+        if (has_spoken_) std::this_thread::sleep_for(150ms);  // the first follows the connection at once
+        has_spoken_ = true;
+        other_->send(bytes, deadline);
+    }
+    std::size_t receive(std::span<std::byte> buffer, Deadline deadline) override {
+        return other_->receive(buffer, deadline);
+    }
+    void close() noexcept override { other_->close(); }
+    const std::string& name() const override { return other_->name(); }
+
+  private:
+    std::unique_ptr<Transport> other_;
+    bool has_spoken_ = false;
+};
+
+TEST_F(EnrolmentTest, StrangersDoNotCutOffAMachineThatHasItsCertificate) {
+    Invitation invitation = invite({.lifetime = 15s});
+    Listener listener({"127.0.0.1", 0});
+    const auto call = [&] { return connect_tcp(listener.address(), after(5s)); };
+    auto waiting = std::async(std::launch::async, [&] { return invitation.wait(listener); });
+    std::jthread strangers([&](const std::stop_token& stop) {
+        std::vector<std::unique_ptr<Transport>> all;
+        for (; !stop.stop_requested(); std::this_thread::sleep_for(10ms))
+            all.push_back(call());
+    });
+    EXPECT_NO_THROW(join(std::make_unique<Slow>(call()), token(), machine("web1")));
+    EXPECT_EQ(waiting.get().name, "web1");
+    EXPECT_THAT(valid_names(), ElementsAre("golden", "web1"));
+}
+
+// What a machine does that dies, or lies, after it got its certificate.
+TEST_F(EnrolmentTest, ACertificateThatCouldNotBeTakenBackIsNotSaidToBeRevoked) {
+    Invitation invitation = invite({.lifetime = 15s});
+    Listener listener({"127.0.0.1", 0});
+    auto waiting = std::async(std::launch::async, [&] { return invitation.wait(listener); });
+    {
+        const PresharedKey shared(token());
+        EnrolmentStream connection(connect_tcp(listener.address(), after(5s)), shared, TlsRole::kConnects);
+        connection.handshake(after(5s));
+        connection.stream().send_block(text_of(JoinMessage{"web1", "h", make_request(*make_key(), "web1")}),
+                                       after(5s));
+        static_cast<void>(connection.stream().receive_block(kWelcomeMessageLimit, after(5s)));
+        std::filesystem::remove(folder("golden") + "/revoked.pem");
+    }
+    try {
+        waiting.get();
+        ADD_FAILURE() << "nobody joined";
+    } catch (const Error& e) {
+        EXPECT_THAT(e.what(), HasSubstr("could NOT be revoked"));
+        EXPECT_THAT(e.what(), HasSubstr("enrol revoke"));
+    }
+}
+
+TEST_F(EnrolmentTest, WhatAKilledInvitationGaveOutIsRevokedByTheNext) {
+    const auto issue = [&](const char* name) {
+        return authority_->issue(name, make_request(*make_key(), name), NameInUse::kRefuse);
+    };
+    issue("lost");
+    const Welcome kept = issue("kept");
+    EXPECT_TRUE(authority_->issued().back().is_pending);
+    authority_->confirm(identity_of(*certificate_from_pem(kept.certificate, "kept")).serial);
+    static_cast<void>(invite());
+    EXPECT_THAT(valid_names(), ElementsAre("golden", "lost", "kept"))
+        << "another invitation may be under way";
+    now_ += 301;
+    static_cast<void>(invite());
+    EXPECT_THAT(valid_names(), ElementsAre("golden", "kept"));
+    EXPECT_THAT(log_, ElementsAre(HasSubstr("lost: had a certificate")));
+}
+
+TEST_F(EnrolmentTest, AJoinWhoseLastWordWasCutLeavesTheEnrolmentThatWasThere) {
+    std::uint64_t sent = 0;
+    Bytes all;
+    const auto again = [&](test::MemoryTransportOptions cut) {
+        JoinOptions options = machine("web1");
+        options.replace = true;
+        Invitation invitation = invite({.name = "web1"});
+        auto ends = memory_transports(cut);
+        all.clear();
+        ends.first = std::make_unique<Tapped>(std::move(ends.first), all);
+        return try_to_join(invitation, token(), options, std::move(ends));
+    };
+    ASSERT_EQ(again({}), "");
+    sent = all.size();
+    int put_back = 0;
+    for (std::uint64_t cut = sent - 90; cut < sent; cut += 5) {
+        const std::string before = Credentials(folder("web1")).identity().serial;
+        const std::string message = again({.first_cut = cut});
+        const std::string now = Credentials(folder("web1")).identity().serial;
+        if (message.empty() || message.find("--replace") != std::string::npos) {
+            EXPECT_NE(now, before) << "cut at " << cut << " of " << sent;
+            ASSERT_EQ(again({}), "");
+        } else {
+            ++put_back;
+            EXPECT_EQ(now, before) << "cut at " << cut << " of " << sent;
+        }
+    }
+    EXPECT_GT(put_back, 0);
+}
+
+// The states between the files that are replaced, when a machine joins another authority.
+TEST_F(EnrolmentTest, ACutBetweenTheFilesOfAnEnrolmentLeavesTheOldOrTheNew) {
+    Invitation invitation = invite();
+    ASSERT_EQ(try_to_join(invitation, token(), machine("web1")), "");
+    Authority::make(folder("other"), "other", random_, clock_);
+    const std::string web = folder("web1") + "/", other = folder("other") + "/";
+    const auto copy = [](const std::string& from, const std::string& to) {
+        std::filesystem::copy_file(from, to, std::filesystem::copy_options::overwrite_existing);
+    };
+    copy(other + "revoked.pem", web + "revoked-next.pem");
+    EXPECT_EQ(Credentials(folder("web1")).identity().name, "web1") << "the new list is there, no more";
+    copy(other + "enrolment.pem", web + "enrolment.pem");
+    EXPECT_EQ(Credentials(folder("web1")).identity().name, "other") << "the old list is still there";
+    std::filesystem::remove(web + "revoked-next.pem");
+    EXPECT_THROW(Credentials(folder("web1")), Error) << "the list of another authority is none";
+}
+
+TEST_F(EnrolmentTest, AFolderThatOthersMayWriteToTakesNoEnrolment) {
+    std::filesystem::create_directory(folder("open"));
+    std::filesystem::permissions(folder("open"), std::filesystem::perms(0777));
+    EXPECT_THROW(Authority::make(folder("open"), "x", random_, clock_), Error);
+    EXPECT_TRUE(std::filesystem::is_empty(folder("open")));
+    const mode_t before = ::umask(0);
+    make_private_folder(folder("a") + "/b/c");
+    ::umask(before);
+    struct stat info {};
+    ASSERT_EQ(::stat((folder("a") + "/b").c_str(), &info), 0);
+    EXPECT_EQ(info.st_mode & 0777, 0755u);
 }
 
 TEST_F(EnrolmentTest, StrangersDoNotUseUpAnInvitation) {

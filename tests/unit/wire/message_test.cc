@@ -181,5 +181,14 @@ TEST(WirePieces, CompressingIsGivenUpWhereItDoesNotPayAndTriedAgain) {
         << "once it pays, it goes on";
 }
 
+TEST(Message, NothingThatATerminalObeysComesThroughAText) {
+    EXPECT_EQ(tame("a\x1b[2J\nb"), "a?[2J?b");
+    EXPECT_EQ(tame("a\u009b2Jb"), "a?2Jb") << "the C1 form of the same";
+    EXPECT_EQ(tame("a\u202egpj.exe\u2066\u200f\u2028"), "a?gpj.exe???");
+    EXPECT_EQ(tame("Gr\u00fc\u00dfe \u2026"), "Gr\u00fc\u00dfe \u2026");
+    EXPECT_EQ(tame("ab\u00fc", 3), "ab") << "half a character";
+    EXPECT_EQ(tame("ab\u00fc", 4), "ab\u00fc");
+}
+
 }  // namespace
 }  // namespace dupengine::wire

@@ -1,0 +1,80 @@
+#include "wire/callers.h"
+
+#include "base/error.h"
+
+namespace dupengine::wire {
+namespace {
+
+using namespace std::chrono_literals;
+
+// A call is kept for the moment in which the one before is found to be broken. Shorter than the other side's
+// patience, so that it hears why.
+constexpr auto kKept = 10s;
+
+}  // namespace
+
+Callers::Callers(Listener& listener, const std::string& peers_folder,
+                 std::function<void(const std::string&)> log)
+    : reception_({.peers_folder = peers_folder,
+                  .farewell = 1s,
+                  .take = [this](std::unique_ptr<Channel> channel) { take(std::move(channel)); },
+                  .log =
+                      [this, told = std::move(log)](const std::string& line) {
+                          const std::lock_guard lock(mutex_);
+                          if (!served_ && told) told(line);
+                      }}),
+      thread_([this, &listener](const std::stop_token& stop) { reception_.run(listener, stop); }) {}
+
+Callers::~Callers() {
+    {
+        const std::lock_guard lock(mutex_);
+        is_over_ = true;
+    }
+    changed_.notify_all();
+}
+
+void Callers::take(std::unique_ptr<Channel> channel) {
+    const PeerIdentity caller = channel->peer();
+    std::unique_lock lock(mutex_);
+    if (served_ && served_->key_sha256 != caller.key_sha256) {
+        const Error busy(Code::kRefused,
+                         fmt::format("busy with {}; try again when that is done", served_->name));
+        lock.unlock();
+        return turn_away(std::move(channel), busy);
+    }
+    served_ = caller;
+    const std::uint64_t call = ++calls_;
+    waiting_ = std::move(channel);  // it gave up the one before
+    changed_.notify_all();
+    changed_.wait_for(lock, kKept, [&] { return is_over_ || calls_ != call || waiting_ == nullptr; });
+    if (is_over_ || calls_ != call || waiting_ == nullptr) return;
+    std::unique_ptr<Channel> unheard = std::move(waiting_);
+    if (!was_handed_on_) served_.reset();
+    lock.unlock();
+    turn_away(std::move(unheard),
+              Error(Code::kPeer, "busy with this same machine: its connection before this one is in use"));
+}
+
+std::unique_ptr<Channel> Callers::next(Deadline deadline, const std::stop_token& stop) {
+    std::unique_lock lock(mutex_);
+    changed_.wait_until(lock, stop, deadline, [&] { return waiting_ != nullptr; });
+    if (waiting_ != nullptr) {
+        std::unique_ptr<Channel> found = std::move(waiting_);
+        was_handed_on_ = true;
+        lock.unlock();
+        changed_.notify_all();
+        return found;
+    }
+    if (stop.stop_requested()) throw_error(Code::kInterrupted, "stopped on request while waiting");
+    throw_error(Code::kPeer, "nobody connected in time");
+}
+
+void Callers::release() {
+    const std::lock_guard lock(mutex_);
+    served_.reset();
+    was_handed_on_ = false;
+    waiting_ = nullptr;
+    changed_.notify_all();
+}
+
+}  // namespace dupengine::wire
