@@ -34,7 +34,7 @@ _dupengine() {
         mapfile -t COMPREPLY < <(compgen -f -- "${current#:}")
         return
     fi
-    if [[ $previous == --trust || $previous == --sign-key ]]; then
+    if [[ $previous == --trust || $previous == --sign-key || $previous == --hooks || $previous == --sockets ]]; then
         mapfile -t COMPREPLY < <(compgen -f -- "$current")
         return
     fi

@@ -91,6 +91,7 @@ int run_command(int argc, const char* const* argv) {
     add_image(app, globals, action);
     add_profile(app, globals, action);
     add_assume(app, globals, action);
+    add_quiesce(app, globals, action);
     try {
         app.parse(argc, argv);
     } catch (const CLI::ParseError& e) {

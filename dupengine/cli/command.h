@@ -30,6 +30,7 @@ void add_image(CLI::App& app, Globals& globals, Action& action);
 void add_verify(CLI::App& app, Globals& globals, Action& action);
 void add_profile(CLI::App& app, Globals& globals, Action& action);
 void add_assume(CLI::App& app, Globals& globals, Action& action);
+void add_quiesce(CLI::App& app, Globals& globals, Action& action);
 
 /// For options that take a word: turns it into the number of its value, and names the words where it is
 /// another.
