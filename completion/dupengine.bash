@@ -35,7 +35,7 @@ _dupengine() {
         mapfile -t COMPREPLY < <(compgen -f -- "${current#:}")
         return
     fi
-    if [[ $previous == --trust || $previous == --sign-key || $previous == --ca-file || $previous == --cache ]]; then
+    if [[ $previous =~ ^--(trust|sign-key|ca-file|cache|hooks|sockets)$ ]]; then
         mapfile -t COMPREPLY < <(compgen -f -- "$current")
         return
     fi

@@ -96,6 +96,7 @@ int run_command(int argc, const char* const* argv) {
     add_enrol(app, globals, action);
     add_receive(app, globals, action);
     add_serve(app, globals, action);
+    add_quiesce(app, globals, action);
     try {
         app.parse(argc, argv);
     } catch (const CLI::ParseError& e) {

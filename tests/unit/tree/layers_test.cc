@@ -23,8 +23,9 @@ using ::testing::IsEmpty;
 const fs::path kSource = test::source_folder();
 
 // From the bottom up: a folder includes itself and what stands before it.
-const std::vector<std::string> kLayers = {"base", "block",  "codec",    "layout",           "image",
-                                          "wire", "engine", "profiles", "bootloader_hooks", "cli"};
+const std::vector<std::string> kLayers = {
+    "client", "base",    "block",  "codec",    "layout",           "image",
+    "wire",   "machine", "engine", "profiles", "bootloader_hooks", "cli"};
 
 // A third-party header, and the only places that may include it.
 struct ThirdParty {
@@ -99,7 +100,7 @@ std::vector<std::string> complaints(const std::string& path, const std::string& 
 }
 
 bool is_source(const fs::path& path) {
-    return path.extension() == ".h" || path.extension() == ".cc";
+    return path.extension() == ".h" || path.extension() == ".cc" || path.extension() == ".c";
 }
 
 std::map<std::string, std::string> sources_below(const std::vector<std::string>& folders) {
