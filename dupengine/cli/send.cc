@@ -3,7 +3,6 @@
 #include <unistd.h>
 
 #include <nlohmann/json.hpp>
-#include <thread>
 
 #include "base/random.h"
 #include "base/units.h"
@@ -17,7 +16,6 @@
 namespace dupengine::cli {
 namespace {
 
-using namespace std::chrono_literals;
 using Json = nlohmann::ordered_json;
 
 void refuse_options_of_the_target(const CopyArguments& arguments, const wire::PeerReference& to,
@@ -66,70 +64,12 @@ class TheirProgress {
 };
 
 struct Sent {
-    wire::Result result;
-    std::uint64_t bytes_sent = 0, bytes_received = 0;
-    unsigned reconnected = 0;
+    wire::AnsweredAll answered;
     double seconds = 0;
 };
 
-// The same machine each time: another one that answers at this address is not given the disk.
-wire::Peer call_again(const CopyArguments& arguments, const wire::PeerReference& to,
-                      const std::stop_token& stop, std::optional<codec::Sha256>& first) {
-    wire::Peer peer = call(to.address, arguments.peers, stop);
-    if (!first) first = peer.key;
-    if (*first != peer.key)
-        throw_error(Code::kAuthenticity, "{}: is another machine than the one that this copy began with",
-                    peer.name);
-    return peer;
-}
-
-// Until the other end is done. A connection that broke is made again, as long as it comes to something.
-Sent answer_until_done(const wire::Offer& offer, const CopyArguments& arguments,
-                       const wire::PeerReference& to, wire::AnswerOptions options) {
-    Sent sent;
-    const wire::Patience& patience = options.patience;
-    std::optional<codec::Sha256> first;
-    wire::Deadline give_up{};
-    unsigned fruitless = 0;
-    std::string lost;
-    for (std::chrono::milliseconds pause = patience.pause;;
-         pause = std::min<std::chrono::milliseconds>(2 * pause, 5s)) {
-        std::optional<wire::Peer> peer;
-        try {
-            peer = call_again(arguments, to, options.stop, first);
-        } catch (const Error& e) {
-            if (lost.empty() || e.code() != Code::kPeer) throw;
-            lost = e.what();
-        }
-        if (peer) {
-            const wire::Answered answered = wire::answer(std::move(*peer), offer, options);
-            sent.bytes_sent += answered.bytes_sent;
-            sent.bytes_received += answered.bytes_received;
-            if (answered.result) {
-                sent.result = *answered.result;
-                return sent;
-            }
-            fruitless = answered.got_on ? 0 : fruitless + 1;
-            if (answered.got_on || (answered.was_open && sent.reconnected == 0)) {
-                pause = patience.pause;
-                give_up = wire::after(patience.outage);
-            }
-            if (answered.was_open) {
-                options.only_transfer = answered.transfer;
-                ++sent.reconnected;
-            }
-            lost = answered.lost;
-        }
-        if (fruitless > patience.fruitless || std::chrono::steady_clock::now() > give_up)
-            throw_error(Code::kPeer,
-                        "the connection was lost: {}; run both ends again, what came so far stays", lost);
-        if (options.stop.stop_requested()) throw_error(Code::kInterrupted, "stopped on request");
-        std::this_thread::sleep_for(pause);
-    }
-}
-
 std::string sent_json(const std::string& source, const Sent& sent) {
-    const wire::Result& result = sent.result;
+    const wire::Result& result = sent.answered.result;
     const Json json = {{"result", result.verified ? "verified" : "unverified"},
                        {"source", source},
                        {"target", result.target},
@@ -138,23 +78,24 @@ std::string sent_json(const std::string& source, const Sent& sent) {
                        {"bytes_equal", result.bytes_equal},
                        {"bytes_written", result.bytes_written},
                        {"bytes_verified", result.bytes_verified},
-                       {"bytes_sent", sent.bytes_sent},
-                       {"bytes_received", sent.bytes_received},
+                       {"bytes_sent", sent.answered.bytes_sent},
+                       {"bytes_received", sent.answered.bytes_received},
                        {"seconds", sent.seconds},
                        {"notes", result.notes}};
     return json.dump(2, ' ', false, Json::error_handler_t::replace);
 }
 
 std::string sent_text(const std::string& source, const Sent& sent, Charset charset) {
-    const wire::Result& result = sent.result;
+    const wire::Result& result = sent.answered.result;
     std::string text =
         fmt::format("{}: {} is a copy of {}\n", result.verified ? "done and verified" : "done, not verified",
                     printable(result.target, charset), printable(source, charset));
     text += fmt::format("{} in use, {} were there already; {} went over the wire, in {}\n",
                         format_size(result.bytes_used), format_size(result.bytes_equal),
-                        format_size(sent.bytes_sent), format_duration(sent.seconds));
-    if (sent.reconnected != 0)
-        text += fmt::format("note: the connection broke {} times and was made again\n", sent.reconnected);
+                        format_size(sent.answered.bytes_sent), format_duration(sent.seconds));
+    if (sent.answered.times_broken != 0)
+        text += fmt::format("note: the connection broke {} times and was made again\n",
+                            sent.answered.times_broken);
     for (const std::string& note : result.notes)
         text += fmt::format("note: {}\n", printable(note, charset));
     return text;
@@ -180,12 +121,13 @@ int run_send(const CopyArguments& arguments, const wire::PeerReference& to, cons
     const auto start = std::chrono::steady_clock::now();
     {
         const ProgressView view(progress, globals.progress);
-        sent = answer_until_done(offer, arguments, to, options);
+        sent.answered = wire::answer_until_done(
+            [&] { return call(to.address, arguments.peers, options.stop); }, offer, options);
         theirs.end();
     }
     sent.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
     for (const std::string& note : source.notes())
-        sent.result.notes.push_back(note);
+        sent.answered.result.notes.push_back(note);
     const Charset charset = look_at_terminal(STDOUT_FILENO).style.charset;
     if (globals.json)
         fmt::print("{}\n", sent_json(arguments.source, sent));

@@ -97,6 +97,11 @@ Tag DigestAhead::digest_ours(std::span<const std::byte> bytes) {
     return tag;
 }
 
+bool DigestAhead::is_ours(const Bytes& digests, std::size_t index, std::span<const std::byte> bytes) {
+    return std::ranges::equal(digest_ours(bytes),
+                              std::span(digests).subspan(index * sizeof(Tag), sizeof(Tag)));
+}
+
 bool DigestAhead::holds(ByteOffset offset, std::span<const std::byte> bytes) {
     const std::uint64_t piece = offset / kPieceBytes;
     if (offset % kPieceBytes != 0 || bytes.size() != kPieceBytes) return false;
@@ -117,8 +122,24 @@ bool DigestAhead::holds(ByteOffset offset, std::span<const std::byte> bytes) {
     }
     const auto digests = group->digests;
     lock.unlock();
-    const Tag ours = digest_ours(bytes);
-    return std::ranges::equal(ours, std::span(*digests).subspan(index * sizeof(Tag), sizeof(Tag)));
+    return is_ours(*digests, index, bytes);
+}
+
+bool DigestAhead::contradicts(ByteOffset offset, std::span<const std::byte> bytes) {
+    const std::uint64_t piece = offset / kPieceBytes;
+    // A digest is of what is expected, with zeros in between: only then is it of these bytes.
+    if (offset % kPieceBytes != 0 || bytes.size() != kPieceBytes ||
+        !expected_.contains({offset, offset + kPieceBytes}))
+        return false;
+    std::unique_lock lock(mutex_);
+    for (const auto& group : groups_) {
+        const auto at = std::ranges::lower_bound(group->pieces, piece);
+        if (group->digests == nullptr || at == group->pieces.end() || *at != piece) continue;
+        const auto digests = group->digests;
+        lock.unlock();
+        return !is_ours(*digests, static_cast<std::size_t>(at - group->pieces.begin()), bytes);
+    }
+    return false;
 }
 
 }  // namespace dupengine::wire

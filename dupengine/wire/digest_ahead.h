@@ -16,6 +16,8 @@ class DigestAhead {
         : link_(link), expected_(expected), key_(digest_key(link.transfer())) {}
     /// As Reader::holds, for a piece of kPieceBytes that `offset` begins.
     bool holds(ByteOffset offset, std::span<const std::byte> bytes);
+    /// Whether a digest of this piece has come, and is of other bytes. Never waits.
+    bool contradicts(ByteOffset offset, std::span<const std::byte> bytes);
 
   private:
     struct Group {
@@ -26,6 +28,7 @@ class DigestAhead {
     };
     std::shared_ptr<Group> ask_for(std::uint64_t piece, std::size_t most);
     std::shared_ptr<Group> group_of(std::uint64_t piece);
+    bool is_ours(const Bytes& digests, std::size_t index, std::span<const std::byte> bytes);
     codec::KeyedDigest::Tag digest_ours(std::span<const std::byte> bytes);
 
     Link& link_;

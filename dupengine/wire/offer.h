@@ -80,4 +80,17 @@ struct Answered {
 /// the disk may not be opened.
 Answered answer(Peer peer, const Offer& offer, const AnswerOptions& options);
 
+/// What answer_until_done came to, over all of its connections.
+struct AnsweredAll {
+    Result result;
+    std::uint64_t bytes_sent = 0, bytes_received = 0;
+    unsigned times_broken = 0;
+};
+
+/// The source's end of a copy that this end began: answers over the connection that `call` makes, and calls
+/// again when one broke, until the other end is done. It goes on with the same machine and the same copy
+/// only: kAuthenticity and kRefused otherwise. Throws as answer() and `call`; kPeer after Patience::outage,
+/// or after Patience::fruitless connections, over which nothing came; kInterrupted if it was stopped.
+AnsweredAll answer_until_done(const std::function<Peer()>& call, const Offer& offer, AnswerOptions options);
+
 }  // namespace dupengine::wire

@@ -57,7 +57,17 @@ void RemoteReader::ask(ByteOffset offset, std::span<std::byte> buffer, From from
 
 void RemoteReader::read(ByteOffset offset, std::span<std::byte> buffer) const {
     check_inside(offset, buffer.size());
-    if (!prefill_.read(offset, buffer)) ask(offset, buffer, From::kAnywhere);
+    if (prefill_.read(offset, buffer)) return;
+    ask(offset, buffer, From::kAnywhere);
+    if (digests_ == nullptr) return;
+    // What the other end told of a piece and what it sends of it have to be the same.
+    for (ByteOffset at = align_up(offset, kPieceBytes); at + kPieceBytes <= offset + buffer.size();
+         at += kPieceBytes)
+        if (digests_->contradicts(at, buffer.subspan(at - offset, kPieceBytes)))
+            throw_error(Code::kIntegrity,
+                        "{}: what was sent of byte {} is not what its digest is of: it changed meanwhile, or "
+                        "the machine is damaged",
+                        name_, at);
 }
 
 void RemoteReader::read_from_medium(ByteOffset offset, std::span<std::byte> buffer) const {

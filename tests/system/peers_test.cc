@@ -1,15 +1,10 @@
 // receive, serve, and copy to and from dup://: two processes on this machine, with real TLS between them.
 
-#include <arpa/inet.h>
 #include <fcntl.h>
 #include <gtest/gtest.h>
-#include <netinet/in.h>
-#include <sys/socket.h>
 #include <unistd.h>
 
 #include <chrono>
-#include <fstream>
-#include <future>
 #include <nlohmann/json.hpp>
 #include <thread>
 
@@ -17,6 +12,7 @@
 #include "base/random.h"
 #include "tests/support/disk_image.h"
 #include "tests/support/gpt_disk.h"
+#include "tests/support/running.h"
 #include "tests/support/test_pki.h"
 #include "wire/tcp.h"
 
@@ -28,63 +24,19 @@ using block::Extent;
 using nlohmann::json;
 using test::ScratchFolder;
 
-// One that nobody uses at the moment.
-std::uint16_t free_port() {
-    const Fd socket(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
-    sockaddr_in address{};
-    address.sin_family = AF_INET;
-    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    socklen_t size = sizeof address;
-    auto* const any = reinterpret_cast<sockaddr*>(&address);
-    if (::bind(socket.get(), any, size) != 0 || ::getsockname(socket.get(), any, &size) != 0)
-        throw_error(Code::kInternal, "no free port");
-    return ntohs(address.sin_port);
-}
-
-bool is_listening(std::uint16_t port) {
-    std::ifstream table("/proc/net/tcp");
-    const std::string wanted = fmt::format("0100007F:{:04X} 00000000:0000 0A", port);
-    for (std::string line; std::getline(table, line);)
-        if (line.find(wanted) != std::string::npos) return true;
-    return false;
-}
-
-// The command, running beside the test; killed (SIGKILL) when it is given up.
-class Running {
-  public:
-    explicit Running(std::vector<std::string> arguments)
-        : result_(std::async(std::launch::async, [this, words = std::move(arguments)] {
-              RunOptions options;
-              options.stop = stop_.get_token();
-              try {
-                  return test::run_dupengine(words, options);
-              } catch (const Error& e) {
-                  return RunResult{128 + 9, "", e.what()};
-              }
-          })) {}
-    void kill() { stop_.request_stop(); }
-    RunResult end() { return result_.get(); }
-
-  private:
-    std::stop_source stop_;
-    std::future<RunResult> result_;
-};
+using test::Running;
 
 class Peers : public testing::Test {
   protected:
-    Peers() : port_(free_port()), address_(fmt::format("127.0.0.1:{}", port_)), url_("dup://" + address_) {}
+    Peers()
+        : port_(test::free_port()), address_(fmt::format("127.0.0.1:{}", port_)), url_("dup://" + address_) {}
 
-    void wait_until_listening() const {
-        for (int i = 0; i < 500 && !is_listening(port_); ++i)
-            std::this_thread::sleep_for(20ms);
-        ASSERT_TRUE(is_listening(port_)) << "it never waited on " << address_;
-    }
     std::unique_ptr<Running> receive(const std::string& target, std::vector<std::string> more = {}) {
         std::vector<std::string> words = {"receive",      "--yes",    "--json", "--peers",
                                           target_folder_, "--listen", address_, target};
         words.insert(words.end(), more.begin(), more.end());
         auto running = std::make_unique<Running>(std::move(words));
-        wait_until_listening();
+        running->wait_until_listening(port_);
         return running;
     }
     RunResult send(const std::string& source) const {
@@ -195,7 +147,7 @@ TEST_F(Peers, OneOfferIsPulledByTwoMachinesAtOnce) {
     const std::string from = disk_file("source.img", *source);
     const std::string one = disk_file("one.img", *old), two = disk_file("two.img", *old);
     Running serving({"serve", "--peers", source_folder_, "--listen", address_, "web=" + from});
-    wait_until_listening();
+    serving.wait_until_listening(port_);
     const auto pull = [&](const std::string& target) {
         return std::make_unique<Running>(std::vector<std::string>{"copy", "--yes", "--json", "--peers",
                                                                   target_folder_, url_ + "/web", target});
@@ -217,7 +169,7 @@ TEST_F(Peers, AMachineOfAnotherAuthorityGetsNothing) {
     test::TestPki other(2);
     const std::string from = disk_file("source.img", *a_source());
     Running serving({"serve", "--peers", source_folder_, "--listen", address_, "web=" + from});
-    wait_until_listening();
+    serving.wait_until_listening(port_);
     const std::string target = disk_file("target.img", *a_target());
     const RunResult stranger =
         test::run_dupengine({"copy", "--yes", "--peers", other.enrol("thief"), url_ + "/web", target});

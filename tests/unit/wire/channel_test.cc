@@ -1,18 +1,11 @@
-// The channel between two enrolled machines, over connections in memory: who is let in, and what a peer that
-// does not keep to the rules costs.
+// The channel between two enrolled machines, over connections in memory: who is let in.
 
-#include "wire/channel.h"
-
-#include <gmock/gmock.h>
 #include <sys/stat.h>
 
 #include <ctime>
-#include <future>
 #include <thread>
 
-#include "tests/support/memory_transport.h"
-#include "tests/support/test_pki.h"
-#include "wire/tls_stream.h"
+#include "tests/unit/wire/channel_fixture.h"
 
 namespace dupengine::wire {
 namespace {
@@ -21,64 +14,6 @@ using namespace std::chrono_literals;
 using test::memory_transports;
 using test::TestPki;
 using ::testing::HasSubstr;
-
-// What became of a handshake on one side.
-struct Outcome {
-    std::unique_ptr<Channel> channel;
-    Code code = Code::kInternal;
-    std::string message;
-};
-
-template <typename Open>
-Outcome outcome_of(Open open) {
-    try {
-        return {open(), Code::kInternal, ""};
-    } catch (const Error& e) {
-        return {nullptr, e.code(), e.what()};
-    }
-}
-
-struct Both {
-    Outcome connected, accepted;
-};
-
-Both shake_hands(const Credentials& connects, const Credentials& accepts, test::TransportPair ends,
-                 const ChannelOptions& options = {}) {
-    auto accepted = std::async(std::launch::async, [&] {
-        return outcome_of([&] { return accept_channel(std::move(ends.second), accepts, {}); });
-    });
-    Both both;
-    both.connected = outcome_of([&] { return connect_channel(std::move(ends.first), connects, options); });
-    both.accepted = accepted.get();
-    return both;
-}
-
-Both shake_hands(const Credentials& connects, const Credentials& accepts) {
-    return shake_hands(connects, accepts, memory_transports());
-}
-
-Bytes some_bytes(std::size_t size, std::uint64_t seed) {
-    Bytes bytes(size);
-    SeededRandom(seed).fill(bytes);
-    return bytes;
-}
-
-class ChannelTest : public ::testing::Test {
-  protected:
-    // Both sides fail for a reason of trust; the side that judges says `why`.
-    void expect_not_taken(const Both& both, const std::string& why, bool accepting_side_judges = true) {
-        EXPECT_EQ(both.connected.channel, nullptr);
-        EXPECT_EQ(both.accepted.channel, nullptr);
-        EXPECT_EQ(both.connected.code, Code::kAuthenticity) << both.connected.message;
-        EXPECT_EQ(both.accepted.code, Code::kAuthenticity) << both.accepted.message;
-        EXPECT_THAT(accepting_side_judges ? both.accepted.message : both.connected.message, HasSubstr(why));
-        EXPECT_THAT(accepting_side_judges ? both.connected.message : both.accepted.message,
-                    HasSubstr("does not take our certificate"));
-    }
-
-    TestPki pki_;
-    std::unique_ptr<Credentials> a_ = pki_.credentials("a"), b_ = pki_.credentials("b");
-};
 
 TEST_F(ChannelTest, TwoEnrolledMachinesKnowEachOther) {
     const Both both = shake_hands(*a_, *b_);
@@ -239,119 +174,6 @@ TEST_F(ChannelTest, AConnectionThatBreaksAtAnyByteOfTheHandshakeEndsOnBothSides)
             }
         }
     }
-}
-
-// What comes from somebody who does not keep to the rules, as the first bytes of a connection.
-Outcome accept_after(const Credentials& own, std::span<const std::byte> bytes, bool stays,
-                     std::chrono::milliseconds patience) {
-    auto [ours, theirs] = memory_transports();
-    std::jthread other([&, end = theirs.get()] {
-        try {
-            end->send(bytes, after(5s));
-        } catch (const Error&) {
-            // It was thrown out.
-        }
-        if (!stays) end->close();
-    });
-    return outcome_of([&] { return accept_channel(std::move(ours), own, {.handshake = patience}); });
-}
-
-TEST_F(ChannelTest, PlainTextAndNoiseAreNotAnswered) {
-    const auto plain = as_bytes("GET / HTTP/1.1\r\nHost: golden\r\n\r\n");
-    EXPECT_THAT(accept_after(*b_, plain, true, 5s).message, HasSubstr("HTTP"));
-    EXPECT_EQ(accept_after(*b_, as_bytes("hello, who is there?\n"), true, 5s).code, Code::kPeer);
-    for (std::uint64_t seed = 1; seed <= 50; ++seed)
-        EXPECT_EQ(accept_after(*b_, some_bytes(2000, seed), false, 5s).code, Code::kPeer) << seed;
-}
-
-TEST_F(ChannelTest, SilenceEndsAtTheDeadline) {
-    const auto start = std::chrono::steady_clock::now();
-    EXPECT_THAT(accept_after(*b_, {}, true, 200ms).message, HasSubstr("silent"));
-    EXPECT_LT(std::chrono::steady_clock::now() - start, 5s);
-
-    const Both both = shake_hands(*a_, *b_);
-    Bytes got(1);
-    EXPECT_THROW(both.accepted.channel->receive(got, after(50ms)), Error);
-    const Bytes much(4 * kMiB);
-    EXPECT_THROW(both.accepted.channel->send(much, after(200ms)), Error) << "nobody reads it";
-}
-
-// A handshake message of 16 MiB, as its header says, that goes on and on.
-TEST_F(ChannelTest, AHelloWithoutEndIsCutOff) {
-    Bytes hello;
-    for (int record = 0; record < 64; ++record) {
-        for (const int byte : {0x16, 0x03, 0x01, 0x40, 0x00})
-            hello.push_back(static_cast<std::byte>(byte));
-        const Bytes body(0x4000, std::byte{0});
-        hello.insert(hello.end(), body.begin(), body.end());
-    }
-    for (const std::size_t announced : {std::size_t{0xffffff}, std::size_t{0x1ffff}}) {
-        hello[5] = std::byte{1};
-        hello[6] = static_cast<std::byte>(announced >> 16);
-        hello[7] = static_cast<std::byte>(announced >> 8);
-        hello[8] = static_cast<std::byte>(announced);
-        EXPECT_EQ(accept_after(*b_, hello, true, 5s).code, Code::kPeer);
-    }
-}
-
-// Another program's TLS, over a connection in memory.
-class OtherTls {
-  public:
-    OtherTls(TlsRole role, const char* alpn) : context_(make_tls_context(role, alpn)), role_(role) {}
-    SSL_CTX* settings() { return context_.get(); }
-    void show(const std::string& folder) {
-        const Enrolment enrolment = read_enrolment(PeerFiles(folder));
-        ASSERT_EQ(SSL_CTX_use_certificate(settings(), enrolment.certificate.get()), 1);
-        ASSERT_EQ(SSL_CTX_use_PrivateKey(settings(), enrolment.key.get()), 1);
-    }
-    // What accept_channel says of it.
-    Outcome meet(const Credentials& own, const std::string& alpn) {
-        auto [ours, theirs] = memory_transports();
-        TlsStream stream(std::move(theirs), *context_, role_);
-        std::jthread other([&] {
-            try {
-                stream.handshake(after(5s), alpn);
-                Bytes rest(1000);
-                static_cast<void>(stream.receive(rest, after(5s)));
-            } catch (const Error&) {
-                stream.close();
-            }
-        });
-        return outcome_of([&] { return accept_channel(std::move(ours), own, {.handshake = 5s}); });
-    }
-
-  private:
-    ContextPtr context_;
-    TlsRole role_;
-};
-
-TEST_F(ChannelTest, AnotherProtocolOrVersionOfItFailsTheHandshake) {
-    OtherTls newer(TlsRole::kConnects, "dupengine/2");
-    newer.show(a_->folder());
-    const Outcome outcome = newer.meet(*b_, "dupengine/2");
-    EXPECT_EQ(outcome.code, Code::kPeer);
-    EXPECT_THAT(outcome.message, HasSubstr("another protocol"));
-
-    OtherTls silent(TlsRole::kConnects, "dupengine/1");
-    silent.show(a_->folder());
-    ASSERT_EQ(SSL_CTX_set_alpn_protos(silent.settings(), nullptr, 0), 0);
-    EXPECT_EQ(silent.meet(*b_, "").code, Code::kPeer);
-}
-
-TEST_F(ChannelTest, OlderTlsFailsTheHandshake) {
-    OtherTls old(TlsRole::kConnects, "dupengine/1");
-    old.show(a_->folder());
-    ASSERT_EQ(SSL_CTX_set_min_proto_version(old.settings(), TLS1_2_VERSION), 1);
-    ASSERT_EQ(SSL_CTX_set_max_proto_version(old.settings(), TLS1_2_VERSION), 1);
-    const Outcome outcome = old.meet(*b_, "dupengine/1");
-    EXPECT_EQ(outcome.code, Code::kPeer);
-    EXPECT_THAT(outcome.message, HasSubstr("does not speak TLS 1.3"));
-}
-
-TEST_F(ChannelTest, WhoShowsNoCertificateIsNotTaken) {
-    const Outcome outcome = OtherTls(TlsRole::kConnects, "dupengine/1").meet(*b_, "dupengine/1");
-    EXPECT_EQ(outcome.code, Code::kAuthenticity);
-    EXPECT_THAT(outcome.message, HasSubstr("not enrolled"));
 }
 
 TEST_F(ChannelTest, WhoIsRevokedMeanwhileIsCutOff) {

@@ -7,10 +7,9 @@
 #include <algorithm>
 #include <set>
 
-#include "engine/apply.h"
 #include "tests/support/gpt_disk.h"
+#include "tests/support/remote_copy.h"
 #include "tests/support/wire_rig.h"
-#include "wire/remote_reader.h"
 
 namespace dupengine::wire {
 namespace {
@@ -40,23 +39,14 @@ std::shared_ptr<DiskBytes> a_target(const DiskBytes& source) {
 }
 
 Bytes part(const DiskBytes& disk, Extent e) {
-    return {disk.content.begin() + static_cast<std::ptrdiff_t>(e.begin),
-            disk.content.begin() + static_cast<std::ptrdiff_t>(e.end)};
+    return test::part_of(disk.content, e);
 }
 
-// As `receive` does it. Throws what ends it.
 void copy_over(Link& link, const std::shared_ptr<DiskBytes>& to) {
-    const RemoteReader source(link);
-    engine::CopyOptions options;
-    options.delta = engine::Delta::kAlways;
-    options.tuning.chunk_bytes = 64 * kKiB;
-    const engine::CopyPlan plan = engine::make_plan(source, MemoryDevice(to, 512, "target"), options);
-    block::Target target(std::make_unique<MemoryDevice>(to, 512, "target"), plan.protected_regions());
-    Progress progress;
-    engine::ApplyContext context{progress, {}, 1, {}};
-    context.source_change = [&] { return source.change(); };
-    engine::apply_plan(plan, source, target, context);
-    link.finish({"target", true, 1, 1, 1, 1, 1, {}});
+    test::RemoteCopyOptions options;
+    options.copy.delta = engine::Delta::kAlways;
+    options.copy.tuning.chunk_bytes = 64 * kKiB;
+    test::copy_over(link, to, options);
 }
 
 void expect_complete(const DiskBytes& source, const std::shared_ptr<DiskBytes>& target,
@@ -160,10 +150,7 @@ void cut_and_run_again(const Case& c, bool again) {
     link.reset();
     if (!is_done) {
         EXPECT_EQ(part(*target, kProfile), profile) << c.name;
-        if (target->content != before) {
-            const auto mark = layout::find_mark(MemoryDevice(target));
-            EXPECT_TRUE(mark.has_value()) << c.name << ": neither the old disk nor plainly unfinished";
-        }
+        EXPECT_TRUE(test::is_old_or_marked(target, before)) << c.name;
         link = rig.link(false);
         copy_over(*link, target);
     }

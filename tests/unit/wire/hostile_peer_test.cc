@@ -5,125 +5,23 @@
 #include <functional>
 
 #include "tests/support/gpt_disk.h"
-#include "tests/support/wire_rig.h"
-#include "wire/remote_reader.h"
+#include "tests/support/hostile_stage.h"
 
 namespace dupengine::wire {
 namespace {
 
 using namespace std::chrono_literals;
 using test::MemoryDevice;
-using test::WireRig;
 
-constexpr Patience kShort{
-    .silence = 300ms, .message = 600ms, .beat = 100ms, .farewell = 100ms, .outage = 100ms};
-
-// One end is ours, at the other end the test says what it likes.
-struct Stage {
-    Stage() {
-        auto ends = test::memory_transports();
-        ours = std::move(ends.first), theirs = std::move(ends.second);
-    }
-    Peer us() { return {std::move(ours), {}, "stranger"}; }
-    void say(const Message& message) { say(encode(message)); }
-    void say(const Bytes& bytes) {
-        try {
-            theirs->send(bytes, after(1s));
-        } catch (const Error&) {
-            // We have ended it already.
-        }
-    }
-    std::unique_ptr<Transport> ours, theirs;
-};
-
-Message hello(Role role) {
-    return {Type::kHello, 0, encode(Hello{role, "0"})};
-}
-
-Message opened() {
-    Opened disk;
-    disk.geometry.size_bytes = 8 * kMiB;
-    disk.name = "disk";
-    disk.resume.fill(std::byte{1});
-    return {Type::kOpened, 0, encode(disk)};
-}
-
-struct Ending {
-    Code code = Code::kInternal;
-    std::string text;
-};
-
-Ending ending_of(const std::function<void()>& work) {
-    const auto start = std::chrono::steady_clock::now();
-    Ending ending;
-    try {
-        work();
-        ADD_FAILURE() << "it was taken for honest";
-    } catch (const Error& e) {
-        ending = {e.code(), e.what()};
-    }
-    EXPECT_LT(std::chrono::steady_clock::now() - start, 20s) << "it kept us for too long";
-    EXPECT_EQ(ending.text.find('\n'), std::string::npos);
-    return ending;
-}
-
-// Reads messages, whole ones, and says the next part of the script to each, until the connection ends.
-void say_in_turn(Stage& stage, const std::vector<Bytes>& script) {
-    try {
-        for (const Bytes& bytes : script) {
-            Bytes header(kHeaderBytes);
-            receive_exact(*stage.theirs, header, after(10s));
-            Bytes payload(decode_header(header).payload_bytes);
-            receive_exact(*stage.theirs, payload, after(10s));
-            stage.say(bytes);
-        }
-    } catch (const Error&) {
-        // We have ended it.
-    }
-}
-
-// A source's end that says the parts of the script in turn, whatever it is asked.
-Ending lying_source(const std::vector<Bytes>& script, const std::function<void(RemoteReader&)>& use = {}) {
-    Stage stage;
-    Peer us = stage.us();
-    const std::jthread liar([&] { say_in_turn(stage, script); });
-    return ending_of([&] {
-        SeededRandom random(1);
-        LinkOptions options;
-        options.patience = kShort;
-        Link link(std::move(us), random, options);
-        RemoteReader reader(link);
-        if (use) use(reader);
-    });
-}
-
-// The questions of a target's end that says `script`, whatever it is answered.
-Ending lying_target(const std::vector<Bytes>& script) {
-    const MemoryDevice device(std::uint64_t{8 * kMiB});
-    SeededRandom random(1);
-    Offer offer(random);
-    offer.add({"disk", device});
-    Stage stage;
-    for (const Bytes& bytes : script)
-        stage.say(bytes);
-    return ending_of([&] {
-        AnswerOptions options;
-        options.patience = kShort;
-        const Answered answered = answer(stage.us(), offer, options);
-        if (!answered.result) throw_error(Code::kPeer, "{}", answered.lost);
-    });
-}
-
-Bytes header_of(Type type, std::uint32_t payload_bytes) {
-    Bytes bytes(kHeaderBytes);
-    encode_header({type, 1, payload_bytes}, bytes);
-    return bytes;
-}
-
-Bytes together(Bytes first, const Bytes& second) {
-    first.insert(first.end(), second.begin(), second.end());
-    return first;
-}
+using test::Ending;
+using test::ending_of;
+using test::header_of;
+using test::hello;
+using test::lying_source;
+using test::lying_target;
+using test::opened;
+using test::Stage;
+using test::together;
 
 const Bytes kPlanned = encode(Message{Type::kPrefill, 1, {}});
 
@@ -242,11 +140,106 @@ TEST(HostileTarget, WhoAsksAndNeverListensIsGoneInTime) {
         stage.say(message);
     const Ending ending = ending_of([&] {
         AnswerOptions options;
-        options.patience = kShort;
+        options.patience = test::hostile_patience();
         const Answered answered = answer(stage.us(), offer, options);
         throw_error(Code::kPeer, "{}", answered.lost);
     });
     EXPECT_EQ(ending.code, Code::kPeer);
+}
+
+// Says what any source says, and then that it is there, for ever. What ends a read from it.
+Ending stalling_source(Patience patience, const std::function<void(Link&)>& meanwhile) {
+    Stage stage;
+    Peer us = stage.us();
+    const std::jthread staller([&](const std::stop_token& over) {
+        test::say_in_turn(stage, {encode(hello(Role::kAnswers)), encode(opened()), kPlanned});
+        for (; !over.stop_requested(); std::this_thread::sleep_for(50ms))
+            stage.say(Message{});
+    });
+    return ending_of([&] {
+        SeededRandom random(1);
+        LinkOptions options;
+        options.patience = patience;
+        Link link(std::move(us), random, options);
+        const RemoteReader reader(link);
+        meanwhile(link);
+        Bytes buffer(kPieceBytes);
+        reader.read(4 * kMiB, buffer);
+    });
+}
+
+TEST(HostileSource, WhoIsThereAndNeverAnswersIsGivenUp) {
+    Patience patience = test::short_patience();
+    patience.answer = 300ms;
+    const Ending ending = stalling_source(patience, [](Link&) {});
+    EXPECT_EQ(ending.code, Code::kPeer);
+    EXPECT_NE(ending.text.find("has not answered"), std::string::npos) << ending.text;
+}
+
+TEST(HostileSource, WhoIsThereAndNeverAnswersDoesNotKeepACopyFromBeingStopped) {
+    std::stop_source stop;
+    std::jthread person;
+    const Ending ending = stalling_source(test::short_patience(), [&](Link& link) {
+        link.set_stop(stop.get_token());
+        person = std::jthread([&] {
+            std::this_thread::sleep_for(100ms);
+            stop.request_stop();
+        });
+    });
+    EXPECT_EQ(ending.code, Code::kInterrupted) << ending.text;
+}
+
+// Says these, and then that it is there, for ever.
+struct Beating {
+    Beating(Stage& stage, const std::vector<Message>& first)
+        : thread([&stage, first](const std::stop_token& over) {
+              for (const Message& message : first)
+                  stage.say(message);
+              for (; !over.stop_requested(); std::this_thread::sleep_for(50ms))
+                  stage.say(Message{});
+          }) {}
+    std::jthread thread;
+};
+
+TEST(HostileSource, WhoIsThereAndNeverOpensIsGivenUp) {
+    for (const bool greets : {false, true}) {
+        Stage stage;
+        Peer us = stage.us();
+        const Beating source(stage, greets ? std::vector{hello(Role::kAnswers)} : std::vector<Message>{});
+        const Ending ending = ending_of([&] {
+            SeededRandom random(1);
+            LinkOptions options;
+            options.patience = test::hostile_patience();
+            const Link link(std::move(us), random, options);
+        });
+        EXPECT_EQ(ending.code, Code::kPeer) << ending.text;
+    }
+}
+
+TEST(HostileTarget, WhoIsThereAndSaysNothingIsGivenUp) {
+    const Message open{Type::kOpen, 0, encode(Open{"disk", {}, {}})};
+    const std::vector<std::vector<Message>> scripts = {
+        {},                                                // never greets
+        {hello(Role::kAsks)},                              // never opens
+        {hello(Role::kAsks), open, {Type::kData, 1, {}}},  // is thrown out, and stays
+        {hello(Role::kAsks),
+         open,
+         {Type::kAbort, 1, encode(Failure{Code::kPeer, "no"})}}};  // goes, and stays
+    const MemoryDevice device(std::uint64_t{8 * kMiB});
+    for (const auto& script : scripts) {
+        SeededRandom random(1);
+        Offer offer(random);
+        offer.add({"disk", device});
+        Stage stage;
+        Peer us = stage.us();
+        const Beating target(stage, script);
+        ending_of([&] {
+            AnswerOptions options;
+            options.patience = test::hostile_patience();
+            const Answered answered = answer(std::move(us), offer, options);
+            throw_error(Code::kPeer, "{}", answered.lost);
+        });
+    }
 }
 
 TEST(HostilePeer, OneByteAtATimeIsNotEndless) {
@@ -264,7 +257,7 @@ TEST(HostilePeer, OneByteAtATimeIsNotEndless) {
     const Ending ending = ending_of([&] {
         SeededRandom random(1);
         LinkOptions options;
-        options.patience = kShort;
+        options.patience = test::hostile_patience();
         Link link(stage.us(), random, options);
         const RemoteReader reader(link);
     });

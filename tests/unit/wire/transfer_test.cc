@@ -100,6 +100,24 @@ TEST(RemoteReader, WhatIsThereAlreadyIsToldByDigest) {
     EXPECT_LT(ends.link->bytes_received() - before, 8 * kKiB) << "more than digests came";
 }
 
+TEST(RemoteReader, BytesThatAreNotThoseOfTheirDigestAreNotTaken) {
+    const Ends ends;
+    ends.reader->expect({{5 * kMiB, 6 * kMiB + 512}});
+    Bytes ours(kPieceBytes);
+    EXPECT_FALSE(ends.reader->holds(5 * kMiB, ours));
+    Bytes theirs(2 * kPieceBytes + 512);
+    ends.reader->read(5 * kMiB, theirs);
+    ends.bytes->content[5 * kMiB + kPieceBytes + 7] ^= std::byte{1};
+    try {
+        ends.reader->read(5 * kMiB, theirs);
+        FAIL() << "it was taken";
+    } catch (const Error& e) {
+        EXPECT_EQ(e.code(), Code::kIntegrity) << e.what();
+    }
+    ends.bytes->content[6 * kMiB + 600] ^= std::byte{1};
+    ends.reader->read(6 * kMiB, theirs);  // its digest is of a part of it
+}
+
 TEST(RemoteReader, ManySmallExtentsHaveTheirDigests) {
     const Ends ends;
     block::ExtentSet expected;
