@@ -185,7 +185,7 @@ TEST_F(Peers, ADiskThatIsOfferedWhileInUseIsOnlyTakenByThoseWhoSaySo) {
     const std::string from = disk_file("source.img", *source), target = disk_file("target.img", *old);
     Running serving(
         {"serve", "--busy-source", "--peers", source_folder_, "--listen", address_, "web=" + from});
-    wait_until_listening();
+    serving.wait_until_listening(port_);
     const auto pull = [&](std::vector<std::string> more) {
         std::vector<std::string> words{"copy", "--yes", "--peers", target_folder_, url_ + "/web", target};
         words.insert(words.end(), more.begin(), more.end());
@@ -225,7 +225,7 @@ TEST_F(Peers, SilentStrangersKeepNobodyFromServeOrReceive) {
     };
     {
         Running serving({"serve", "--peers", source_folder_, "--listen", address_, "web=" + from});
-        wait_until_listening();
+        serving.wait_until_listening(port_);
         const auto silent = strangers();
         const RunResult pulled =
             test::run_dupengine({"copy", "--yes", "--peers", target_folder_, url_ + "/web", to});
