@@ -16,6 +16,7 @@
 #include <cerrno>
 
 #include "base/aligned_buffer.h"
+#include "base/copy_bytes.h"
 #include "block/open.h"
 
 namespace dupengine::block {
@@ -181,7 +182,7 @@ void LinuxDevice::read_from_medium(ByteOffset offset, std::span<std::byte> buffe
         // Unaligned: the whole sectors around it, past the page cache.
         AlignedBuffer whole(around.size());
         if (pread_direct(direct_.get(), around.begin, whole.first(around.size()), code_, name_)) {
-            std::ranges::copy(whole.all().subspan(offset - around.begin, buffer.size()), buffer.begin());
+            copy_bytes(whole.all().subspan(offset - around.begin, buffer.size()), buffer);
             return;
         }
     }

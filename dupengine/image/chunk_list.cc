@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "base/copy_bytes.h"
 #include "codec/compression.h"
 
 namespace dupengine::image {
@@ -125,7 +126,7 @@ ChunkList ChunkMap::read_list(std::size_t index) const {
     const auto digests = std::as_writable_bytes(std::span(list.digests));
     // The compressor leaves bytes as they are where compressing them saves nothing.
     if (compressed.size() == digests.size())
-        std::ranges::copy(compressed, digests.begin());
+        copy_bytes(compressed, digests);
     else if (!codec::Decompressor().decompress(compressed, digests))
         throw_error(Code::kIntegrity, "{}: {} is damaged", files_.name(), file);
     if (codec::sha256(digests) != wanted.sha256)

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "base/copy_bytes.h"
 #include "block/transfers.h"
 #include "codec/compression.h"
 
@@ -25,7 +26,7 @@ bool unpack(const Place& place, std::span<const std::byte> stored, const codec::
             std::span<std::byte> chunk) {
     thread_local codec::Decompressor decompressor;
     if (!place.compressed)
-        std::ranges::copy(stored, chunk.begin());
+        copy_bytes(stored, chunk);
     else if (!decompressor.decompress(stored, chunk))
         return false;
     return codec::sha256(chunk) == digest;
@@ -163,7 +164,7 @@ void ImageReader::read(ByteOffset offset, std::span<std::byte> buffer) const {
         }
         const std::size_t part = std::min<std::size_t>(left, size - at % size);
         const auto chunk = chunk_for_a_part(at / size);
-        std::ranges::copy(std::span(*chunk).subspan(at % size, part), buffer.subspan(done).begin());
+        copy_bytes(std::span(*chunk).subspan(at % size, part), buffer.subspan(done));
         done += part;
     }
 }

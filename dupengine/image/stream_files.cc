@@ -6,6 +6,8 @@
 #include <algorithm>
 #include <cerrno>
 
+#include "base/copy_bytes.h"
+
 namespace dupengine::image {
 namespace {
 
@@ -167,7 +169,7 @@ void StreamFiles::read(const std::string& file, ByteOffset offset, std::span<std
         throw_error(Code::kIntegrity, "{}: {} is cut off at byte {}", name_, file, held.place.size());
     for (const InMemory& pack : memory_)
         if (pack.held == &held) {
-            std::ranges::copy(std::span(pack.content).subspan(offset, buffer.size()), buffer.begin());
+            copy_bytes(std::span(pack.content).subspan(offset, buffer.size()), buffer);
             return;
         }
     if (!buffer.empty() && !held.kept.contains({offset, offset + buffer.size()}))

@@ -7,6 +7,7 @@
 #include <array>
 #include <charconv>
 
+#include "base/copy_bytes.h"
 #include "base/fd.h"
 
 namespace dupengine::image {
@@ -233,7 +234,7 @@ struct WebClient::Transfer {
         }
         is_too_much = bytes > buffer.size() - taken;
         if (is_too_much) return 0;
-        std::ranges::copy(as_bytes({data, bytes}), buffer.begin() + static_cast<std::ptrdiff_t>(taken));
+        copy_bytes(as_bytes({data, bytes}), std::span(buffer).subspan(taken));
         taken += bytes;
         return bytes;
     }

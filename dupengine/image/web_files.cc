@@ -10,6 +10,7 @@
 #include <list>
 #include <thread>
 
+#include "base/copy_bytes.h"
 #include "image/web_server.h"
 
 namespace dupengine::image {
@@ -197,7 +198,7 @@ void WebFiles::take(const Shared& part, ByteOffset offset, std::span<std::byte> 
         throw Error(*part->error);
     }
     lock.unlock();
-    std::ranges::copy(part->bytes.subspan(offset - part->offset, buffer.size()), buffer.begin());
+    copy_bytes(part->bytes.subspan(offset - part->offset, buffer.size()), buffer);
     lock.lock();
     part->unread -= std::min(part->unread, buffer.size());
     if (part->unread == 0) forget(part);

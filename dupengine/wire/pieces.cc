@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "base/copy_bytes.h"
 #include "wire/fields.h"
 
 namespace dupengine::wire {
@@ -103,7 +104,7 @@ void decode_pieces(std::span<const std::byte> pieces, std::span<std::byte> bytes
         if (piece.kind == Kind::kZero)
             std::ranges::fill(to, std::byte{0});
         else if (piece.kind == Kind::kRaw)
-            std::ranges::copy(piece.stored, to.begin());
+            copy_bytes(piece.stored, to);
         else if (!decompressor.decompress(piece.stored, to))
             throw_not_honest("a piece that is damaged");
         bytes = bytes.subspan(piece.size);

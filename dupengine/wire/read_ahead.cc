@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "base/copy_bytes.h"
 #include "wire/pieces.h"
 
 namespace dupengine::wire {
@@ -76,8 +77,8 @@ void ReadAhead::fetch(Batch& batch, Extent wanted, ByteOffset offset, std::span<
     for (Extent e : batch.extents) {
         const Extent part = e.clipped_to(wanted);
         if (!part.empty())
-            std::ranges::copy(std::span(batch.bytes).subspan(filled + (part.begin - e.begin), part.size()),
-                              place_of(part).begin());
+            copy_bytes(std::span(batch.bytes).subspan(filled + (part.begin - e.begin), part.size()),
+                       place_of(part));
         filled += e.size();
     }
 }

@@ -1,6 +1,6 @@
 #!/bin/bash
-# network.sh [RUNS]: sends a disk from one process to another of this machine over TLS, RUNS times (5), beside OpenSSL's own
-# single stream and nbdcopy over TLS from nbdkit, and prints the medians. Everything is on tmpfs and 127.0.0.1. Needs root
+# network.sh [RUNS]: sends a disk from one process to another of this machine over TLS, RUNS times (5), beside one stream of
+# libssl alone and nbdcopy over TLS from nbdkit, and prints the medians. Everything is on tmpfs and 127.0.0.1. Needs root
 # (loop devices) and 8 GiB of memory. DUPENGINE: the command to measure, instead of building build/release/dupengine.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
@@ -30,17 +30,8 @@ fresh_target() {
     target_loop=$(losetup --find --show "$work/target.img")
 }
 
-# One endless stream through s_client and s_server: what TLS by itself takes.
-run_openssl() {
-    openssl s_server -quiet -accept "127.0.0.1:$port" -cert "$work/cert.pem" -key "$work/key.pem" -tls1_3 \
-        >/dev/null 2>&1 </dev/null &
-    beside=$!
-    wait_for_port
-    timed bash -c "{ cat '$work/random'; } | openssl s_client -quiet -connect 127.0.0.1:$port -tls1_3 -no_ign_eof" \
-        >/dev/null 2>&1 || true
-    kill "$beside" 2>/dev/null || true
-    wait "$beside" 2>/dev/null || true
-}
+# One stream with nothing but libssl: what TLS by itself takes.
+run_openssl() { timed "$work/tls_stream" 1500 "$work/cert.pem" "$work/key.pem" <"$work/random"; }
 
 run_nbdcopy() {
     nbdkit --foreground --port "$port" --ipaddr 127.0.0.1 --tls=require --tls-psk="$work/keys.psk" \
@@ -101,6 +92,7 @@ fi
 work=$(mktemp -d /dev/shm/dupengine-network-XXXXXX)
 trap clean_up EXIT
 c++ -std=c++20 -O2 -o "$work/floor" "$here/floor.cc" -pthread
+c++ -std=c++20 -O2 -o "$work/tls_stream" "$here/tls_stream.cc" -lssl -lcrypto
 openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj /CN=bench -keyout "$work/key.pem" -out "$work/cert.pem" \
     2>"$work/req.log"
 printf 'bench:%s\n' "$(openssl rand -hex 32)" >"$work/keys.psk"
