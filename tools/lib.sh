@@ -27,6 +27,17 @@ packages_of() {
 
 is_installed() { [[ $(dpkg-query --show --showformat='${db:Status-Status}' "$1" 2>/dev/null) == installed ]]; }
 
+# Runs a command that installs packages and starts none of their services, as policy-rc.d(8) has it.
+without_services() (
+    policy=/usr/sbin/policy-rc.d
+    if [[ ! -e $policy ]]; then
+        trap 'rm -f "$policy"' EXIT
+        printf '#!/bin/sh\nexit 101\n' >"$policy"
+        chmod 755 "$policy"
+    fi
+    "$@"
+)
+
 # Installs what is missing of these groups; asks the package servers only if something is.
 install_missing() {
     local package missing=()
@@ -38,8 +49,10 @@ install_missing() {
     say "installing ${missing[*]}"
     export DEBIAN_FRONTEND=noninteractive
     apt-get -qq update
-    apt-get -qq install --yes --no-install-recommends "${missing[@]}" >"$root/build/apt.log" 2>&1 ||
+    without_services apt-get -qq install --yes --no-install-recommends "${missing[@]}" >"$root/build/apt.log" 2>&1 ||
         { tail -n 20 "$root/build/apt.log" >&2 && die "apt-get could not install them"; }
+    # Tests start a server of their own; at the next boot nobody wants one either.
+    [[ " ${missing[*]} " != *' nginx-light '* ]] || systemctl --quiet disable nginx 2>/dev/null || true
 }
 
 mkdir -p "$root/build"
