@@ -3,13 +3,11 @@
 # medians and their ratios. Everything is on tmpfs. Needs root (loop devices) and 14 GiB of memory. See README.md.
 # DUPENGINE: the command to measure, instead of building build/release/dupengine.
 set -euo pipefail
-here=$(cd "$(dirname "$0")" && pwd)
-# shellcheck source=tools/lib.sh
-source "$here/../../tools/lib.sh"
+# shellcheck source=tests/bench/lib.sh
+source "$(dirname "$0")/lib.sh"
 
 runs=${1:-5}
 partition_offset=$((257 << 20)) partition_size=$((3328 << 20))
-work='' source_loop='' target_loop=''
 
 # Found by name, from the kind: the tool that the ratios are to, then the others.
 # shellcheck disable=SC2034
@@ -62,8 +60,6 @@ run_copy_growing() {
     esac
 }
 
-timed() { "$work/floor" run "$work/figures" "$@"; }
-
 # The raw copies must be equal byte by byte; whoever copies used blocks only must leave a sound filesystem.
 check() {
     case $1:$2 in
@@ -106,40 +102,6 @@ measure() {
     check "$how" "$tool"
 }
 
-measure_all() {
-    local tool
-    local -n tools_of_kind=$1
-    for tool in "${tools_of_kind[@]}"; do
-        [[ $tool != casync* ]] || ((run == 1)) || continue # a minute each
-        measure "$1" "$tool"
-    done
-}
-
-sorted() { awk -F '|' -v tool="$2" -v field="$3" '$1 == tool { print $field }' "$work/$1.runs" | sort -n; }
-median_of() { sorted "$@" | awk '{ all[NR] = $1 } END { print (NR % 2 ? all[(NR + 1) / 2] : (all[NR / 2] + all[NR / 2 + 1]) / 2) }'; }
-
-# HOW TITLE: the table; ratios are of medians, to the tool named first.
-report() {
-    local how=$1 tool base
-    local -n tools=$1
-    printf '\n%s\n%-26s %10s %10s %10s %10s  %s\n' "$2" '' 'median s' 'least s' 'CPU s' 'MiB' "x ${tools[0]}"
-    base=$(median_of "$how" "${tools[0]}" 2)
-    for tool in "${tools[@]}"; do
-        printf '%-26s %10.2f %10.2f %10.2f %10.0f  %.2f\n' "$tool" "$(median_of "$how" "$tool" 2)" \
-            "$(sorted "$how" "$tool" 2 | head -n 1)" "$(median_of "$how" "$tool" 3)" \
-            "$(awk "BEGIN { print $(median_of "$how" "$tool" 4) / 1024 }")" \
-            "$(awk "BEGIN { print $(median_of "$how" "$tool" 2) / $base }")"
-    done
-}
-
-load() { cut -d ' ' -f 1-3 /proc/loadavg; }
-
-clean_up() {
-    [[ ! $target_loop ]] || losetup --detach "$target_loop"
-    [[ ! $source_loop ]] || losetup --detach "$source_loop"
-    rm -rf "$work"
-}
-
 # The same gigabyte of files in filesystems of two sizes.
 make_growing() {
     mkdir "$work/files"
@@ -152,17 +114,7 @@ make_growing() {
     rm -r "$work/files"
 }
 
-need_root "loop devices"
-install_missing build bench run demo
-if [[ ${DUPENGINE-} ]]; then
-    dupengine=$DUPENGINE
-else
-    "$root/tools/build"
-    dupengine=$root/build/release/dupengine
-fi
-work=$(mktemp -d /dev/shm/dupengine-bench-XXXXXX)
-trap clean_up EXIT
-c++ -std=c++20 -O2 -o "$work/floor" "$here/floor.cc" -pthread
+prepare copy
 
 say "the reference disk"
 "$here/reference.sh" "$work/source.img"
@@ -178,10 +130,7 @@ for ((run = 1; run <= runs; run++)); do
     for kind in "${kinds[@]}"; do measure_all "$kind"; done
 done
 
-printf '\n%s, %d cores, %d GiB, Linux %s; memcpy %s; load before %s, after %s; medians of %d\n' \
-    "$(sed -n 's/^model name[^:]*: //p' /proc/cpuinfo | head -n 1)" "$(nproc)" \
-    "$(awk '/MemTotal/ { print int($2 / 1048576 + 0.5) }' /proc/meminfo)" "$(uname -r)" \
-    "$("$work/floor" memcpy | cut -d ' ' -f 1,2)" "$load_before" "$(load)" "$runs"
+report_machine "$load_before" "$runs"
 report copy_disk "Whole disk, 4 GiB, $(($(stat -c %b "$work/source.img") / 2048)) MiB of it data; file to file"
 report copy_partition 'ext4 partition of it; loop device to loop device'
 report copy_again 'The disk again, onto a copy in which 256 pieces of 64 KiB differ'

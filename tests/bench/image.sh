@@ -3,13 +3,11 @@
 # partclone piped to zstd, RUNS times (5), and prints medians, sizes and memory. Everything is on tmpfs. Needs root (loop
 # devices) and 16 GiB of memory. See README.md. DUPENGINE: the command to measure, instead of building build/release/dupengine.
 set -euo pipefail
-here=$(cd "$(dirname "$0")" && pwd)
-# shellcheck source=tools/lib.sh
-source "$here/../../tools/lib.sh"
+# shellcheck source=tests/bench/lib.sh
+source "$(dirname "$0")/lib.sh"
 
 runs=${1:-5}
 partition_offset=$((257 << 20)) partition_size=$((3328 << 20))
-work='' source_loop='' target_loop=''
 
 # Found by name, from the kind: the tool that the ratios are to, then the others.
 # shellcheck disable=SC2034
@@ -18,8 +16,6 @@ work='' source_loop='' target_loop=''
     restore=(dupengine 'casync extract' 'zstd -d to partclone')
     capture_again=(dupengine 'casync make')
 }
-
-timed() { "$work/floor" run "$work/figures" "$@"; }
 
 run_capture() {
     case $1 in
@@ -108,54 +104,11 @@ measure() {
     printf '%s|%s|%s\n' "$tool" "$(tail -n 1 "$work/figures")" "$stored" >>"$work/$how.runs"
 }
 
-measure_all() {
-    local tool
-    local -n tools_of_kind=$1
-    for tool in "${tools_of_kind[@]}"; do
-        [[ $tool != casync* ]] || ((run == 1)) || continue # a minute each
-        measure "$1" "$tool"
-    done
-}
-
-sorted() { awk -F '|' -v tool="$2" -v field="$3" '$1 == tool { print $field }' "$work/$1.runs" | sort -n; }
-median_of() { sorted "$@" | awk '{ all[NR] = $1 } END { print (NR % 2 ? all[(NR + 1) / 2] : (all[NR / 2] + all[NR / 2 + 1]) / 2) }'; }
-
-# HOW TITLE: the table; ratios are of medians, to the tool named first.
-report() {
-    local how=$1 tool base
-    local -n tools=$1
-    printf '\n%s\n%-26s %10s %10s %10s %10s %10s  %s\n' "$2" '' 'median s' 'least s' 'CPU s' 'MiB' 'stored MiB' "x ${tools[0]}"
-    base=$(median_of "$how" "${tools[0]}" 2)
-    for tool in "${tools[@]}"; do
-        printf '%-26s %10.2f %10.2f %10.2f %10.0f %10.1f  %.2f\n' "$tool" "$(median_of "$how" "$tool" 2)" \
-            "$(sorted "$how" "$tool" 2 | head -n 1)" "$(median_of "$how" "$tool" 3)" \
-            "$(awk "BEGIN { print $(median_of "$how" "$tool" 4) / 1024 }")" \
-            "$(awk "BEGIN { print $(median_of "$how" "$tool" 5) / 1048576 }")" \
-            "$(awk "BEGIN { print $(median_of "$how" "$tool" 2) / $base }")"
-    done
-}
-
-clean_up() {
-    [[ ! $target_loop ]] || losetup --detach "$target_loop"
-    [[ ! $source_loop ]] || losetup --detach "$source_loop"
-    rm -rf "$work"
-}
-
-need_root "loop devices"
-install_missing build bench run demo
-if [[ ${DUPENGINE-} ]]; then
-    dupengine=$DUPENGINE
-else
-    "$root/tools/build"
-    dupengine=$root/build/release/dupengine
-fi
-work=$(mktemp -d /dev/shm/dupengine-image-XXXXXX)
-trap clean_up EXIT
-c++ -std=c++20 -O2 -o "$work/floor" "$here/floor.cc" -pthread
+prepare image
 say "the reference disk"
 "$here/reference.sh" "$work/source.img"
 attach_source
-load_before=$(cut -d ' ' -f 1-3 /proc/loadavg)
+load_before=$(load)
 for ((run = 1; run <= runs; run++)); do
     say "run $run of $runs"
     measure_all capture
@@ -165,9 +118,7 @@ for ((run = 1; run <= runs; run++)); do
     change_back
 done
 
-printf '\n%s, %d cores, Linux %s; load before %s, after %s; medians of %d\n' \
-    "$(sed -n 's/^model name[^:]*: //p' /proc/cpuinfo | head -n 1)" "$(nproc)" "$(uname -r)" "$load_before" \
-    "$(cut -d ' ' -f 1-3 /proc/loadavg)" "$runs"
-report capture 'ext4 partition of 3328 MiB, about 1.4 GiB of it files, into an image; new store each time'
-report restore 'The image onto an empty partition (dupengine verifies what it wrote)'
-report capture_again 'The partition again, after 256 pieces of 64 KiB (16 MiB) changed, into the same store'
+report_machine "$load_before" "$runs"
+report capture 'ext4 partition of 3328 MiB, about 1.4 GiB of it files, into an image; new store each time' 'stored MiB'
+report restore 'The image onto an empty partition (dupengine verifies what it wrote)' 'stored MiB'
+report capture_again 'The partition again, after 256 pieces of 64 KiB (16 MiB) changed, into the same store' 'stored MiB'

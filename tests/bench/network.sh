@@ -3,15 +3,14 @@
 # libssl alone and nbdcopy over TLS from nbdkit, and prints the medians. Everything is on tmpfs and 127.0.0.1. Needs root
 # (loop devices) and 8 GiB of memory. DUPENGINE: the command to measure, instead of building build/release/dupengine.
 set -euo pipefail
-here=$(cd "$(dirname "$0")" && pwd)
-# shellcheck source=tools/lib.sh
-source "$here/../../tools/lib.sh"
+# shellcheck source=tests/bench/lib.sh
+source "$(dirname "$0")/lib.sh"
 
 runs=${1:-5}
 port=17433
-work='' source_loop='' target_loop='' beside=''
 
-timed() { "$work/floor" run "$work/figures" "$@"; }
+# The one that the ratios are to, then the others.
+send=('libssl alone' nbdcopy 'dupengine --verify=none' dupengine)
 
 wait_for_port() {
     local hex
@@ -30,42 +29,56 @@ fresh_target() {
     target_loop=$(losetup --find --show "$work/target.img")
 }
 
-# One stream with nothing but libssl: what TLS by itself takes.
-run_openssl() { timed "$work/tls_stream" 1500 "$work/cert.pem" "$work/key.pem" <"$work/random"; }
+# 256 pieces of 64 KiB, spread over the file, are other bytes.
+change_source() {
+    losetup --detach "$source_loop"
+    source_loop=
+    for ((piece = 0; piece < 256; piece++)); do
+        dd if=/dev/urandom of="$work/source.img" bs=64K count=1 seek=$((4096 + piece * 70)) conv=notrunc status=none
+    done
+    source_loop=$(losetup --find --show --read-only "$work/source.img")
+}
 
-run_nbdcopy() {
+send_by_nbdcopy() {
     nbdkit --foreground --port "$port" --ipaddr 127.0.0.1 --tls=require --tls-psk="$work/keys.psk" \
         file "$source_loop" &
     beside=$!
     wait_for_port
-    timed nbdcopy "nbds://bench@127.0.0.1:$port/?tls-psk-file=$work/keys.psk" "$target_loop"
+    timed nbdcopy "nbds://bench@127.0.0.1:$port/?tls-psk-file=$work/keys.psk" "$target_loop" || return
     kill "$beside"
-    wait "$beside" || true
+    wait "$beside" || true # it was killed
+    beside=
+    cmp "$source_loop" "$target_loop"
 }
 
-run_dupengine() {
-    "$dupengine" receive --yes --peers "$work/b" --listen "127.0.0.1:$port" "$@" "$target_loop" >"$work/receive.log" 2>&1 &
+send_by_dupengine() {
+    "$work/floor" run "$work/there.figures" \
+        "$dupengine" receive --yes --peers "$work/b" --listen "127.0.0.1:$port" "$@" "$target_loop" >"$work/receive.log" 2>&1 &
     beside=$!
     wait_for_port
-    timed "$dupengine" copy --json --peers "$work/a" "$source_loop" "dup://127.0.0.1:$port" >"$work/sent.json"
-    wait "$beside"
-    e2fsck -fn "$target_loop" >"$work/check.log" 2>&1 || die "the copy is not a good one"
+    timed "$dupengine" copy --json --peers "$work/a" "$source_loop" "dup://127.0.0.1:$port" >"$work/sent.json" || return
+    wait "$beside" || return
+    beside=
+    e2fsck -fn "$target_loop"
 }
 
+run_send() {
+    case $1 in
+        libssl*) timed "$work/tls_stream" 1500 "$work/cert.pem" "$work/key.pem" <"$work/random" ;;
+        nbdcopy) send_by_nbdcopy ;;
+        *none) send_by_dupengine --verify=none ;;
+        *) send_by_dupengine ;;
+    esac
+}
+
+# One run of one tool: a line "TOOL|WALL|CPU|RSS|RSS OF THE RECEIVING END, IN BYTES" into the file of its kind.
 measure() {
-    rm -f "$work/figures"
-    "${@:2}" >"$work/tool.log" 2>&1 || { tail "$work/tool.log" "$work/receive.log" >&2 && die "$1 failed"; }
-    printf '%s|%s\n' "$1" "$(tail -n 1 "$work/figures")" >>"$work/runs"
-}
-
-sorted() { awk -F '|' -v tool="$1" -v field="$2" '$1 == tool { print $field }' "$work/runs" | sort -n; }
-median() { sorted "$@" | awk '{ all[NR] = $1 } END { print (NR % 2 ? all[(NR + 1) / 2] : (all[NR / 2] + all[NR / 2 + 1]) / 2) }'; }
-
-clean_up() {
-    [[ ! $beside ]] || kill "$beside" 2>/dev/null || true
-    [[ ! $target_loop ]] || losetup --detach "$target_loop"
-    [[ ! $source_loop ]] || losetup --detach "$source_loop"
-    rm -rf "$work"
+    local how=$1 tool=$2 there=0
+    [[ $tool == *again ]] || fresh_target
+    rm -f "$work/figures" "$work/there.figures"
+    "run_$how" "$tool" >"$work/tool.log" 2>&1 || { tail "$work/tool.log" "$work/receive.log" >&2 && die "$tool failed"; }
+    [[ ! -e $work/there.figures ]] || there=$(awk -F '|' '{ print $3 * 1024 }' "$work/there.figures")
+    printf '%s|%s|%s\n' "$tool" "$(tail -n 1 "$work/figures")" "$there" >>"$work/$how.runs"
 }
 
 # Two machines of one authority: a invites, b joins.
@@ -81,17 +94,7 @@ enrol() {
     wait "$beside"
 }
 
-need_root "loop devices"
-install_missing build bench run demo
-if [[ ${DUPENGINE-} ]]; then
-    dupengine=$DUPENGINE
-else
-    "$root/tools/build"
-    dupengine=$root/build/release/dupengine
-fi
-work=$(mktemp -d /dev/shm/dupengine-network-XXXXXX)
-trap clean_up EXIT
-c++ -std=c++20 -O2 -o "$work/floor" "$here/floor.cc" -pthread
+prepare network
 c++ -std=c++20 -O2 -o "$work/tls_stream" "$here/tls_stream.cc" -lssl -lcrypto
 openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj /CN=bench -keyout "$work/key.pem" -out "$work/cert.pem" \
     2>"$work/req.log"
@@ -103,31 +106,16 @@ ln "$work/random" "$work/files/random"
 truncate -s 2G "$work/source.img"
 mke2fs -q -t ext4 -d "$work/files" "$work/source.img"
 source_loop=$(losetup --find --show --read-only "$work/source.img")
+load_before=$(load)
 for ((run = 1; run <= runs; run++)); do
     say "run $run of $runs"
-    measure openssl run_openssl
-    fresh_target
-    measure nbdcopy run_nbdcopy
-    fresh_target
-    measure 'dupengine --verify=none' run_dupengine --verify=none
-    fresh_target
-    measure dupengine run_dupengine
-    # 256 pieces of 64 KiB, spread over the file, are other bytes.
-    losetup --detach "$source_loop"
-    for ((piece = 0; piece < 256; piece++)); do
-        dd if=/dev/urandom of="$work/source.img" bs=64K count=1 seek=$((4096 + piece * 70)) conv=notrunc status=none
-    done
-    source_loop=$(losetup --find --show --read-only "$work/source.img")
-    measure 'dupengine, again' run_dupengine
+    measure_all send
+    change_source
+    measure send 'dupengine, again'
     sed -n 's/.*"bytes_sent": \([0-9]*\).*/\1/p' "$work/sent.json" >>"$work/again.bytes"
 done
 
-printf '\n%s, %d cores, Linux %s; load %s; medians of %d\n%-26s %10s %10s %10s  %s\n' \
-    "$(sed -n 's/^model name[^:]*: //p' /proc/cpuinfo | head -n 1)" "$(nproc)" "$(uname -r)" "$(cut -d ' ' -f 1-3 /proc/loadavg)" \
-    "$runs" '' 'median s' 'least s' 'MiB' 'x openssl'
-base=$(median openssl 2)
-while read -r tool; do
-    printf '%-26s %10.2f %10.2f %10.0f  %.2f\n' "$tool" "$(median "$tool" 2)" "$(sorted "$tool" 2 | head -n 1)" \
-        "$(awk "BEGIN { print $(median "$tool" 4) / 1024 }")" "$(awk "BEGIN { print $(median "$tool" 2) / $base }")"
-done < <(cut -d '|' -f 1 "$work/runs" | awk '!seen[$0]++')
+report_machine "$load_before" "$runs"
+send+=('dupengine, again')
+report send 'ext4 of 2 GiB with 1500 MiB of random bytes; loop device to loop device, two processes, TLS' 'there MiB'
 printf 'bytes sent the second time, for 16777216 that changed: %s\n' "$(sort -n "$work/again.bytes" | sed -n "$(((runs + 1) / 2))p")"
