@@ -126,11 +126,13 @@ engine::CaptureReport execute(const engine::CopyPlan& plan, const CopySource& so
     engine::CaptureContext context{progress, interrupt.token(), [&]() -> std::string {
                                        return request.busy_source ? "" : source.change();
                                    }};
+    const auto start = std::chrono::steady_clock::now();
     engine::CaptureReport report;
     const auto take = image::is_tar(request.target.place) ? make_tar : add_to_store;
     take(plan, source.reader(), request, key, context, report);
     report.store = request.target.place;
     report.is_signed = key != nullptr;
+    report.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
     return report;
 }
 

@@ -112,15 +112,10 @@ CaptureReport begin_report(const CopyPlan& plan) {
     return report;
 }
 
-double seconds_since(std::chrono::steady_clock::time_point start) {
-    return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-}
-
 }  // namespace
 
 CaptureReport capture(const CopyPlan& plan, const block::Reader& source, image::ChunkSink& image,
                       CaptureContext& context) {
-    const auto start = std::chrono::steady_clock::now();
     std::atomic<std::uint64_t> bytes_read{0};
     context.progress.begin("capture", captured_extents(plan).total_bytes());
     try {
@@ -134,7 +129,6 @@ CaptureReport capture(const CopyPlan& plan, const block::Reader& source, image::
     stop_if_changed(source, context);
     CaptureReport report = begin_report(plan);
     report.bytes_read = bytes_read;
-    report.seconds = seconds_since(start);
     return report;
 }
 
@@ -152,7 +146,6 @@ ExtentSet described_extents(const CopyPlan& plan, const block::Reader& source) {
 CaptureReport capture_tar(const CopyPlan& plan, const block::Reader& source, image::TarImageWriter& image,
                           const image::ImageWriter::Sign& sign, image::TarOutput& output,
                           CaptureContext& context) {
-    const auto start = std::chrono::steady_clock::now();
     const ExtentSet extents = captured_extents(plan);
     const block::Patchwork view = with_boot_structures(plan, source);
     std::atomic<std::uint64_t> bytes_read{0};
@@ -189,7 +182,6 @@ CaptureReport capture_tar(const CopyPlan& plan, const block::Reader& source, ima
     report.bytes_data = image.data_bytes();
     report.bytes_shared = image.shared_bytes();
     report.bytes_stored = image.stored_bytes();
-    report.seconds = seconds_since(start);
     return report;
 }
 

@@ -21,7 +21,7 @@ struct CaptureReport {
     std::uint64_t bytes_data = 0;    ///< in chunks that are not all zero
     std::uint64_t bytes_shared = 0;  ///< of these, in the store already
     std::uint64_t bytes_stored = 0;  ///< new in the store: compressed, flushed, read back
-    double seconds = 0;
+    double seconds = 0;              ///< until all of it was durable: for whoever finishes it
     std::vector<std::string> notes;
 };
 

@@ -172,6 +172,25 @@ std::string fat_tree_digest(const ScratchFolder& folder, const std::string& file
     return digest;
 }
 
+void add_file(const ScratchFolder& folder, const DiskImage& image, const std::string& name, std::size_t bytes,
+              std::uint64_t seed) {
+    Bytes content(bytes);
+    SeededRandom(seed).fill(content);
+    const std::string file = folder.file("added"), root = folder.file("added.img");
+    write_file_atomic(file, content, 0600, Code::kInternal);
+    extract_range(image.path, image.root, root);
+    must_run({"debugfs", "-w", "-R", fmt::format("write {} {}", file, name), root});
+    must_run({"dd", "if=" + root, "of=" + image.path, "bs=64K", "conv=notrunc",
+              fmt::format("seek={}B", image.root.begin), "oflag=seek_bytes"});
+}
+
+std::string root_digest(const ScratchFolder& folder, const DiskImage& image, const std::string& disk) {
+    const std::string root = folder.file("root.img");
+    extract_range(disk, image.root, root);
+    must_run({"e2fsck", "-fn", root});
+    return ext_tree_digest(folder, root);
+}
+
 bool file_contains(const std::string& path, const std::string& text) {
     const RunResult result = run_program({"grep", "-a", "-q", "-F", text, path});
     if (result.status > 1) throw_error(Code::kInternal, "grep: {}", result.complaint());

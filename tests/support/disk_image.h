@@ -40,6 +40,11 @@ void extract_range(const std::string& path, block::Extent range, const std::stri
 /// SHA-256 over names, modes and contents of all files of an ext filesystem / a FAT filesystem in a file.
 std::string ext_tree_digest(const ScratchFolder& folder, const std::string& filesystem);
 std::string fat_tree_digest(const ScratchFolder& folder, const std::string& filesystem);
+/// A file of random bytes, which do not compress, in the image's root; for each name once.
+void add_file(const ScratchFolder& folder, const DiskImage& image, const std::string& name, std::size_t bytes,
+              std::uint64_t seed);
+/// ext_tree_digest of the root of a disk that is laid out like `image`. Throws if it is not sound.
+std::string root_digest(const ScratchFolder& folder, const DiskImage& image, const std::string& disk);
 /// Whether the bytes occur anywhere in the file.
 bool file_contains(const std::string& path, const std::string& text);
 

@@ -51,24 +51,9 @@ class ImageCommand : public testing::Test {
     }
     // A piece of a file of the source's root changes.
     void change_source(std::uint64_t seed) {
-        const std::string file = scratch_.file("change");
-        std::mt19937_64 random(seed);
-        std::string content(100000, ' ');
-        for (char& c : content)
-            c = static_cast<char>(random());
-        std::ofstream(file, std::ios::binary) << content;
-        const std::string part = scratch_.file("root.img");
-        test::extract_range(source_.path, source_.root, part);
-        test::must_run({"debugfs", "-w", "-R", fmt::format("write {} change-{}", file, seed), part});
-        test::must_run({"dd", "if=" + part, "of=" + source_.path, "bs=64K", "conv=notrunc",
-                        fmt::format("seek={}B", source_.root.begin), "oflag=seek_bytes"});
+        test::add_file(scratch_, source_, fmt::format("change-{}", seed), 100000, seed);
     }
-    std::string tree_of(const std::string& disk) {
-        const std::string part = scratch_.file("part.img");
-        test::extract_range(disk, source_.root, part);
-        EXPECT_EQ(run_program({"e2fsck", "-fn", part}).status, 0);
-        return test::ext_tree_digest(scratch_, part);
-    }
+    std::string tree_of(const std::string& disk) { return test::root_digest(scratch_, source_, disk); }
 
     test::ScratchFolder scratch_;
     test::DiskImage source_;

@@ -8,7 +8,6 @@
 #include <filesystem>
 #include <fstream>
 #include <nlohmann/json.hpp>
-#include <random>
 
 #include "base/bytes.h"
 #include "tests/support/disk_image.h"
@@ -47,25 +46,7 @@ class WebImage : public testing::Test {
         arguments.insert(arguments.end(), more.begin(), more.end());
         return test::run_dupengine(arguments);
     }
-    // Something that does not compress is written in the source's root.
-    void change_source(std::size_t bytes) {
-        std::mt19937_64 random(5);
-        std::string content(bytes, ' ');
-        for (char& c : content)
-            c = static_cast<char>(random());
-        std::ofstream(scratch_.file("change"), std::ios::binary) << content;
-        const std::string part = scratch_.file("root.img");
-        test::extract_range(source_.path, source_.root, part);
-        test::must_run({"debugfs", "-w", "-R", "write " + scratch_.file("change") + " change", part});
-        test::must_run({"dd", "if=" + part, "of=" + source_.path, "bs=64K", "conv=notrunc",
-                        fmt::format("seek={}B", source_.root.begin), "oflag=seek_bytes"});
-    }
-    std::string tree_of(const std::string& disk) {
-        const std::string part = scratch_.file("part.img");
-        test::extract_range(disk, source_.root, part);
-        EXPECT_EQ(run_program({"e2fsck", "-fn", part}).status, 0);
-        return test::ext_tree_digest(scratch_, part);
-    }
+    std::string tree_of(const std::string& disk) { return test::root_digest(scratch_, source_, disk); }
     void expect_whole() { EXPECT_EQ(tree_of(target_), tree_of(source_.path)); }
 
     test::ScratchFolder scratch_;
@@ -121,7 +102,7 @@ TEST_F(WebImage, OfTheNextVersionOnlyWhatChangedTravels) {
     ASSERT_EQ(copy(nginx.http() + path_).status, 0);
     const std::uint64_t nothing_changed = nginx.traffic().bytes_sent;
     EXPECT_LT(nothing_changed, all / 10);
-    change_source(4 << 20);
+    test::add_file(scratch_, source_, "change", 4 << 20, 5);
     const std::uint64_t stored = capture();
     const RunResult copied = copy(nginx.http() + path_);
     ASSERT_EQ(copied.status, 0) << copied.err;
