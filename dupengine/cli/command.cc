@@ -1,5 +1,6 @@
 #include "cli/command.h"
 
+#include <fcntl.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -58,6 +59,18 @@ int run_action(const Globals& globals, const Action& action) {
     return static_cast<int>(Code::kInternal);
 }
 
+// A caller may start us with 0, 1 or 2 closed. The next file opened would take that number, and what is meant
+// for the terminal would be written onto a disk. As glibc does for set-user-ID programs, the number is taken by
+// something that refuses what the stream is for: a report that cannot be given is still an error.
+bool take_standard_descriptors() {
+    for (const int fd : {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO}) {
+        if (::fcntl(fd, F_GETFD) >= 0 || errno != EBADF) continue;
+        // The lowest free number is given: those below are taken by now.
+        if (::open("/dev/null", fd == STDIN_FILENO ? O_WRONLY : O_RDONLY) != fd) return false;
+    }
+    return true;
+}
+
 }  // namespace
 
 void add_json_option(CLI::App& verb, Globals& globals) {
@@ -81,6 +94,7 @@ void add_plan_options(CLI::App& verb, Globals& globals) {
 }
 
 int run_command(int argc, const char* const* argv) {
+    if (!take_standard_descriptors()) return static_cast<int>(Code::kInternal);
     std::signal(SIGPIPE, SIG_IGN);
     CLI::App app{"Duplicate a machine onto another, which keeps its own profile", "dupengine"};
     Globals globals;
