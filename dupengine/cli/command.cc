@@ -60,8 +60,8 @@ int run_action(const Globals& globals, const Action& action) {
 }
 
 // A caller may start us with 0, 1 or 2 closed. The next file opened would take that number, and what is meant
-// for the terminal would be written onto a disk. As glibc does for set-user-ID programs, the number is taken by
-// something that refuses what the stream is for: a report that cannot be given is still an error.
+// for the terminal would be written onto a disk. As glibc does for set-user-ID programs, the number is taken
+// by something that refuses what the stream is for: a report that cannot be given is still an error.
 bool take_standard_descriptors() {
     for (const int fd : {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO}) {
         if (::fcntl(fd, F_GETFD) >= 0 || errno != EBADF) continue;
@@ -110,6 +110,7 @@ int run_command(int argc, const char* const* argv) {
     add_enrol(app, globals, action);
     add_receive(app, globals, action);
     add_serve(app, globals, action);
+    add_clone(app, globals, action);
     add_quiesce(app, globals, action);
     try {
         app.parse(argc, argv);

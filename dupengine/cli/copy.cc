@@ -70,6 +70,20 @@ std::vector<Disk> open_sources(const std::vector<engine::PathPair>& pairs, const
     return disks;
 }
 
+// Rounds name places of the source: it has to be copied byte for byte, and nothing may be done to the copy
+// before they are over.
+void refuse_changes_of_a_hot_disk(const Disk& disk, const CopyArguments& arguments) {
+    if (!disk.source->is_hot()) return;
+    const std::string& name = disk.source->reader().name();
+    if (disk.fitted->is_view())
+        throw_error(Code::kRefused,
+                    "{}: is in use there, and its copy here would have to be fitted to another kind of disk; "
+                    "stop it and copy it",
+                    name);
+    if (arguments.options.grow || !arguments.report.empty())
+        throw_error(Code::kRefused, "{}: is in use there: --grow and --report cannot be had", name);
+}
+
 // Everything that can be refused is refused here, for all disks, while the targets are open for reading only.
 std::vector<engine::CopyPlan> plan_disks(std::vector<Disk>& disks, const CopyArguments& arguments,
                                          SourcePlaintext& plaintext, const Globals& globals) {
@@ -94,6 +108,7 @@ std::vector<engine::CopyPlan> plan_disks(std::vector<Disk>& disks, const CopyArg
         disk.fitted =
             std::make_unique<FittedSource>(plaintext.rekey(source, nullptr), source, *targets.back(),
                                            arguments.shrink, arguments.options, globals);
+        refuse_changes_of_a_hot_disk(disk, arguments);
         // That the source is the same does not show that a view of it is.
         const bool can_show_state = !arguments.busy_source && !disk.fitted->is_view();
         pairs.push_back({disk.fitted->reader(), *targets.back(), can_show_state ? disk.source->state() : ""});
@@ -115,7 +130,12 @@ std::vector<engine::CopyPlan> plan_disks(std::vector<Disk>& disks, const CopyArg
         if (!disks[i].note.empty()) plans[i].notes.push_back(disks[i].note);
         plans[i].notes.insert(plans[i].notes.end(), plaintext.notes().begin(), plaintext.notes().end());
         const CopySource& source = *disks[i].source;
-        if (source.is_busy_elsewhere())
+        if (source.is_hot())
+            plans[i].notes.push_back(
+                fmt::format("{} is in use there: what is written meanwhile follows, and the copy is of one "
+                            "moment at its end",
+                            source.reader().name()));
+        else if (source.is_busy_elsewhere())
             plans[i].notes.push_back(
                 fmt::format("{} is in use there: what is written while it is copied may be half in the copy",
                             source.reader().name()));
@@ -224,6 +244,10 @@ std::vector<engine::CopyReport> execute(const std::vector<engine::CopyPlan>& pla
     for (std::size_t i = 0; i < disks.size(); ++i) {
         contexts.push_back({progress, interrupt.token(), std::time(nullptr), grow,
                             [&, i] { return change_of(disks[i], arguments); }});
+        if (disks[i].source->is_hot())
+            contexts.back().next_round = [source = disks[i].source->remote()] {
+                return source->next_round();
+            };
         jobs.push_back({plans[i], disks[i].fitted->reader(), *targets[i], contexts.back()});
     }
     std::optional<engine::ReportFile> report_file;  // of a single disk

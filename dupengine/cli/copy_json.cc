@@ -118,6 +118,7 @@ void add_report(Json& json, const engine::CopyReport& report) {
     json["bytes_zeroed"] = report.bytes_zeroed;
     json["bytes_verified"] = report.bytes_verified;
     json["seconds"] = report.seconds;
+    if (!report.round_bytes.empty()) json["round_bytes"] = report.round_bytes;
     json["notes"] = report.notes;
     json["bad_sectors"] = Json::array();
     for (const engine::PartitionPlaces& places : report.bad_sectors)

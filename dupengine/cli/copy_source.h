@@ -24,6 +24,8 @@ class CopySource {
     RemoteSource* remote() const { return remote_.get(); }
     /// In use at another machine, and offered all the same. Of this machine it is refused before.
     bool is_busy_elsewhere() const { return remote_ && remote_->is_busy(); }
+    /// In use at another machine, and followed (machine/hot_disk.h).
+    bool is_hot() const { return remote_ && remote_->is_hot(); }
     /// Null unless it is an image.
     const image::OpenImage* image() const { return image_ ? &*image_ : nullptr; }
     /// For the plan: how it is read, where that is not plain.

@@ -37,6 +37,9 @@ class RemoteSource {
     std::string state() const;
     /// It is in use there, and offered all the same.
     bool is_busy() const { return link_->opened().is_busy; }
+    /// It is in use there, and followed: next_round() tells what was written.
+    bool is_hot() const { return reader_->is_hot(); }
+    block::Changes next_round() const { return reader_->next_round(); }
     bool could_change_unseen() const { return link_->opened().could_change_unseen; }
     /// From here on the other end is told how far it is, until unwatch().
     void watch(const Progress& progress, std::stop_token stop);

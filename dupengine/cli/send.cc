@@ -63,26 +63,22 @@ class TheirProgress {
     std::uint64_t done_ = 0, total_ = 0;
 };
 
-struct Sent {
-    wire::AnsweredAll answered;
-    double seconds = 0;
-};
+}  // namespace
 
-std::string sent_json(const std::string& source, const Sent& sent) {
+Json sent_json(const std::string& source, const Sent& sent) {
     const wire::Result& result = sent.answered.result;
-    const Json json = {{"result", result.verified ? "verified" : "unverified"},
-                       {"source", source},
-                       {"target", result.target},
-                       {"bytes_used", result.bytes_used},
-                       {"bytes_read", result.bytes_read},
-                       {"bytes_equal", result.bytes_equal},
-                       {"bytes_written", result.bytes_written},
-                       {"bytes_verified", result.bytes_verified},
-                       {"bytes_sent", sent.answered.bytes_sent},
-                       {"bytes_received", sent.answered.bytes_received},
-                       {"seconds", sent.seconds},
-                       {"notes", result.notes}};
-    return json.dump(2, ' ', false, Json::error_handler_t::replace);
+    return {{"result", result.verified ? "verified" : "unverified"},
+            {"source", source},
+            {"target", result.target},
+            {"bytes_used", result.bytes_used},
+            {"bytes_read", result.bytes_read},
+            {"bytes_equal", result.bytes_equal},
+            {"bytes_written", result.bytes_written},
+            {"bytes_verified", result.bytes_verified},
+            {"bytes_sent", sent.answered.bytes_sent},
+            {"bytes_received", sent.answered.bytes_received},
+            {"seconds", sent.seconds},
+            {"notes", result.notes}};
 }
 
 std::string sent_text(const std::string& source, const Sent& sent, Charset charset) {
@@ -101,15 +97,8 @@ std::string sent_text(const std::string& source, const Sent& sent, Charset chars
     return text;
 }
 
-}  // namespace
-
-int run_send(const CopyArguments& arguments, const wire::PeerReference& to, const Globals& globals) {
-    refuse_options_of_the_target(arguments, to, globals);
-    if (arguments.nice) go_last();
-    OfferedSource source("disk", arguments.source, arguments);
-    SystemRandom random;
-    wire::Offer offer(random);
-    offer.add(source.disk());
+Sent send_offer(const wire::Offer& offer, const wire::Address& to, const std::string& peers_folder,
+                const Globals& globals) {
     const InterruptWatch interrupt;
     Progress progress;
     TheirProgress theirs(progress);
@@ -121,16 +110,28 @@ int run_send(const CopyArguments& arguments, const wire::PeerReference& to, cons
     const auto start = std::chrono::steady_clock::now();
     {
         const ProgressView view(progress, globals.progress);
-        sent.answered = wire::answer_until_done(
-            [&] { return call(to.address, arguments.peers, options.stop); }, offer, options);
+        sent.answered =
+            wire::answer_until_done([&] { return call(to, peers_folder, options.stop); }, offer, options);
         theirs.end();
     }
     sent.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+    return sent;
+}
+
+int run_send(const CopyArguments& arguments, const wire::PeerReference& to, const Globals& globals) {
+    refuse_options_of_the_target(arguments, to, globals);
+    if (arguments.nice) go_last();
+    OfferedSource source("disk", arguments.source, arguments);
+    SystemRandom random;
+    wire::Offer offer(random);
+    offer.add(source.disk());
+    Sent sent = send_offer(offer, to.address, arguments.peers, globals);
     for (const std::string& note : source.notes())
         sent.answered.result.notes.push_back(note);
     const Charset charset = look_at_terminal(STDOUT_FILENO).style.charset;
     if (globals.json)
-        fmt::print("{}\n", sent_json(arguments.source, sent));
+        fmt::print("{}\n",
+                   sent_json(arguments.source, sent).dump(2, ' ', false, Json::error_handler_t::replace));
     else
         fmt::print("{}", sent_text(arguments.source, sent, charset));
     return 0;

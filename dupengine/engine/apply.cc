@@ -4,6 +4,7 @@
 #include <chrono>
 #include <memory>
 
+#include "engine/catch_up.h"
 #include "engine/resume.h"
 
 namespace dupengine::engine {
@@ -119,9 +120,10 @@ void read_back(const BootStage& stage, const block::Target& target) {
 }
 
 // Each stage is on the medium, and seen to be, before the next one begins.
-std::uint64_t write_boot_structures(const CopyPlan& plan, block::Target& target) {
+std::uint64_t write_boot_structures(const CopyPlan& plan, const std::vector<BootStage>& boot,
+                                    block::Target& target) {
     std::uint64_t verified = 0;
-    for (const BootStage& stage : plan.boot) {
+    for (const BootStage& stage : boot) {
         for (const auto& piece : stage.pieces)
             target.write(piece.offset, piece.content);
         target.flush();
@@ -186,7 +188,8 @@ class DiskCopy {
           part_(part),
           parts_(parts),
           options_(pipeline_for(plan_, source_, target_)),
-          zero_(plan_.zero) {
+          zero_(plan_.zero),
+          boot_(plan_.boot) {
         options_.on_chunk = context_.on_chunk;
         report_.chunk_bytes = options_.lanes.chunk_bytes;
         report_.source = source_.name();
@@ -257,11 +260,21 @@ class DiskCopy {
         compare_protected(report_.protected_regions, target_, context_);
     }
 
+    // What was written to a source in use since it was read. The journal's place is free by now.
+    void catch_up_with_source() {
+        if (!context_.next_round) return;
+        const Step step(*this);
+        CaughtUp caught_up = catch_up(plan_, boot_, source_, target_, context_);
+        report_.bytes_read += caught_up.bytes_read;
+        report_.bytes_verified += caught_up.bytes_verified;
+        report_.round_bytes = std::move(caught_up.round_bytes);
+    }
+
     void become_a_disk() {
         const Step step(*this);
         looks_like_a_disk_ = true;
         context_.progress.begin("boot structures", 0);
-        report_.bytes_verified += write_boot_structures(plan_, target_);
+        report_.bytes_verified += write_boot_structures(plan_, boot_, target_);
         // One without a table has its superblock among the boot structures: resize2fs marks it as erroneous
         // until it is done.
         if (is_bare()) grow(plan_, target_, context_);
@@ -329,6 +342,7 @@ class DiskCopy {
     Resumption resumed_;
     std::unique_ptr<Journal> journal_;
     block::ExtentSet zero_;  // of the plan, without the journal's place
+    std::vector<BootStage> boot_;
     bool looks_like_a_disk_ = false;
 };
 
@@ -355,6 +369,8 @@ std::vector<CopyReport> apply_plans(std::span<const CopyJob> jobs) {
     }
     for (DiskCopy& copy : copies)
         copy.grow_in_partition();
+    for (DiskCopy& copy : copies)
+        copy.catch_up_with_source();
     // Everything else is on every medium: now, and only now, they may look like disks. The first one, which
     // people boot from, comes last.
     try {

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "base/progress.h"
+#include "block/changes.h"
 #include "block/guard.h"
 #include "engine/chunks.h"
 #include "engine/places.h"
@@ -32,9 +33,10 @@ struct CopyReport {
     std::uint64_t bytes_resumed = 0;  ///< of these, what the journal named: not read from the source again
     std::uint64_t bytes_written = 0;  ///< to the target, boot structures and marks included
     std::uint64_t bytes_zeroed = 0;
-    std::uint64_t bytes_verified = 0;  ///< read back and compared, or seen to be a hole
-    double seconds = 0;                ///< spent on this disk
-    std::uint64_t chunk_bytes = 0;     ///< of the chunks that on_chunk was shown
+    std::uint64_t bytes_verified = 0;        ///< read back and compared, or seen to be a hole
+    double seconds = 0;                      ///< spent on this disk
+    std::uint64_t chunk_bytes = 0;           ///< of the chunks that on_chunk was shown
+    std::vector<std::uint64_t> round_bytes;  ///< of a source in use: what each round named (catch_up.h)
     std::vector<ProtectedDigest> protected_regions;
     std::vector<PartitionPlaces> bad_sectors;  ///< of the source: zeros on the target
     std::vector<std::string> notes;
@@ -48,6 +50,9 @@ struct ApplyContext {
     std::function<void(const CopyPlan&, block::Target&)> grow;
     /// How the source changed since it was planned, or is about to ("mounted on /mnt"); empty if it did not.
     std::function<std::string()> source_change = {};
+    /// The next round of what was written to a source that is in use and followed (catch_up.h); empty for any
+    /// other.
+    std::function<block::Changes()> next_round = {};
     /// Shown each chunk as it is copied (report.h); from any worker.
     std::function<void(const Slot&)> on_chunk = {};
 

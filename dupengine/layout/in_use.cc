@@ -57,7 +57,8 @@ class Search {
     void add_btrfs(const Step& step);
     void add_holders(const Step& step);
     void add_files_inside(const Step& step);
-    void add(Use::Kind kind, const PathIdentity& where, std::string detail, const Part& part);
+    void add(Use::Kind kind, const PathIdentity& where, std::string detail, const Part& part,
+             std::string mount_path = {});
 
     BlockGraph graph_;
     std::vector<Mount> mounts_;
@@ -101,12 +102,13 @@ void Search::climb(DeviceNumber device, const Part& part) {
     if (visited_.insert(device).second) look_at({{true, device, 0}, kAllBytes, false, part});
 }
 
-void Search::add(Use::Kind kind, const PathIdentity& where, std::string detail, const Part& part) {
+void Search::add(Use::Kind kind, const PathIdentity& where, std::string detail, const Part& part,
+                 std::string mount_path) {
     const std::string device = where.is_block_device ? graph_.node(where.device_number) : std::string();
     const bool known = std::any_of(uses_.begin(), uses_.end(), [&](const Use& use) {
         return use.device == device && use.detail == detail;
     });
-    if (!known) uses_.push_back({kind, device, std::move(detail), part});
+    if (!known) uses_.push_back({kind, device, std::move(detail), part, std::move(mount_path)});
 }
 
 void Search::add_mounts(const Step& step) {
@@ -117,7 +119,9 @@ void Search::add_mounts(const Step& step) {
         const bool is_source =
             std::find(mount.sources.begin(), mount.sources.end(), step.where) != mount.sources.end();
         if ((is_device || is_source) && points.insert(mount.point).second)
-            add(Use::Kind::kMounted, step.where, advice_for_mount(mount, proc_), step.part);
+            add(Use::Kind::kMounted, step.where, advice_for_mount(mount, proc_), step.part,
+                mount.seen_by == 0 ? mount.point
+                                   : fmt::format("{}/{}/root{}", proc_, mount.seen_by, mount.point));
     }
 }
 
@@ -209,8 +213,11 @@ std::vector<Use> find_uses(const std::string& path, const SystemRoots& roots) {
     for (Use& use : uses)
         if (use.device.empty()) use.device = path;  // a file: its name is the caller's
     if (uses.empty() && what.is_block_device && is_held(path))
-        uses.push_back({Use::Kind::kOpenExclusively, BlockGraph(roots).node(what.device_number),
-                        advice_for_exclusive(what.device_number, roots.proc), std::nullopt});
+        uses.push_back({Use::Kind::kOpenExclusively,
+                        BlockGraph(roots).node(what.device_number),
+                        advice_for_exclusive(what.device_number, roots.proc),
+                        std::nullopt,
+                        {}});
     return uses;
 }
 

@@ -19,6 +19,9 @@ struct Use {
     std::string detail;
     /// What of the asked device or file is used, in its own bytes; empty if all of it is (or may be).
     std::optional<block::Extent> part;
+    /// Of something mounted: where this process can open its root ("/proc/PID/root/..." if it is mounted in
+    /// another namespace); empty for all else, and if no process shows it.
+    std::string mount_path = {};
 };
 /// "mounted", "swap", "holder", "loop", "exclusive": the word used in JSON.
 const char* use_kind_name(Use::Kind kind);

@@ -94,6 +94,7 @@ bool Answering::take(const Message& message) {
         case Type::kDigest:
         case Type::kMap:
         case Type::kCheck:
+        case Type::kRound:
             if (message.payload.size() > kMostQuestion) throw_not_honest("a question that is too long");
             wait_for(message);
             return true;

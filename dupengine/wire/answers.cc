@@ -34,6 +34,8 @@ void Answers::give(const Message& question) {
             return digest(question.id, decode_extents(question.payload));
         case Type::kMap:
             return map(question.id, decode_extents(question.payload));
+        case Type::kRound:
+            return round(question.id, decode_round(question.payload));
         default:
             begin_message();
             const std::string change = disk_.change ? disk_.change() : "";
@@ -151,6 +153,24 @@ void Answers::map(std::uint64_t id, std::span<const Extent> extents) {
     const Bytes payload = encode(mapped);
     message_.insert(message_.end(), payload.begin(), payload.end());
     send_message(Type::kMapped, id);
+}
+
+void Answers::round(std::uint64_t id, const RoundRequest& request) {
+    if (!disk_.round) throw_not_honest("a question for what a disk at rest would tell of its changes");
+    const auto round = disk_.round(request.number);
+    const ByteOffset end = disk_.reader.geometry().size_bytes;
+    Changed changed{{}, 0, round->is_last};
+    for (const Extent e : round->extents.clipped_to({std::min(request.from, end), end})) {
+        if (changed.extents.size() == kMostExtents) {
+            changed.next = e.begin;
+            break;
+        }
+        changed.extents.push_back(e);
+    }
+    begin_message();
+    const Bytes payload = encode(changed);
+    message_.insert(message_.end(), payload.begin(), payload.end());
+    send_message(Type::kChanged, id);
 }
 
 }  // namespace dupengine::wire

@@ -19,6 +19,7 @@ class Answers {
     void read(std::uint64_t id, const ReadRequest& request);
     void digest(std::uint64_t id, std::span<const block::Extent> extents);
     void map(std::uint64_t id, std::span<const block::Extent> extents);
+    void round(std::uint64_t id, const RoundRequest& request);
     void check_inside(std::span<const block::Extent> extents) const;
     void read_extent(block::Extent extent, block::Reader::From from, std::span<std::byte> to) const;
     void begin_message() { message_.resize(kHeaderBytes); }

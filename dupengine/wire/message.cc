@@ -11,10 +11,12 @@ using block::Extent;
 
 constexpr std::size_t kMostText = 4096;
 constexpr std::size_t kMostNotes = 64;
-constexpr std::uint8_t kIsBlockDevice = 1, kIsRotational = 2, kIsBusy = 4, kCouldChangeUnseen = 8;
+constexpr std::uint8_t kIsBlockDevice = 1, kIsRotational = 2, kIsBusy = 4, kCouldChangeUnseen = 8,
+                       kIsHot = 16;
 
 bool is_type(std::uint8_t type) {
-    return type >= static_cast<std::uint8_t>(Type::kHello) && type <= static_cast<std::uint8_t>(Type::kAlive);
+    return type >= static_cast<std::uint8_t>(Type::kHello) &&
+           type <= static_cast<std::uint8_t>(Type::kChanged);
 }
 
 bool is_sector_size(std::uint32_t bytes) {
@@ -154,7 +156,8 @@ Bytes encode(const Opened& opened) {
     fields.number32(geometry.physical_sector_bytes);
     fields.number8(static_cast<std::uint8_t>(
         (geometry.is_block_device ? kIsBlockDevice : 0) | (geometry.rotational ? kIsRotational : 0) |
-        (opened.is_busy ? kIsBusy : 0) | (opened.could_change_unseen ? kCouldChangeUnseen : 0)));
+        (opened.is_busy ? kIsBusy : 0) | (opened.could_change_unseen ? kCouldChangeUnseen : 0) |
+        (opened.is_hot ? kIsHot : 0)));
     fields.text(opened.name);
     fields.raw(opened.state);
     fields.raw(opened.resume);
@@ -173,6 +176,7 @@ Opened decode_opened(std::span<const std::byte> payload) {
     geometry.rotational = (flags & kIsRotational) != 0;
     opened.is_busy = (flags & kIsBusy) != 0;
     opened.could_change_unseen = (flags & kCouldChangeUnseen) != 0;
+    opened.is_hot = (flags & kIsHot) != 0;
     opened.name = tame(fields.text(kMostText));
     opened.state = fields.digest();
     opened.resume = fields.digest();
@@ -181,7 +185,8 @@ Opened decode_opened(std::span<const std::byte> payload) {
     constexpr std::uint64_t kLargest = std::numeric_limits<std::int64_t>::max();
     if (geometry.size_bytes == 0 || geometry.size_bytes > kLargest ||
         !is_sector_size(geometry.logical_sector_bytes) || !is_sector_size(geometry.physical_sector_bytes) ||
-        flags > (kIsBlockDevice | kIsRotational | kIsBusy | kCouldChangeUnseen) || opened.resume == Token{})
+        flags > (kIsBlockDevice | kIsRotational | kIsBusy | kCouldChangeUnseen | kIsHot) ||
+        opened.resume == Token{})
         throw_not_honest("a disk that cannot be");
     return opened;
 }
@@ -230,6 +235,43 @@ std::vector<Extent> decode_extents(std::span<const std::byte> payload) {
     std::vector<Extent> extents = fields.extents(kMostExtents);
     fields.end();
     return extents;
+}
+
+Bytes encode(const RoundRequest& request) {
+    FieldWriter fields;
+    fields.number32(request.number);
+    fields.number64(request.from);
+    return fields.take();
+}
+
+RoundRequest decode_round(std::span<const std::byte> payload) {
+    FieldReader fields(payload);
+    RoundRequest request;
+    request.number = fields.number32();
+    request.from = fields.number64();
+    fields.end();
+    return request;
+}
+
+Bytes encode(const Changed& changed) {
+    FieldWriter fields;
+    fields.number8(changed.is_last ? 1 : 0);
+    fields.number64(changed.next);
+    fields.extents(changed.extents);
+    return fields.take();
+}
+
+Changed decode_changed(std::span<const std::byte> payload) {
+    FieldReader fields(payload);
+    Changed changed;
+    changed.is_last = fields.flag();
+    changed.next = fields.number64();
+    changed.extents = fields.extents(kMostExtents);
+    fields.end();
+    // Each message gets on: nobody is asked for ever.
+    if (changed.next != 0 && (changed.extents.empty() || changed.next < changed.extents.back().end))
+        throw_not_honest("a round that has no end");
+    return changed;
 }
 
 Bytes encode(const ReadRequest& request) {

@@ -24,6 +24,8 @@ inline constexpr std::size_t kMostAsked = kMiB;
 inline constexpr std::size_t kMostDigests = 256;
 /// The most extents in a message.
 inline constexpr std::size_t kMostExtents = 4096;
+/// The most extents that a round names, over all of its messages.
+inline constexpr std::size_t kMostChanged = 256 * 1024;
 /// The longest question; only answers are longer.
 inline constexpr std::size_t kMostQuestion = 64 * kKiB;
 inline constexpr std::size_t kMostPayload = kMostAsked + 64 * kKiB;
@@ -48,7 +50,9 @@ enum class Type : std::uint8_t {
     kFailed = 16,    ///< <- Failure of one question
     kAbort = 17,     ///< either: Failure of the whole
     kKnown = 18,     ///< <- Known
-    kAlive = 19      ///< either: nothing; only to be heard
+    kAlive = 19,     ///< either: nothing; only to be heard
+    kRound = 20,     ///< -> RoundRequest; answered by kChanged
+    kChanged = 21    ///< <- Changed
 };
 
 struct Message {
@@ -93,6 +97,20 @@ struct Opened {
     Token resume{};  ///< opens it again, for this transfer, as long as the source is unchanged; never zeros
     bool is_busy = false;              ///< it is in use, and read all the same
     bool could_change_unseen = false;  ///< nothing would show that it is written meanwhile
+    bool is_hot = false;               ///< in use, and what is written meanwhile is told in rounds (kRound)
+};
+
+/// What was written since the round before; the first: since it was opened. Asked again, it is the same
+/// round.
+struct RoundRequest {
+    std::uint32_t number = 0;  ///< from 1
+    ByteOffset from = 0;       ///< of its extents, those from here on
+};
+
+struct Changed {
+    std::vector<block::Extent> extents;
+    ByteOffset next = 0;   ///< where the question goes on; 0: that was all
+    bool is_last = false;  ///< no round follows, and what these extents held at one moment can be read now
 };
 
 struct Prefill {
@@ -143,6 +161,8 @@ Bytes encode(const Known& known);
 Bytes encode(const ReadRequest& request);
 Bytes encode_extents(std::span<const block::Extent> extents);
 Bytes encode(const Mapped& mapped);
+Bytes encode(const RoundRequest& request);
+Bytes encode(const Changed& changed);
 Bytes encode(const ProgressNote& note);
 Bytes encode(const Result& result);
 Bytes encode(const Failure& failure);
@@ -156,6 +176,8 @@ ReadRequest decode_read(std::span<const std::byte> payload);
 /// Ascending and disjoint, at most kMostExtents.
 std::vector<block::Extent> decode_extents(std::span<const std::byte> payload);
 Mapped decode_mapped(std::span<const std::byte> payload);
+RoundRequest decode_round(std::span<const std::byte> payload);
+Changed decode_changed(std::span<const std::byte> payload);
 ProgressNote decode_progress(std::span<const std::byte> payload);
 Result decode_result(std::span<const std::byte> payload);
 /// A code that only this end may give to a message (kInternal, kUsage) becomes kPeer.

@@ -61,8 +61,13 @@ Offer::Admitted Offer::admit(const Open& open, const codec::Sha256& peer) const 
     what.text(disk.name);
     what.raw(open.transfer);
     what.raw(peer);
-    Opened opened{disk.reader.geometry(), disk.reader.name(),      {}, codec::hmac_sha256(key_, what.take()),
-                  disk.is_busy,           disk.could_change_unseen};
+    Opened opened{disk.reader.geometry(),
+                  disk.reader.name(),
+                  {},
+                  codec::hmac_sha256(key_, what.take()),
+                  disk.is_busy,
+                  disk.could_change_unseen,
+                  disk.round != nullptr};
     if (open.resume != Token{} && !is_same(open.resume, opened.resume))
         throw_error(Code::kRefused, "{}: what was begun was another transfer than this one",
                     disk.reader.name());

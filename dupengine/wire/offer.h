@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "base/random.h"
+#include "block/changes.h"
 #include "wire/connection.h"
 #include "wire/recording_reader.h"
 
@@ -29,6 +30,9 @@ struct OfferedDisk {
     std::function<std::string()> state = {};
     bool is_busy = false;              ///< in use, and offered all the same
     bool could_change_unseen = false;  ///< nothing would show that it is written meanwhile
+    /// Of a disk in use that is followed while it is copied: what was written since the round before
+    /// (message.h). Empty for any other. Kept for who asks for the same again.
+    std::function<std::shared_ptr<const block::Changes>(std::uint32_t number)> round = {};
     /// What is told before questions; one for all connections.
     std::shared_ptr<KeptPreparation> preparation = std::make_shared<KeptPreparation>();
 };

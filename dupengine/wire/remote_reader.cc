@@ -59,7 +59,8 @@ void RemoteReader::read(ByteOffset offset, std::span<std::byte> buffer) const {
     check_inside(offset, buffer.size());
     if (prefill_.read(offset, buffer)) return;
     ask(offset, buffer, From::kAnywhere);
-    if (digests_ == nullptr) return;
+    // A hot one may change in between: a round tells then.
+    if (digests_ == nullptr || is_hot()) return;
     // What the other end told of a piece and what it sends of it have to be the same.
     for (ByteOffset at = align_up(offset, kPieceBytes); at + kPieceBytes <= offset + buffer.size();
          at += kPieceBytes)
@@ -97,6 +98,26 @@ void RemoteReader::expect(const block::ExtentSet& data) const {
 
 bool RemoteReader::holds(ByteOffset offset, std::span<const std::byte> bytes) const {
     return digests_ != nullptr && digests_->holds(offset, bytes);
+}
+
+block::Changes RemoteReader::next_round() const {
+    const std::uint64_t size = geometry().size_bytes;
+    block::Changes round;
+    RoundRequest request{++rounds_, 0};
+    for (std::size_t count = 0;;) {
+        const Changed changed =
+            decode_changed(link_.wait(link_.ask(Type::kRound, encode(request)), Type::kChanged));
+        for (const Extent e : changed.extents) {
+            if (e.begin < request.from || e.end > size || ++count > kMostChanged)
+                throw_not_honest("changes that cannot be");
+            round.extents.insert(e);
+        }
+        if (changed.next == 0) {
+            round.is_last = changed.is_last;
+            return round;
+        }
+        request.from = changed.next;
+    }
 }
 
 std::string RemoteReader::change() const {

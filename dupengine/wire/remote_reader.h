@@ -7,6 +7,7 @@
 
 #include <memory>
 
+#include "block/changes.h"
 #include "wire/data_map.h"
 #include "wire/digest_ahead.h"
 #include "wire/prefill.h"
@@ -33,6 +34,10 @@ class RemoteReader final : public block::Reader {
     bool holds(ByteOffset offset, std::span<const std::byte> bytes) const override;
     std::optional<std::string> known_signature(block::Extent part) const override;
 
+    /// It is in use there, and rounds tell what is written meanwhile.
+    bool is_hot() const { return link_.opened().is_hot; }
+    /// The round after the one that was asked for last. Throws kPeer for one that cannot be.
+    block::Changes next_round() const;
     /// How the source changed since the other end offered it; empty if it did not.
     std::string change() const;
 
@@ -48,6 +53,7 @@ class RemoteReader final : public block::Reader {
     mutable block::ExtentSet expected_;
     mutable std::unique_ptr<ReadAhead> read_ahead_;  // null: nothing is expected yet
     mutable std::unique_ptr<DigestAhead> digests_;
+    mutable std::uint32_t rounds_ = 0;
 };
 
 }  // namespace dupengine::wire

@@ -1,0 +1,99 @@
+#pragma once
+// A disk of this machine that is in use, as something to be copied while it is. The way of its bytes:
+//
+//     tracker on -> filesystems frozen, described, thawed      the plan is of one moment
+//     the copy reads all of it, past the page cache            some blocks are older than others
+//     round 1, 2, ...: what was written meanwhile              each names less, if it can be copied at all
+//     last round: participants prepared, filesystems frozen,   one moment again, and clean
+//                 what was written since is read into memory,
+//                 thawed, participants resumed
+//     the copy reads what the last round names, from memory
+//
+// So what was read before, with what every round named laid over it in order, is the disk at the moment of
+// the last one. The pause does not depend on who copies, nor on the way there. Swap holds nothing at that
+// moment that a machine needs that starts from the copy: it is not followed.
+//
+// Threads: read from any; round() too, one at a time.
+
+#include <atomic>
+#include <chrono>
+#include <functional>
+#include <map>
+#include <memory>
+#include <mutex>
+
+#include "block/changes.h"
+#include "block/device.h"
+#include "machine/frozen_filesystems.h"
+#include "machine/write_tracker.h"
+
+namespace dupengine::machine {
+
+struct HotOptions {
+    std::chrono::milliseconds max_pause{2000};  ///< rounds go on until the last one is expected to take less
+    std::chrono::milliseconds freeze_deadline{10000};
+    /// Around the last freeze: called before, and after the thaw. `prepare` throws to call it off.
+    std::function<void()> prepare = {};
+    std::function<void(bool is_done)> resume = {};
+};
+
+/// For the report; times in seconds.
+struct HotReport {
+    double first_pause = 0;  ///< while it was described
+    double last_pause = 0;   ///< of that, from the first frozen filesystem to the last thawed one
+    std::vector<std::uint64_t> round_bytes;
+    std::vector<std::string> notes;
+};
+
+class HotDisk final : public block::Reader {
+  public:
+    /// `disk` reads the whole disk at `path`; `roots`: the filesystems on it that are mounted. Throws as
+    HotDisk(const block::Reader& disk, const std::string& path, std::vector<std::string> roots,
+            HotOptions options);
+    ~HotDisk() override;
+
+    /// Calls `look` with everything on the disk at rest, and keeps what it names: read() answers it as it was
+    /// then, however long planning takes. Throws what `look` throws; kUnsupported if that is too much to
+    /// keep.
+    void look_at_rest(const std::function<block::ExtentSet()>& look);
+    /// What is not followed from here on.
+    void leave_out(block::ExtentSet untracked) { untracked_ = std::move(untracked); }
+
+    /// The round with this number, from 1: a new one if it follows the one that was asked before, else that
+    /// one again. Throws kPeer for any other; kRefused if more is written than can be copied.
+    std::shared_ptr<const block::Changes> round(std::uint32_t number);
+    HotReport report() const;
+
+    const block::Geometry& geometry() const override { return disk_.geometry(); }
+    const std::string& name() const override { return disk_.name(); }
+    /// Never from the page cache: that may be older than the disk. What was kept at rest is as it was then.
+    void read(ByteOffset offset, std::span<std::byte> buffer) const override;
+    /// As it is now; after the last round only what that names, as it was then: kRefused for anything else.
+    void read_from_medium(ByteOffset offset, std::span<std::byte> buffer) const override;
+
+  private:
+    using Clock = std::chrono::steady_clock;
+    using Kept = std::map<ByteOffset, Bytes>;
+    std::shared_ptr<const block::Changes> next_round(std::uint32_t number);
+    block::ExtentSet take_changes();
+    std::chrono::duration<double> expected_pause() const;
+    Kept read_all(const block::ExtentSet& extents) const;
+    bool hold(const block::ExtentSet& changed);
+    std::shared_ptr<const block::Changes> last_round();
+
+    const block::Reader& disk_;
+    HotOptions options_;
+    WriteTracker tracker_;
+    FilesystemFreezer freezer_;
+    block::ExtentSet untracked_;
+    double bytes_per_second_;
+    mutable std::mutex mutex_;
+    std::uint32_t number_ = 0;
+    std::shared_ptr<const block::Changes> round_;
+    Kept at_rest_;  // of the first moment; does not change once there are readers
+    Kept held_;     // of the last round
+    std::atomic<bool> is_held_ = false;
+    HotReport report_;
+};
+
+}  // namespace dupengine::machine

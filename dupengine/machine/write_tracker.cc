@@ -1,0 +1,139 @@
+#include "machine/write_tracker.h"
+
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
+#include <unistd.h>
+#include <write_tracker.skel.h>
+
+#include <atomic>
+#include <bit>
+#include <cstdarg>
+#include <cstdio>
+#include <filesystem>
+
+#include "base/error.h"
+#include "base/units.h"
+
+namespace dupengine::machine {
+namespace {
+
+// A page of the kernel, and no more than 8 MiB of bits.
+constexpr std::uint64_t kSmallestGranule = 4 * kKiB, kMostGranules = std::uint64_t{1} << 26;
+
+std::uint64_t choose_granule(std::uint64_t size_bytes) {
+    std::uint64_t granule = kSmallestGranule;
+    while (size_bytes / granule > kMostGranules)
+        granule *= 2;
+    return granule;
+}
+
+struct stat look_at_disk(const std::string& disk) {
+    struct stat st {};
+    if (::stat(disk.c_str(), &st) != 0) throw_errno(Code::kRefused, errno, "{}: cannot be looked at", disk);
+    if (!S_ISBLK(st.st_mode)) throw_error(Code::kRefused, "{}: is not a block device", disk);
+    const std::string folder = fmt::format("/sys/dev/block/{}:{}", major(st.st_rdev), minor(st.st_rdev));
+    if (std::filesystem::exists(folder + "/partition"))
+        throw_error(Code::kRefused, "{}: is a partition; name the whole disk", disk);
+    if (!std::filesystem::exists(folder + "/mq"))
+        throw_error(
+            Code::kUnsupported,
+            "{}: its driver takes writes without requests, and those cannot be watched yet; stop what "
+            "uses it and copy it",
+            disk);
+    return st;
+}
+
+// Of what libbpf has to say only the last line is kept, for the error.
+thread_local std::string last_complaint;
+int keep_complaint(enum libbpf_print_level level, const char* format, va_list arguments) {
+    if (level != LIBBPF_WARN) return 0;
+    char line[512];
+    std::vsnprintf(line, sizeof line, format, arguments);
+    last_complaint = line;
+    while (!last_complaint.empty() && last_complaint.back() == '\n')
+        last_complaint.pop_back();
+    return 0;
+}
+
+std::uint64_t take_word(std::uint64_t& word) {
+    return std::atomic_ref(word).exchange(0, std::memory_order_acq_rel);
+}
+
+}  // namespace
+
+struct WriteTracker::Program {
+    write_tracker_program* skeleton = nullptr;
+    ~Program() { write_tracker_program__destroy(skeleton); }
+};
+
+WriteTracker::WriteTracker(const std::string& disk, std::uint64_t size_bytes)
+    : disk_(disk),
+      size_bytes_(size_bytes),
+      granule_bytes_(choose_granule(size_bytes)),
+      program_(std::make_unique<Program>()) {
+    const struct stat st = look_at_disk(disk);
+    load(static_cast<int>(major(st.st_rdev)), static_cast<int>(minor(st.st_rdev)));
+}
+
+WriteTracker::~WriteTracker() {
+    if (bits_ != nullptr) ::munmap(bits_, words_ * sizeof *bits_);
+}
+
+void WriteTracker::load(int major, int minor) {
+    libbpf_set_print(keep_complaint);
+    const auto refuse = [this](int error) {
+        throw_errno(
+            Code::kUnsupported, error,
+            "{}: writes to it cannot be watched: this kernel (5.17 or newer is needed, with BTF, and not "
+            "locked down) takes no BPF program ({})",
+            disk_, last_complaint.empty() ? "it did not say why" : last_complaint);
+    };
+    auto& skeleton = program_->skeleton;
+    skeleton = write_tracker_program__open();
+    if (skeleton == nullptr) refuse(errno);
+    const std::uint64_t granules = (size_bytes_ + granule_bytes_ - 1) / granule_bytes_;
+    words_ = static_cast<std::size_t>((granules + 63) / 64);
+    skeleton->rodata->disk_major = major;
+    skeleton->rodata->disk_minor = minor;
+    skeleton->rodata->granule_shift = static_cast<unsigned>(std::countr_zero(granule_bytes_ / 512));
+    skeleton->rodata->granules = granules;
+    bpf_map__set_max_entries(skeleton->maps.written, static_cast<unsigned>(words_));
+    if (const int error = write_tracker_program__load(skeleton); error != 0) refuse(-error);
+    map_bits();
+    if (const int error = write_tracker_program__attach(skeleton); error != 0) refuse(-error);
+}
+
+void WriteTracker::map_bits() {
+    void* bits = ::mmap(nullptr, words_ * sizeof *bits_, PROT_READ | PROT_WRITE, MAP_SHARED,
+                        bpf_map__fd(program_->skeleton->maps.written), 0);
+    if (bits == MAP_FAILED)
+        throw_errno(Code::kUnsupported, errno, "{}: the marks of what was written cannot be read", disk_);
+    bits_ = static_cast<std::uint64_t*>(bits);
+}
+
+block::ExtentSet WriteTracker::take() {
+    if (std::atomic_ref(program_->skeleton->bss->lost).exchange(0) != 0)
+        throw_error(Code::kIntegrity, "{}: something was written to it in a way that does not tell where",
+                    disk_);
+    block::ExtentSet written;
+    for (std::size_t word = 0; word < words_; ++word) {
+        std::uint64_t bits = bits_[word] == 0 ? 0 : take_word(bits_[word]);
+        for (; bits != 0; bits &= bits - 1) {
+            const ByteOffset begin =
+                (word * 64 + static_cast<unsigned>(std::countr_zero(bits))) * granule_bytes_;
+            written.insert({begin, std::min(begin + granule_bytes_, size_bytes_)});
+        }
+    }
+    return written;
+}
+
+std::uint64_t WriteTracker::pending_bytes() const {
+    std::uint64_t granules = 0;
+    for (std::size_t word = 0; word < words_; ++word)
+        granules += static_cast<unsigned>(
+            std::popcount(std::atomic_ref(bits_[word]).load(std::memory_order_relaxed)));
+    return granules * granule_bytes_;
+}
+
+}  // namespace dupengine::machine
