@@ -3,9 +3,11 @@
 // when the device says that it is done. A block that was read before a write landed is so always marked
 // afterwards. See write_tracker.h.
 
+// clang-format off: the types have to come first
+#include <linux/bpf.h>
 #include <bpf/bpf_helpers.h>
 #include <bpf/bpf_tracing.h>
-#include <linux/bpf.h>
+// clang-format on
 
 // Of the kernel's own types, what is read of them; where it lies is found out when the program is loaded.
 struct gendisk {
