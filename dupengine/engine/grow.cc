@@ -98,6 +98,13 @@ void GrowJob::expect_grown() const {
         step().filesystem, size.bytes, place.size());
 }
 
+std::vector<Needs> needs_of_growing() {
+    std::vector<Needs> needs;
+    for (const Grower& grower : growers())
+        needs.push_back({std::string(grower.filesystem), grower.programs, grower.packages});
+    return needs;
+}
+
 bool can_grow(std::string_view filesystem) {
     return std::any_of(growers().begin(), growers().end(),
                        [&](const Grower& grower) { return grower.filesystem == filesystem; });

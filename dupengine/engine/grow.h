@@ -4,11 +4,21 @@
 // between verification and the boot structures. One way for each filesystem: grow_NAME.cc.
 
 #include <stop_token>
+#include <string>
 #include <string_view>
+#include <vector>
 
 #include "engine/plan.h"
 
 namespace dupengine::engine {
+
+/// What a filesystem needs here to become larger or smaller; for `doctor`.
+struct Needs {
+    std::string filesystem;
+    std::vector<const char*> programs;
+    const char* packages;
+};
+std::vector<Needs> needs_of_growing();
 
 /// Whether there is a way for filesystems of this type (as libblkid names it). Pure.
 bool can_grow(std::string_view filesystem);

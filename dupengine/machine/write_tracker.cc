@@ -68,12 +68,25 @@ struct WriteTracker::Program {
 };
 
 WriteTracker::WriteTracker(const std::string& disk, std::uint64_t size_bytes)
+    : WriteTracker(disk, size_bytes, static_cast<int>(major(look_at_disk(disk).st_rdev)),
+                   static_cast<int>(minor(look_at_disk(disk).st_rdev))) {}
+
+std::string WriteTracker::obstacle() {
+    try {
+        // No disk has the number 0:0.
+        const WriteTracker tried("a disk", kMiB, 0, 0);
+        return {};
+    } catch (const Error& e) {
+        return e.what();
+    }
+}
+
+WriteTracker::WriteTracker(const std::string& disk, std::uint64_t size_bytes, int major, int minor)
     : disk_(disk),
       size_bytes_(size_bytes),
       granule_bytes_(choose_granule(size_bytes)),
       program_(std::make_unique<Program>()) {
-    const struct stat st = look_at_disk(disk);
-    load(static_cast<int>(major(st.st_rdev)), static_cast<int>(minor(st.st_rdev)));
+    load(major, minor);
 }
 
 WriteTracker::~WriteTracker() {

@@ -18,6 +18,8 @@ class WriteTracker {
     /// From here on writes to this whole disk are seen. Throws kRefused if it is not a whole disk;
     /// kUnsupported if this kernel lets nobody see them, and why.
     WriteTracker(const std::string& disk, std::uint64_t size_bytes);
+    /// Whether this kernel lets writes be seen: empty, or why not.
+    static std::string obstacle();
     ~WriteTracker();
     WriteTracker(const WriteTracker&) = delete;
     WriteTracker& operator=(const WriteTracker&) = delete;
@@ -31,6 +33,7 @@ class WriteTracker {
 
   private:
     struct Program;
+    WriteTracker(const std::string& disk, std::uint64_t size_bytes, int major, int minor);
     void load(int major, int minor);
     void map_bits();
 

@@ -6,7 +6,7 @@
 
 namespace dupengine::engine {
 
-const Shrinker* find_shrinker(const std::string& type) {
+std::span<const Shrinker> all_shrinkers() {
     static const std::vector<const char*> kExtPrograms = {"e2fsck", "resize2fs"};
     static const std::array<Shrinker, 5> kShrinkers = {
         {{"ext4", "e2fsprogs", kExtPrograms, find_least_ext, shrink_ext, ""},
@@ -24,9 +24,13 @@ const Shrinker* find_shrinker(const std::string& type) {
           find_least_ntfs,
           shrink_ntfs,
           "Windows checks it (chkdsk) when it starts the next time"}}};
-    const auto found = std::find_if(kShrinkers.begin(), kShrinkers.end(),
-                                    [&](const Shrinker& shrinker) { return shrinker.type == type; });
-    return found == kShrinkers.end() ? nullptr : &*found;
+    return kShrinkers;
+}
+
+const Shrinker* find_shrinker(const std::string& type) {
+    const std::span<const Shrinker> all = all_shrinkers();
+    const auto found = std::ranges::find_if(all, [&](const Shrinker& one) { return one.type == type; });
+    return found == all.end() ? nullptr : &*found;
 }
 
 std::uint64_t used_of_filesystem(const layout::UsedExtents& used) {

@@ -5,6 +5,7 @@
 // same bytes again, so that a copy can be verified and taken up later. None of them writes anywhere else.
 
 #include <cstdint>
+#include <span>
 #include <stop_token>
 #include <string>
 #include <vector>
@@ -28,6 +29,8 @@ struct Shrinker {
     const char* note;  ///< what a person should know of the result; empty if nothing
 };
 
+/// All that can be made smaller here.
+std::span<const Shrinker> all_shrinkers();
 /// Null if this filesystem cannot be made smaller here.
 const Shrinker* find_shrinker(const std::string& type);
 
