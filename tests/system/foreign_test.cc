@@ -248,11 +248,15 @@ TEST_F(OddNbd, ThatDoesNotListenYetLeavesNoFolderBehindWhenInterrupted) {
 }
 
 TEST_F(OddNbd, ThatStandsStillDoesNotHoldAnInterruptedCopy) {
-    // Stopped as soon as the copy has begun.
-    const auto [status, seconds] =
-        copy_and_interrupt("(while ! [ -s " + target_ + " ]; do sleep 0.01; done; kill -STOP $$; echo >" +
-                               mark_ + ") &\nexec qemu-nbd \"$@\"",
-                           mark_);
+    source_.path = scratch_.file("large");
+    test::must_run({"sh", "-c", "head -c 150M /dev/urandom >" + source_.path});
+    // Stopped as soon as the copy has begun: no socket any more, and SIGINT is waited for.
+    const auto [status, seconds] = copy_and_interrupt(
+        fmt::format("(while ! [ -e \"$TMPDIR\"/* ]; do :; done; while [ -e \"$TMPDIR\"/* ]; do :; done\n"
+                    "while ! grep -q '^SigBlk:.*[2367abef]$' /proc/$(cat {})/status; do :; done\n"
+                    "kill -STOP $$; echo >{}) &\nexec qemu-nbd \"$@\"",
+                    scratch_.file("pid"), mark_),
+        mark_);
     EXPECT_EQ(status, 10);
     EXPECT_LT(seconds, 5);
 }
