@@ -1,6 +1,6 @@
 #pragma once
 // A program that works beside us (qemu-nbd) and ends with us, however we end. Its output is kept for a
-// complaint, as far as a pipe holds it. One thread at a time.
+// complaint as far as a pipe holds it; what is more is lost, and never waited for. One thread at a time.
 
 #include <sys/types.h>
 

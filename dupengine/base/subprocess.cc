@@ -11,6 +11,7 @@
 #include <array>
 #include <cerrno>
 #include <cstdlib>
+#include <thread>
 
 #include "base/child_program.h"
 #include "base/error.h"
@@ -69,9 +70,11 @@ struct Outputs {
 
 enum class Ending { kByItself, kTooLate, kStopped };
 
+using Deadline = std::chrono::steady_clock::time_point;
+
 // Feeds the input and drains both outputs until the child closes them, or has to be ended.
-Ending converse(Fd& input, const std::string& text, Outputs outputs,
-                std::chrono::steady_clock::time_point deadline, const std::stop_token& stop) {
+Ending converse(Fd& input, const std::string& text, Outputs outputs, Deadline deadline,
+                const std::stop_token& stop) {
     constexpr long kLookAgainMs = 200;  // at whether to stop
     std::size_t sent = 0;
     if (text.empty()) input = Fd();
@@ -96,6 +99,27 @@ Ending converse(Fd& input, const std::string& text, Outputs outputs,
         }
     }
     return Ending::kByItself;
+}
+
+// A child can close its outputs and live on. Where it is at its end, as nearly all are, this costs one short
+// pause.
+Ending wait_for_end(pid_t pid, int& status, Deadline deadline, const std::stop_token& stop) {
+    using std::chrono::microseconds;
+    constexpr microseconds kShortest{200}, kLongest{50'000};
+    for (microseconds pause = kShortest;; pause = std::min(2 * pause, kLongest)) {
+        const pid_t ended = ::waitpid(pid, &status, WNOHANG);
+        if (ended == pid) return Ending::kByItself;
+        if (ended < 0 && errno != EINTR) throw_errno(Code::kInternal, errno, "a child cannot be waited for");
+        if (stop.stop_requested()) return Ending::kStopped;
+        if (std::chrono::steady_clock::now() >= deadline) return Ending::kTooLate;
+        std::this_thread::sleep_for(pause);
+    }
+}
+
+void kill_group(pid_t pid) {
+    ::kill(-pid, SIGKILL);
+    while (::waitpid(pid, nullptr, 0) < 0 && errno == EINTR) {
+    }
 }
 
 // A child that doesn't read its input must not kill us: SIGPIPE is held off in this thread, and taken away if
@@ -219,13 +243,13 @@ RunResult run_program(const std::vector<std::string>& argv, const RunOptions& op
     err.write_end = Fd();
     RunResult result;
     const WithoutSigpipe held_off;
-    const Ending ending = converse(in.write_end, options.input,
-                                   Outputs{{{{&out.read_end, &result.out}, {&err.read_end, &result.err}}}},
-                                   std::chrono::steady_clock::now() + options.deadline, options.stop);
-    if (ending != Ending::kByItself) ::kill(-pid, SIGKILL);
+    const Deadline deadline = std::chrono::steady_clock::now() + options.deadline;
     int status = 0;
-    while (::waitpid(pid, &status, 0) < 0 && errno == EINTR) {
-    }
+    Ending ending = converse(in.write_end, options.input,
+                             Outputs{{{{&out.read_end, &result.out}, {&err.read_end, &result.err}}}},
+                             deadline, options.stop);
+    if (ending == Ending::kByItself) ending = wait_for_end(pid, status, deadline, options.stop);
+    if (ending != Ending::kByItself) kill_group(pid);
     if (ending == Ending::kStopped) throw_error(Code::kInterrupted, "{} was stopped on request", argv[0]);
     if (ending == Ending::kTooLate)
         throw_error(Code::kInternal, "{} did not finish in {} s and was stopped", argv[0],
@@ -239,15 +263,14 @@ ChildProgram::ChildProgram(const std::vector<std::string>& argv) {
     Pipe out;
     const Fd in = open_path("/dev/null", O_RDONLY, Code::kInternal);
     ::fcntl(out.read_end.get(), F_SETFL, O_NONBLOCK);
+    // What it says when the pipe is full is lost: waiting for somebody to read it would stop its work.
+    ::fcntl(out.write_end.get(), F_SETFL, O_NONBLOCK);
     pid_ = spawn(command.program, command.argv, {}, in.get(), out.write_end.get(), out.write_end.get());
     output_ = std::move(out.read_end);
 }
 
 ChildProgram::~ChildProgram() {
-    if (pid_ < 0) return;
-    ::kill(-pid_, SIGKILL);
-    while (::waitpid(pid_, nullptr, 0) < 0 && errno == EINTR) {
-    }
+    if (pid_ >= 0) kill_group(pid_);
 }
 
 bool ChildProgram::has_ended() {

@@ -1,7 +1,7 @@
 #pragma once
 // Runs another program (resize2fs, tune2fs, mtools, ...) without a shell and waits for it. Both output
 // streams are kept, bounded in size; a program that passes its deadline, or is no longer wanted, is killed
-// with its process group.
+// with its process group, also when it has closed its outputs.
 
 #include <chrono>
 #include <stop_token>

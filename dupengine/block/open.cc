@@ -62,23 +62,28 @@ void refuse_if_read_only(const std::string& path) {
         throw_error(Code::kRefused, "{}: is set read-only (blockdev --setrw {} lifts it)", path, path);
 }
 
-SourceHold::SourceHold(const std::string& path)
-    : path_(path), shared_(open_path(path, O_RDONLY, Code::kRefused)) {
+std::string lasting_path(int fd) {
+    return fmt::format("/proc/{}/fd/{}", ::getpid(), fd);
+}
+
+SourceHold::SourceHold(int opened, std::string name)
+    : name_(std::move(name)), shared_(open_path(lasting_path(opened), O_RDONLY, Code::kRefused)) {
     if (::flock(shared_.get(), LOCK_SH | LOCK_NB) != 0)
-        throw_error(Code::kRefused, "{}: another program is writing to it", path);
+        throw_error(Code::kRefused, "{}: another program is writing to it", name_);
     state_ = look();
 }
 
 void SourceHold::take_alone() {
-    if (!identify(path_).is_block_device) return;
-    const int fd = ::open(path_.c_str(), O_RDONLY | O_EXCL | O_CLOEXEC);
+    const std::string path = lasting_path(shared_.get());
+    if (!identify(path).is_block_device) return;
+    const int fd = ::open(path.c_str(), O_RDONLY | O_EXCL | O_CLOEXEC);
     if (fd >= 0) alone_ = Fd(fd);
 }
 
 SourceHold::State SourceHold::look() const {
     struct stat st {};
     if (::fstat(shared_.get(), &st) != 0)
-        throw_errno(Code::kSourceIo, errno, "{}: cannot be examined", path_);
+        throw_errno(Code::kSourceIo, errno, "{}: cannot be examined", name_);
     if (S_ISBLK(st.st_mode)) return {};
     return {st.st_size, st.st_mtim.tv_sec, st.st_mtim.tv_nsec};
 }

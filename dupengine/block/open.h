@@ -28,11 +28,15 @@ PathIdentity identify(const std::string& path);
 /// read-only. Opens it for reading only.
 void refuse_if_read_only(const std::string& path);
 
+/// A path to what `fd` has open, be its name given to something else by now; for other programs, too. Good as
+/// long as `fd` is open.
+std::string lasting_path(int fd);
+
 /// Somebody's source, as long as this lives: no copy writes to it, and a change of it is noticed.
 class SourceHold {
   public:
-    /// Throws kRefused if a copy is writing to it now.
-    explicit SourceHold(const std::string& path);
+    /// Of what `opened` has open, which is called `name`. Throws kRefused if a copy is writing to it now.
+    SourceHold(int opened, std::string name);
     /// Nobody can mount a block device from here on, or use it as swap. Not where another copy reads it, or
     /// another device stands on it.
     void take_alone();
@@ -47,7 +51,7 @@ class SourceHold {
         bool operator==(const State&) const = default;
     };
     State look() const;
-    std::string path_;
+    std::string name_;
     Fd shared_, alone_;
     State state_;
 };

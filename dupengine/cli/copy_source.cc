@@ -24,10 +24,11 @@ CopySource::CopySource(const std::string& endpoint, const ImageTrustOptions& tru
         return;
     }
     disk_ = block::open_source(endpoint);
-    held_.emplace(endpoint);
-    image::ForeignDisk foreign = image::open_foreign(endpoint, trust.format);
+    held_.emplace(disk_->native_fd(), endpoint);
+    image::ForeignDisk foreign = image::open_foreign({disk_->native_fd(), endpoint}, trust.format);
     if (!foreign.reader) return;
     disk_ = std::move(foreign.reader);
+    stop_foreign_ = std::move(foreign.set_stop);
     notes_.push_back(std::move(foreign.note));
 }
 

@@ -2,6 +2,7 @@
 // What a copy reads from: a disk or an image file of this machine, an image in a store, in a tar or from a
 // pipe, or a disk at another machine.
 
+#include <functional>
 #include <memory>
 #include <string>
 
@@ -32,10 +33,11 @@ class CopySource {
     const std::vector<std::string>& notes() const { return notes_; }
     /// It comes through a pipe, and what is read out of its order has to be kept.
     bool is_pipe() const { return image_ && image_->stream != nullptr; }
-    /// Asked to stop, it waits neither for a pipe nor for a web server any more. For a reader that is used
-    /// from here on.
+    /// Asked to stop, it waits neither for a pipe nor for a web server nor for qemu-nbd any more. For a
+    /// reader that is used from here on.
     void set_stop(const std::stop_token& stop) const {
         if (image_) image_->files->set_stop(stop);
+        if (stop_foreign_) stop_foreign_(stop);
     }
     /// When all is copied.
     void finish() const {
@@ -57,6 +59,7 @@ class CopySource {
     std::string path_;
     std::optional<image::OpenImage> image_;
     std::unique_ptr<block::Reader> disk_;
+    std::function<void(std::stop_token)> stop_foreign_;
     std::vector<std::string> notes_;
     std::optional<block::SourceHold> held_;
     layout::WritesSeen writes_;  // before it was read

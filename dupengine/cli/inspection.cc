@@ -58,9 +58,9 @@ Inspection describe_what_can_be_read(const block::Reader& reader) {
 Inspection look_at_disk(const std::string& path, std::optional<std::uint32_t> sector_bytes,
                         image::SourceFormat format) {
     block::identify(path);
-    const image::ForeignDisk foreign = image::open_foreign(path, format);
-    Inspection inspection =
-        describe_what_can_be_read(foreign.reader ? *foreign.reader : *block::open_source(path, sector_bytes));
+    const auto disk = block::open_source(path, sector_bytes);
+    const image::ForeignDisk foreign = image::open_foreign({disk->native_fd(), path}, format);
+    Inspection inspection = describe_what_can_be_read(foreign.reader ? *foreign.reader : *disk);
     try {
         inspection.uses = layout::find_uses(path);
     } catch (const Error& e) {

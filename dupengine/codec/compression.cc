@@ -46,4 +46,9 @@ bool Decompressor::decompress(std::span<const std::byte> compressed, std::span<s
     return ZSTD_isError(size) == 0 && size == bytes.size();
 }
 
+std::span<const std::byte> first_frame(std::span<const std::byte> bytes) {
+    const std::size_t size = ZSTD_findFrameCompressedSize(bytes.data(), bytes.size());
+    return ZSTD_isError(size) == 0 ? bytes.first(size) : std::span<const std::byte>();
+}
+
 }  // namespace dupengine::codec

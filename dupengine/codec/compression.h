@@ -41,4 +41,8 @@ class Decompressor {
     std::unique_ptr<State> state_;
 };
 
+/// The compressed form that `bytes` begin with, as they may go on behind it; empty if none begins there, or
+/// it does not end within them.
+std::span<const std::byte> first_frame(std::span<const std::byte> bytes);
+
 }  // namespace dupengine::codec

@@ -3,9 +3,13 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <csignal>
+#include <cstdlib>
 #include <filesystem>
 #include <fstream>
+#include <future>
 
+#include "base/child_program.h"
 #include "tests/support/disk_image.h"
 
 namespace dupengine {
@@ -131,6 +135,130 @@ TEST_F(ForeignSource, DamagedQcow2IsRefused) {
     }
     EXPECT_EQ(copy(disk).status, 4);
     EXPECT_FALSE(std::filesystem::exists(target_));
+}
+
+// What qemu-img check takes for whole, and QEMU reads as zeros.
+TEST_F(ForeignSource, Qcow2ThatLacksItsEndIsRefused) {
+    struct Cut {
+        std::vector<std::string> options;
+        std::uint64_t bytes;
+    };
+    for (const auto& [options, bytes] : {Cut{{}, 1}, Cut{{}, 512}, Cut{{}, 60'000}, Cut{{"-c"}, 512},
+                                         Cut{{"-c"}, 60'000}, Cut{{"-o", "cluster_size=2M"}, 2'000'000}}) {
+        const std::string disk = qcow2(options);
+        std::filesystem::resize_file(disk, std::filesystem::file_size(disk) - bytes);
+        const RunResult result = copy(disk);
+        EXPECT_EQ(result.status, 4) << fmt::format("{} by {}: ", fmt::join(options, " "), bytes)
+                                    << result.err;
+        EXPECT_FALSE(std::filesystem::exists(target_));
+    }
+}
+
+// A qemu-img in front of the real one that gives the file's name to another file when it is started, as
+// whoever may write in the folder could.
+class ExchangedName : public ForeignSource {
+  protected:
+    RunResult copy_while_exchanged(const std::string& from, const std::string& other) {
+        const std::string programs = scratch_.file("programs");
+        std::filesystem::create_directory(programs);
+        const std::string wrapper = programs + "/qemu-img";
+        std::ofstream(wrapper) << "#!/bin/sh\nmv -f " << other << " " << from
+                               << "\nPATH=$OLD_PATH exec qemu-img \"$@\"\n";
+        std::filesystem::permissions(wrapper, std::filesystem::perms::owner_all);
+        const std::string path = std::getenv("PATH");
+        return run_program({"env", "OLD_PATH=" + path, "PATH=" + programs + ":" + path, test::command(),
+                            "copy", "--yes", "--create", from, target_});
+    }
+};
+
+TEST_F(ExchangedName, WhatWasOpenedIsCopiedAndNoOtherFile) {
+    const std::string disk = qcow2(), evil = scratch_.file("evil.qcow2"), secret = scratch_.file("secret");
+    std::ofstream(secret) << std::string(96 << 20, 'S');
+    test::must_run({"qemu-img", "create", "-q", "-f", "qcow2", "-o",
+                    "data_file=" + secret + ",data_file_raw=on", evil, "96M"});
+    std::ofstream(secret) << std::string(96 << 20, 'S');
+    const RunResult result = copy_while_exchanged(disk, evil);
+    ASSERT_FALSE(std::filesystem::exists(evil)) << "the name was not exchanged";
+    EXPECT_EQ(result.status, 0) << result.err;
+    expect_same();
+}
+
+TEST_F(ForeignSource, Qcow2OfAVirtualMachineIsInUse) {
+    const std::string disk = qcow2(), socket = scratch_.file("socket");
+    {
+        const ChildProgram machine(
+            {"qemu-nbd", "--format=qcow2", "--persistent", "--socket=" + socket, disk});
+        for (int i = 0; i < 500 && !std::filesystem::exists(socket); ++i)
+            ::usleep(20'000);
+        const RunResult result = copy(disk);
+        EXPECT_EQ(result.status, 3) << result.err;
+        EXPECT_THAT(result.err, HasSubstr("virtual machine"));
+    }
+    EXPECT_EQ(copy(disk).status, 0);
+}
+
+TEST_F(ForeignSource, Qcow2IsReadWhateverItAndTheTemporaryFolderAreCalled) {
+    const std::string named = scratch_.file("d\xff,\"\\: file=");
+    std::filesystem::rename(qcow2(), named);
+    const std::string folder = scratch_.file(std::string(150, 't'));
+    std::filesystem::create_directory(folder);
+    const RunResult result = run_program(
+        {"env", "TMPDIR=" + folder, test::command(), "copy", "--yes", "--create", named, target_});
+    EXPECT_EQ(result.status, 0) << result.err;
+    EXPECT_TRUE(std::filesystem::is_empty(folder));
+    expect_same();
+}
+
+// A qemu-nbd that does what a script says before it is one.
+class OddNbd : public ForeignSource {
+  protected:
+    OddNbd() {
+        std::filesystem::create_directory(scratch_.file("programs"));
+        std::filesystem::create_directory(temporary_);
+    }
+    // Status and time.
+    std::pair<int, double> copy_and_interrupt(const std::string& script, const std::string& until) {
+        const std::string wrapper = scratch_.file("programs/qemu-nbd"), disk = qcow2();
+        std::ofstream(wrapper) << "#!/bin/sh\nPATH=${PATH#*:}\n" << script << "\n";
+        std::filesystem::permissions(wrapper, std::filesystem::perms::owner_all);
+        // timeout(1) passes the signal on.
+        auto result = std::async(std::launch::async, [&] {
+            return run_program({"env", "TMPDIR=" + temporary_,
+                                "PATH=" + scratch_.file("programs") + ":" + std::getenv("PATH"), "sh", "-c",
+                                "echo $$ >" + scratch_.file("pid") + "; exec \"$@\"", "-", test::command(),
+                                "copy", "--yes", "--create", disk, target_},
+                               {.deadline = std::chrono::seconds(60)});
+        });
+        for (int i = 0; i < 500 && !std::filesystem::exists(until); ++i)
+            ::usleep(20'000);
+        ::usleep(300'000);
+        const auto begin = std::chrono::steady_clock::now();
+        ::kill(std::stoi(read_file(scratch_.file("pid"), Code::kInternal)), SIGINT);
+        const int status = result.get().status;
+        return {status, std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count()};
+    }
+    std::string mark_ = scratch_.file("mark"), temporary_ = scratch_.file("temporary");
+};
+
+TEST_F(OddNbd, ThatDoesNotListenYetLeavesNoFolderBehindWhenInterrupted) {
+    const auto [status, seconds] = copy_and_interrupt("echo >" + mark_ + "; sleep 100", mark_);
+    EXPECT_NE(status, 0);
+    EXPECT_LT(seconds, 5);
+    EXPECT_TRUE(std::filesystem::is_empty(temporary_));
+}
+
+TEST_F(OddNbd, ThatStandsStillDoesNotHoldAnInterruptedCopy) {
+    source_.path = scratch_.file("large");
+    test::must_run({"sh", "-c", "head -c 150M /dev/urandom >" + source_.path});
+    // Stopped as soon as the copy has begun: no socket any more, and SIGINT is waited for.
+    const auto [status, seconds] = copy_and_interrupt(
+        fmt::format("(while ! [ -e \"$TMPDIR\"/* ]; do :; done; while [ -e \"$TMPDIR\"/* ]; do :; done\n"
+                    "while ! grep -q '^SigBlk:.*[2367abef]$' /proc/$(cat {})/status; do :; done\n"
+                    "kill -STOP $$; echo >{}) &\nexec qemu-nbd \"$@\"",
+                    scratch_.file("pid"), mark_),
+        mark_);
+    EXPECT_EQ(status, 10);
+    EXPECT_LT(seconds, 5);
 }
 
 TEST_F(ForeignSource, WithoutItsProgramQcow2IsUnsupported) {

@@ -12,10 +12,10 @@ namespace {
 
 class Unarchived final : public Decompressed {
   public:
-    Unarchived(const std::string& path, DiskForm form)
-        : name_(path),
+    Unarchived(const ForeignFile& file, DiskForm form)
+        : name_(file.name),
           form_(form),
-          fd_(open_path(path, O_RDONLY, Code::kRefused)),
+          fd_(open_path(file.path(), O_RDONLY, Code::kRefused)),
           handle_(::archive_read_new(), ::archive_read_free) {
         constexpr std::size_t kReadBytes = 256 * kKiB;
         archive* handle = handle_.get();
@@ -80,9 +80,9 @@ class Unarchived final : public Decompressed {
 
 }  // namespace
 
-std::unique_ptr<Decompressed> decompress(const std::string& path, DiskForm form) {
-    if (form == DiskForm::kGzip) return gunzip(path);
-    return std::make_unique<Unarchived>(path, form);
+std::unique_ptr<Decompressed> decompress(const ForeignFile& file, DiskForm form) {
+    if (form == DiskForm::kGzip) return gunzip(file);
+    return std::make_unique<Unarchived>(file, form);
 }
 
 }  // namespace dupengine::image

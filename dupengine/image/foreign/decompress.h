@@ -3,8 +3,8 @@
 // libarchive stay behind this header.
 
 #include <memory>
-#include <string>
 
+#include "image/foreign/foreign_file.h"
 #include "image/foreign/kind.h"
 
 namespace dupengine::image {
@@ -17,10 +17,10 @@ class Decompressed {
     virtual std::size_t read(std::span<std::byte> buffer) = 0;
 };
 
-/// Throws kRefused if it cannot be opened.
-std::unique_ptr<Decompressed> decompress(const std::string& path, DiskForm form);
+/// The file need not stay open.
+std::unique_ptr<Decompressed> decompress(const ForeignFile& file, DiskForm form);
 
 /// gunzip.cc: libarchive does not look at the checksums of gzip.
-std::unique_ptr<Decompressed> gunzip(const std::string& path);
+std::unique_ptr<Decompressed> gunzip(const ForeignFile& file);
 
 }  // namespace dupengine::image

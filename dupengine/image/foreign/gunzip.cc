@@ -16,8 +16,8 @@ constexpr int kWindowBits = 15, kExpectGzip = 16;
 
 class Gunzip final : public Decompressed {
   public:
-    explicit Gunzip(const std::string& path)
-        : name_(path), fd_(open_path(path, O_RDONLY, Code::kRefused)), input_(256 * kKiB) {
+    explicit Gunzip(const ForeignFile& file)
+        : name_(file.name), fd_(open_path(file.path(), O_RDONLY, Code::kRefused)), input_(256 * kKiB) {
         if (::inflateInit2(&stream_, kWindowBits + kExpectGzip) != Z_OK)
             throw_error(Code::kInternal, "no memory to unpack {}", name_);
     }
@@ -80,8 +80,8 @@ class Gunzip final : public Decompressed {
 
 }  // namespace
 
-std::unique_ptr<Decompressed> gunzip(const std::string& path) {
-    return std::make_unique<Gunzip>(path);
+std::unique_ptr<Decompressed> gunzip(const ForeignFile& file) {
+    return std::make_unique<Gunzip>(file);
 }
 
 }  // namespace dupengine::image

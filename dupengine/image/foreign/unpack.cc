@@ -16,7 +16,7 @@ class UnpackedDisk final : public block::Reader {
   public:
     UnpackedDisk(block::ScratchFile file, std::string name)
         : file_(std::move(file)),
-          disk_(block::open_source(fmt::format("/proc/self/fd/{}", file_.fd()))),
+          disk_(block::open_source(block::lasting_path(file_.fd()))),
           window_(*disk_, {0, disk_->geometry().size_bytes}, std::move(name)) {}
 
     const block::Geometry& geometry() const override { return window_.geometry(); }
@@ -51,24 +51,25 @@ std::uint64_t write_unless_zero(const block::ScratchFile& file, ByteOffset offse
 
 }  // namespace
 
-ForeignDisk unpack(const std::string& path, DiskForm form) {
+ForeignDisk unpack(const ForeignFile& packed, DiskForm form) {
     // As large as a file can be; a few bytes can stand for more zeros than anybody waits for.
     constexpr std::uint64_t kLargest = std::uint64_t{1} << 48;
-    const auto source = decompress(path, form);
-    block::ScratchFile file("what " + path + " unpacks to");
+    const auto source = decompress(packed, form);
+    block::ScratchFile file("what " + packed.name + " unpacks to");
     Bytes buffer(kMiB);
     std::uint64_t size = 0, stored = 0;
     for (std::size_t got = buffer.size(); got == buffer.size(); size += got) {
         got = source->read(buffer);
         stored += write_unless_zero(file, size, std::span(buffer).first(got));
-        if (size > kLargest) throw_error(Code::kUnsupported, "{}: unpacks to more than 256 TiB", path);
+        if (size > kLargest) throw_error(Code::kUnsupported, "{}: unpacks to more than 256 TiB", packed.name);
     }
-    if (size == 0) throw_error(Code::kRefused, "{}: holds nothing", path);
+    if (size == 0) throw_error(Code::kRefused, "{}: holds nothing", packed.name);
     file.extend_to(size);
     file.settle();
-    std::string note = fmt::format("{} holds {} in {}; unpacked, they take {} in {} until the end", path,
-                                   format_size(size), form_name(form), format_size(stored), file.folder());
-    return {std::make_unique<UnpackedDisk>(std::move(file), path), std::move(note)};
+    std::string note =
+        fmt::format("{} holds {} in {}; unpacked, they take {} in {} until the end", packed.name,
+                    format_size(size), form_name(form), format_size(stored), file.folder());
+    return {std::make_unique<UnpackedDisk>(std::move(file), packed.name), std::move(note), {}};
 }
 
 }  // namespace dupengine::image

@@ -8,6 +8,7 @@
 #include <filesystem>
 #include <thread>
 
+#include "base/child_program.h"
 #include "base/error.h"
 #include "base/fd.h"
 #include "tests/support/scratch.h"
@@ -45,6 +46,44 @@ TEST(RunProgram, AProgramIsKilledWithItsChildrenWhenAskedToStop) {
     } catch (const Error& e) {
         EXPECT_EQ(e.code(), Code::kInterrupted);
     }
+}
+
+TEST(RunProgram, AProgramThatClosesItsOutputsAndGoesOnIsStoppedAllTheSame) {
+    const std::vector<std::string> lives_on = {"sh", "-c", "exec >&- 2>&-; sleep 100 & wait"};
+    const auto begin = std::chrono::steady_clock::now();
+    try {
+        run_program(lives_on, {.deadline = std::chrono::milliseconds(200)});
+        FAIL() << "waited for it";
+    } catch (const Error& e) {
+        EXPECT_NE(std::string(e.what()).find("did not finish"), std::string::npos);
+    }
+    std::stop_source stop;
+    const std::jthread asker([&] {
+        std::this_thread::sleep_for(std::chrono::milliseconds(100));
+        stop.request_stop();
+    });
+    RunOptions options;
+    options.stop = stop.get_token();
+    try {
+        run_program(lives_on, options);
+        FAIL() << "waited for it";
+    } catch (const Error& e) {
+        EXPECT_EQ(e.code(), Code::kInterrupted);
+    }
+    EXPECT_LT(std::chrono::steady_clock::now() - begin, std::chrono::seconds(30));
+    EXPECT_EQ(run_program({"sh", "-c", "exec >&- 2>&-; sleep 0.1; exit 3"}).status, 3);
+}
+
+TEST(ChildProgram, ThatSaysMoreThanAPipeHoldsWorksOn) {
+    const test::ScratchFolder folder;
+    const std::string mark = folder.file("mark");
+    ChildProgram program(
+        {"sh", "-c", "echo first >&2; head -c 1000000 /dev/zero >&2; echo >" + mark + "; sleep 100"});
+    for (int i = 0; i < 200 && !std::filesystem::exists(mark); ++i)
+        ::usleep(50'000);
+    EXPECT_TRUE(std::filesystem::exists(mark)) << "it waits for its output to be read";
+    EXPECT_FALSE(program.has_ended());
+    EXPECT_EQ(program.complaint().substr(0, 5), "first");
 }
 
 TEST(RunProgram, AMissingProgramIsSaidToBeMissing) {

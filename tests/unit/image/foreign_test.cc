@@ -16,6 +16,11 @@ namespace {
 
 using ::testing::HasSubstr;
 
+ForeignDisk open_file(const std::string& path, SourceFormat format) {
+    const Fd file = open_path(path, O_RDONLY, Code::kInternal);
+    return open_foreign({file.get(), path}, format);
+}
+
 Bytes some_disk(std::size_t size, std::uint64_t seed) {
     std::mt19937_64 random(seed);
     Bytes disk(size);
@@ -49,7 +54,7 @@ class CompressedDisks : public ::testing::TestWithParam<Form> {
         const std::string path = scratch_.file("packed");
         test::write_file(path, packed);
         try {
-            const ForeignDisk disk = open_foreign(path, SourceFormat::kCompressed);
+            const ForeignDisk disk = open_file(path, SourceFormat::kCompressed);
             Bytes bytes(disk.reader->geometry().size_bytes);
             disk.reader->read(0, bytes);
             return bytes;
@@ -67,7 +72,7 @@ TEST_P(CompressedDisks, AreWhatWasPackedAndZerosOfThemAreHoles) {
     std::ranges::copy(disk, with_hole.begin());
     EXPECT_EQ(restore(compress(disk)), disk);
     EXPECT_EQ(restore(compress(with_hole)), with_hole);
-    const ForeignDisk opened = open_foreign(scratch_.file("packed"), SourceFormat::kAuto);
+    const ForeignDisk opened = open_file(scratch_.file("packed"), SourceFormat::kAuto);
     EXPECT_TRUE(opened.reader->next_data({4 * kMiB, 8 * kMiB}).empty());
     EXPECT_THAT(opened.note, HasSubstr(form_name(GetParam().form)));
     EXPECT_THAT(opened.note, HasSubstr("8 MiB"));
