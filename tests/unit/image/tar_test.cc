@@ -201,6 +201,20 @@ TEST_F(TarImages, ThatAreCutAnywhereAreRefused) {
     }
 }
 
+// More chunks than are known: stretches that are the same fill packs that are the same.
+TEST_F(TarImages, OfMoreDataThanCanBeKnownHaveNoPackTwice) {
+    const Bytes noise = random_bytes(16 * kMiB, 21);
+    Bytes disk;
+    for (int i = 0; i < 3; ++i)
+        disk.insert(disk.end(), noise.begin(), noise.end());
+    for (const std::size_t most_known : {0, 3}) {
+        const Bytes tar = test::make_tar_image({.disk = disk, .most_known = most_known});
+        EXPECT_GT(tar.size(), 47 * kMiB) << "nothing was stored again";
+        EXPECT_EQ(restore(tar, false), disk);
+        EXPECT_EQ(restore(tar, true), disk);
+    }
+}
+
 TEST_F(TarImages, WithAWrongBitAnywhereGiveNothingElseThanTheDisk) {
     const Bytes disk = make_disk(8);
     const Bytes good = test::make_tar_image({disk});
