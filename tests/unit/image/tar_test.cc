@@ -215,6 +215,18 @@ TEST_F(TarImages, OfMoreDataThanCanBeKnownHaveNoPackTwice) {
     }
 }
 
+TEST_F(TarImages, WhosePlacesNamePacksThatNoChunkIsInAreRefused) {
+    auto entries = test::read_tar(test::make_tar_image({make_disk(22)}));
+    Bytes& places = entries[2].content;
+    ASSERT_TRUE(entries[2].file.ends_with(".places"));
+    // As many as would take memory, and all of them there.
+    const auto count = static_cast<std::uint32_t>(load_le<std::uint64_t>(places, 16) + 1);
+    const auto packs = load_le<std::uint32_t>(places, 12);
+    store_le<std::uint32_t>(places, 12, count);
+    places.resize(places.size() + (count - packs) * sizeof(PackId));
+    expect_refused(test::write_tar(entries), "packs of no use");
+}
+
 TEST_F(TarImages, WithAWrongBitAnywhereGiveNothingElseThanTheDisk) {
     const Bytes disk = make_disk(8);
     const Bytes good = test::make_tar_image({disk});
