@@ -42,6 +42,14 @@ class StreamCommand : public testing::Test {
         const RunResult result = test::run_dupengine({"verify", source_.path, target});
         EXPECT_EQ(result.status, 0) << result.out << result.err;
     }
+    // An image of which describing the disk reads everything: no byte of data stands at the end of the tar.
+    std::string make_small_tar() {
+        const std::string disk = scratch_.sparse_file("small.img", 16 << 20),
+                          tar = scratch_.file("small.tar");
+        test::must_run({"sgdisk", "-n", "1:2048:0", disk});
+        test::must_run({test::command(), "copy", "--sign-key", key_, disk, "image:" + tar});
+        return tar;
+    }
     void expect_unfinished() {
         const RunResult result = test::run_dupengine({"verify", target_});
         EXPECT_EQ(result.status, 6) << result.out << result.err;
@@ -164,6 +172,10 @@ TEST_F(StreamCommand, APipeThatIsCutBehindTheLastByteThatIsNeededIsNoWholeImage)
         EXPECT_EQ(shell(cut + "$D verify --trust $K.pub image:- $T").status, 6);
         EXPECT_EQ(shell(cut + "$D inspect image:-").status, 6);
     }
+    test::fill_with_old_data(target_, 32 << 20);
+    const RunResult copied = shell("head -c -1024 " + make_small_tar() + " | " + kRestore);
+    EXPECT_EQ(copied.status, 6) << copied.out;
+    expect_unfinished();
 }
 
 // All of it is in front of the index there, and read out of a scratch file.
@@ -182,21 +194,23 @@ TEST_F(StreamCommand, APipeWithABareFilesystemThatIsCutIsCutOffWhereverItIs) {
 }
 
 TEST_F(StreamCommand, WhoWaitsForTheEndCanBeStoppedAndHasNotFinished) {
-    ASSERT_EQ(shell("$D copy --sign-key $K $S image:$X").status, 0);
-    const RunResult result = shell(
-        "(head -c -1024 $X; sleep 3) | (timeout --foreground -s INT 2 $D copy --yes --create --trust $K.pub "
-        "image:- $T)");
+    const std::string small = make_small_tar();
+    const RunResult result =
+        shell("(head -c -1024 " + small +
+              "; sleep 3) | (timeout --foreground -s INT 2 $D copy --yes --create --trust $K.pub "
+              "image:- $T)");
     EXPECT_EQ(result.status, 124) << result.err;
     EXPECT_THAT(result.err, HasSubstr("stopped on request"));
     EXPECT_THAT(result.out, Not(HasSubstr("done")));
     expect_unfinished();
     // Whoever has sent the end may keep the pipe open.
+    ASSERT_EQ(shell("$D copy --sign-key $K $S image:$X; rm $T").status, 0);
     const auto begin = std::chrono::steady_clock::now();
-    EXPECT_EQ(
-        shell("exec 3< <(cat $X; exec sleep 100); $D copy --yes --trust $K.pub image:- $T <&3; status=$?; "
-              "kill $!; exit $status")
-            .status,
-        0);
+    EXPECT_EQ(shell("exec 3< <(cat $X; exec sleep 100); $D copy --yes --trust $K.pub --create image:- $T "
+                    "<&3; status=$?; "
+                    "kill $!; exit $status")
+                  .status,
+              0);
     EXPECT_LT(std::chrono::steady_clock::now() - begin, std::chrono::seconds(60));
     expect_same(target_);
 }
