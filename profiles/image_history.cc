@@ -36,6 +36,16 @@ codec::Sha256 digest_of(std::span<const std::byte> record) {
     return codec::sha256(bytes);
 }
 
+void write_record(block::Target& target, ByteOffset place, std::span<const std::byte> record) {
+    AlignedBuffer buffer(kHistoryRecordBytes);
+    std::copy(record.begin(), record.end(), buffer.all().begin());
+    target.write(place, buffer.all());
+    target.flush();
+    target.read_from_medium(place, buffer.all());
+    if (!std::equal(record.begin(), record.end(), buffer.all().begin()))
+        throw_error(Code::kIntegrity, "{}: the history of images came back different", target.name());
+}
+
 std::optional<std::string> decode_name(std::span<const std::byte> field) {
     const std::string_view text = as_text(field);
     const std::size_t end = std::min(text.find('\0'), text.size());
@@ -107,20 +117,29 @@ std::optional<ImageHistory> decode_history(std::span<const std::byte> bytes) {
 std::optional<ImageHistory> read_history(const block::Reader& device, block::Extent region) {
     if (!has_room(region)) return std::nullopt;
     ImageHistory newest;
-    unsigned unreadable = 0;
+    std::string doubt;
+    unsigned good = 0;
     for (unsigned record = 0; record < 2; ++record) {
         AlignedBuffer buffer(kHistoryRecordBytes);
         try {
             device.read_from_medium(place_of(region, record), buffer.all());
-        } catch (const Error&) {
-            if (++unreadable == 2) throw;
+        } catch (const Error& e) {
+            doubt = e.what();
             continue;
         }
         auto found = decode_history(buffer.all());
-        if (!found || found->generation <= newest.generation) continue;
+        if (!found) {
+            if (as_text(buffer.all().first(kMagic.size())) == kMagic) doubt = "a record is damaged";
+            continue;
+        }
+        ++good;
+        if (found->generation <= newest.generation) continue;
         newest = std::move(*found);
         newest.record = record;
     }
+    // Both are written the first time.
+    if (doubt.empty() && good == 1) doubt = "a record was overwritten";
+    newest.doubt = std::move(doubt);
     return newest;
 }
 
@@ -128,16 +147,11 @@ void write_history(block::Target& target, block::Extent region, ImageHistory his
     if (!has_room(region))
         throw_error(Code::kRefused, "{}: the profile partition has no room for a history of images",
                     target.name());
+    const bool writes_both = history.generation == 0 || !history.doubt.empty();
     ++history.generation;
-    const ByteOffset place = place_of(region, 1 - history.record);
-    const Bytes encoded = encode_history(history);
-    AlignedBuffer buffer(kHistoryRecordBytes);
-    std::copy(encoded.begin(), encoded.end(), buffer.all().begin());
-    target.write(place, buffer.all());
-    target.flush();
-    target.read_from_medium(place, buffer.all());
-    if (!std::equal(encoded.begin(), encoded.end(), buffer.all().begin()))
-        throw_error(Code::kIntegrity, "{}: the history of images came back different", target.name());
+    const Bytes record = encode_history(history);
+    write_record(target, place_of(region, 1 - history.record), record);
+    if (writes_both) write_record(target, place_of(region, history.record), record);
 }
 
 }  // namespace dupengine::profiles

@@ -2,8 +2,9 @@
 // Which version of which images a machine was made from, so that an older one, with the holes that were
 // mended since, is not put back unnoticed. It lies in the profile partition behind the two slots of the
 // profile, so it survives every copy. Two records, of which an update always writes the one that is not the
-// newest good one; a record that cannot be believed counts as none. A partition of less than
-// kHistoryEnd bytes has no room for it.
+// newest good one; the first one writes both. So one that cannot be read or believed beside a good one may
+// have been the newest, and what the good one says is in doubt. A partition of less than kHistoryEnd bytes
+// has no room for it.
 //
 // Record 0 at byte 2 MiB, record 1 at byte 2 MiB + 4096, both of 4096 bytes, integers little-endian:
 //
@@ -41,16 +42,18 @@ struct ImageHistory {
     std::uint64_t generation = 0;  ///< 0: nothing was written yet
     std::vector<Entry> entries;
     unsigned record = 1;  ///< where it was found
+    std::string doubt;    ///< why it may be that there was a newer one; empty: there was none
 
     /// The version of the image of this name that was put there last; empty if none was.
     std::optional<std::uint64_t> version_of(const std::string& name) const;
     void remember(Entry entry);
 };
 
-/// Empty if the region has no room. Throws kSourceIo if neither record can be read.
+/// Empty if the region has no room. Throws nothing for what it finds there: see ImageHistory::doubt.
 std::optional<ImageHistory> read_history(const block::Reader& device, block::Extent region);
 
-/// Writes the history over the older record, flushes, and reads it back. Throws kTargetIo; kIntegrity if it
+/// Writes the history over the older record, flushes, and reads it back; then over the other one, too, the
+/// first time and if there was a doubt, which ends with that. Throws kTargetIo; kIntegrity if it
 /// came back different; kRefused if the region has no room.
 void write_history(block::Target& target, block::Extent region, ImageHistory history);
 

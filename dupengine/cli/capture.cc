@@ -1,6 +1,5 @@
 #include "cli/capture.h"
 
-#include <signal.h>
 #include <unistd.h>
 
 #include <ctime>
@@ -40,10 +39,13 @@ std::string choose_name(const image::Reference& target, const image::StoreIndex&
     return index.find(target).name;
 }
 
-std::string capture_text(const engine::CaptureReport& report, Charset charset) {
+// What nobody here can read back is not called verified.
+std::string capture_text(const CaptureRequest& request, const engine::CaptureReport& report,
+                         Charset charset) {
     std::string text = fmt::format(
-        "done and verified: image:{}#{} holds {}{}\n", printable(report.store, charset), report.image.text(),
-        printable(report.source, charset), report.is_signed ? ", signed" : ", not signed");
+        "{}: image:{}#{} holds {}{}\n", is_to_pipe(request) ? "sent, not read back" : "done and verified",
+        printable(report.store, charset), report.image.text(), printable(report.source, charset),
+        report.is_signed ? ", signed" : ", not signed");
     text += fmt::format("read {}, {} of data; {} were stored already, {} are new, in {}\n",
                         format_size(report.bytes_read), format_size(report.bytes_data),
                         format_size(report.bytes_shared), format_size(report.bytes_stored),
@@ -53,8 +55,11 @@ std::string capture_text(const engine::CaptureReport& report, Charset charset) {
     return text;
 }
 
-std::string capture_json(const engine::CopyPlan& plan, const engine::CaptureReport* report) {
-    Json json = {{"result", report != nullptr ? "verified" : "planned"},
+// `report` is null for a plan.
+std::string capture_json(const CaptureRequest& request, const engine::CopyPlan& plan,
+                         const engine::CaptureReport* report) {
+    const char* done = is_to_pipe(request) ? "sent" : "verified";
+    Json json = {{"result", report != nullptr ? done : "planned"},
                  {"source", plan.source.name},
                  {"target", plan.target.name},
                  {"bytes_used", plan.bytes_used}};
@@ -123,9 +128,10 @@ engine::CaptureReport execute(const engine::CopyPlan& plan, const CopySource& so
     source.set_stop(interrupt.token());
     Progress progress;
     const ProgressView view(progress, globals.progress);
-    engine::CaptureContext context{progress, interrupt.token(), [&]() -> std::string {
-                                       return request.busy_source ? "" : source.change();
-                                   }};
+    engine::CaptureContext context{
+        progress, interrupt.token(),
+        [&]() -> std::string { return request.busy_source ? "" : source.change(); },
+        [&] { source.finish(); }};
     const auto start = std::chrono::steady_clock::now();
     engine::CaptureReport report;
     const auto take = image::is_tar(request.target.place) ? make_tar : add_to_store;
@@ -148,8 +154,6 @@ void refuse_impossible_tar(const CaptureRequest& request) {
         image::new_tar_file(request.target.place);
     else if (::isatty(STDOUT_FILENO) != 0)
         throw_error(Code::kUsage, "image:- writes a tar to standard output, which is a terminal");
-    else
-        ::signal(SIGPIPE, SIG_IGN);  // a reader that has ended is an error like any other
 }
 
 }  // namespace
@@ -177,12 +181,13 @@ int run_capture(const CaptureRequest& request, const Globals& globals) {
     const DrawingStyle style = look_at_terminal(is_to_pipe(request) ? STDERR_FILENO : STDOUT_FILENO).style;
     if (!globals.json) say(request, draw_capture(plan, style));
     if (globals.dry_run) {
-        if (globals.json) say(request, capture_json(plan, nullptr) + "\n");
+        if (globals.json) say(request, capture_json(request, plan, nullptr) + "\n");
         return 0;
     }
     std::fflush(stdout);
     const engine::CaptureReport report = execute(plan, source, request, key ? &*key : nullptr, globals);
-    say(request, globals.json ? capture_json(plan, &report) + "\n" : capture_text(report, style.charset));
+    say(request, globals.json ? capture_json(request, plan, &report) + "\n"
+                              : capture_text(request, report, style.charset));
     return 0;
 }
 

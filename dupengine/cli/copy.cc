@@ -243,7 +243,8 @@ std::vector<engine::CopyReport> execute(const std::vector<engine::CopyPlan>& pla
     std::vector<engine::CopyJob> jobs;
     for (std::size_t i = 0; i < disks.size(); ++i) {
         contexts.push_back({progress, interrupt.token(), std::time(nullptr), grow,
-                            [&, i] { return change_of(disks[i], arguments); }});
+                            [&, i] { return change_of(disks[i], arguments); },
+                            [&, i] { disks[i].source->finish(); }});
         if (disks[i].source->is_hot())
             contexts.back().next_round = [source = disks[i].source->remote()] {
                 return source->next_round();
@@ -340,8 +341,6 @@ int copy_disks(std::vector<Disk>& disks, const CopyArguments& arguments, const G
                 "the kernel still uses the target's old table: partitions of it are in use; reboot");
     remember_versions(disks);
     tell_result(disks, plans, reports);
-    for (const Disk& disk : disks)
-        disk.source->finish();
     if (globals.json)
         fmt::print("{}\n", copy_json(plans, reports, form));
     else

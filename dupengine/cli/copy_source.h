@@ -39,9 +39,13 @@ class CopySource {
         if (image_) image_->files->set_stop(stop);
         if (stop_foreign_) stop_foreign_(stop);
     }
-    /// When all is copied.
+    /// When all that is wanted of it was read, and before that is called right. Throws as OpenImage::finish.
     void finish() const {
         if (image_) image_->finish();
+    }
+    /// For one that is read for others: what comes through a pipe is taken to its end first. Throws so, too.
+    void take_whole() const {
+        if (image_) image_->take_whole();
     }
     /// Its path, for questions about a disk of this machine; empty for any other.
     std::string local_path() const { return held_ ? path_ : ""; }

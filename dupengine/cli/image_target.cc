@@ -38,6 +38,11 @@ std::string refuse_older_version(const image::Manifest& manifest, const block::R
             Code::kRefused,
             "{}@{} is older than version {}, which {} had last (--allow-older copies it all the same)",
             manifest.name, manifest.version, *had, target.name());
+    if (!history->doubt.empty())
+        throw_error(Code::kRefused,
+                    "{}: which version of an image it had last cannot be told for certain: {} (--allow-older "
+                    "copies {}@{} all the same, and makes it certain again)",
+                    target.name(), history->doubt, manifest.name, manifest.version);
     return "";
 }
 

@@ -13,9 +13,9 @@ namespace dupengine::cli {
 /// name it, or there is no profile that could.
 void refuse_other_class(const image::Manifest& manifest, const block::Reader& target);
 
-/// Throws kRefused if the target remembers a newer version of the image of this name. A target without a
-/// profile partition remembers nothing. Returns a note for people if a profile partition has no room; else
-/// empty.
+/// Throws kRefused if the target remembers a newer version of the image of this name, or may have
+/// remembered one. A target without a profile partition remembers nothing. Returns a note for people if a
+/// profile partition has no room; else empty.
 std::string refuse_older_version(const image::Manifest& manifest, const block::Reader& target);
 
 /// After a copy: from now on older versions are refused, if the target has a profile partition with room.

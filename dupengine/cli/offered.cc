@@ -10,6 +10,7 @@ OfferedSource::OfferedSource(std::string name, const std::string& endpoint, cons
     if (source_.remote() != nullptr)
         throw_error(Code::kUsage, "{}: is at another machine already; one end has to be here", endpoint);
     if (!is_busy_) source_.take_alone();
+    source_.take_whole();
 }
 
 wire::OfferedDisk OfferedSource::disk() const {

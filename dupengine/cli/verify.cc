@@ -140,6 +140,8 @@ std::vector<Comparison> compare_disks(const std::vector<engine::PathPair>& paths
                                                         image ? *image : disks.pairs[i].target, progress,
                                                         interrupt.token()));
     }
+    for (const auto& source : disks.sources)
+        if (source != nullptr) source->finish();
     return comparisons;
 }
 
@@ -172,8 +174,6 @@ int run_verify(const VerifyArguments& arguments, const Globals& globals) {
     const auto paths = find_pairs(arguments.source, arguments.target, arguments.maps);
     const OpenDisks disks = open_disks(paths, arguments, globals);
     const std::vector<Comparison> comparisons = compare_disks(paths, disks, globals.progress);
-    for (const auto& source : disks.sources)
-        if (source) source->finish();
     Json reports = Json::array();
     for (std::size_t i = 0; i < paths.size(); ++i)
         if (globals.json)

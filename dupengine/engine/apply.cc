@@ -252,6 +252,10 @@ class DiskCopy {
             "while it was copied; the target is marked unfinished, run the same command again");
     }
 
+    void end_source() const {
+        if (context_.source_end) context_.source_end();
+    }
+
     // A filesystem in a partition grows while there is no table yet; perhaps over the place of the journal.
     void grow_in_partition() {
         const Step step(*this);
@@ -367,6 +371,8 @@ std::vector<CopyReport> apply_plans(std::span<const CopyJob> jobs) {
         for (const DiskCopy& each : copies)
             each.check_source();
     }
+    for (const DiskCopy& copy : copies)
+        copy.end_source();
     for (DiskCopy& copy : copies)
         copy.grow_in_partition();
     for (DiskCopy& copy : copies)

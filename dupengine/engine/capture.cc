@@ -59,11 +59,14 @@ namespace {
 
 constexpr std::uint64_t kPiece = image::kChunkBytes;
 
+PipelineOptions pipeline_for(const CopyPlan& plan, const block::Reader& view, const ExtentSet& extents) {
+    return choose_pipeline(view.geometry(), block::Geometry{}, extents.total_bytes(), plan.options.tuning);
+}
+
 void put_all(const CopyPlan& plan, const block::Reader& view, image::ChunkSink& image,
              CaptureContext& context, std::atomic<std::uint64_t>& bytes_read) {
     const ExtentSet extents = captured_extents(plan);
-    const PipelineOptions options =
-        choose_pipeline(view.geometry(), block::Geometry{}, extents.total_bytes(), plan.options.tuning);
+    const PipelineOptions options = pipeline_for(plan, view, extents);
     ChunkWork work;
     work.read = [&](Slot& slot) {
         bytes_read += start_reads(slot, view, block::Reader::From::kAnywhere, options.bridge_bytes);
@@ -82,6 +85,12 @@ void stop_if_changed(const block::Reader& source, const CaptureContext& context)
     if (!change.empty())
         throw_error(Code::kIntegrity, "{}: {} while it was captured; there is no image of it", source.name(),
                     change);
+}
+
+// All was read of it.
+void end_source(const block::Reader& source, const CaptureContext& context) {
+    if (context.source_end) context.source_end();
+    stop_if_changed(source, context);
 }
 
 // Notes which chunks are read.
@@ -103,6 +112,19 @@ class NotingReader final : public block::Reader {
     mutable std::mutex mutex_;
     mutable ExtentSet seen_;
 };
+
+// `whole` as put_all put it, and no more of the disk than that read: where nothing is captured, sectors may
+// be unreadable.
+std::uint64_t read_again(const block::Reader& view, const ExtentSet& extents, std::uint64_t bridge_bytes,
+                         Extent whole, std::span<std::byte> bytes) {
+    const ExtentSet wanted = extents.clipped_to(whole);
+    const ExtentSet read = wanted.bridged(bridge_bytes);
+    for (const Extent e : read)
+        view.read(e.begin, bytes.subspan(e.begin - whole.begin, e.size()));
+    for (const Extent gap : wanted.gaps_in(whole))
+        std::ranges::fill(bytes.subspan(gap.begin - whole.begin, gap.size()), std::byte{0});
+    return read.total_bytes();
+}
 
 CaptureReport begin_report(const CopyPlan& plan) {
     CaptureReport report;
@@ -126,7 +148,7 @@ CaptureReport capture(const CopyPlan& plan, const block::Reader& source, image::
             Code::kInterrupted,
             "stopped on request; no image was added, and the next capture uses what is stored already");
     }
-    stop_if_changed(source, context);
+    end_source(source, context);
     CaptureReport report = begin_report(plan);
     report.bytes_read = bytes_read;
     return report;
@@ -163,20 +185,16 @@ CaptureReport capture_tar(const CopyPlan& plan, const block::Reader& source, ima
     stop_if_changed(source, context);
     context.progress.begin("capture", image.data_bytes());
     Throttle throttle(plan.options.tuning.bytes_per_second);
-    const std::uint64_t size = view.geometry().size_bytes;
+    const std::uint64_t bridge_bytes = pipeline_for(plan, view, extents).bridge_bytes;
     image.write(
         [&](std::uint64_t chunk, std::span<std::byte> bytes) {
             throttle.pass(bytes.size(), [&] { return context.stop.stop_requested(); });
             stop_if_asked();
-            const Extent whole{chunk * kPiece, chunk * kPiece + bytes.size()};
-            const Extent there = whole.clipped_to({0, size});
-            view.read(there.begin, bytes.first(there.size()));
-            for (const Extent gap : extents.gaps_in(whole))
-                std::ranges::fill(bytes.subspan(gap.begin - whole.begin, gap.size()), std::byte{0});
-            bytes_read += there.size();
-            context.progress.advance(there.size());
+            bytes_read += read_again(view, extents, bridge_bytes,
+                                     {chunk * kPiece, chunk * kPiece + bytes.size()}, bytes);
+            context.progress.advance(bytes.size());
         },
-        sign, output, [&] { stop_if_changed(source, context); });
+        sign, output, [&] { end_source(source, context); });
     CaptureReport report = begin_report(plan);
     report.bytes_read = bytes_read;
     report.bytes_data = image.data_bytes();

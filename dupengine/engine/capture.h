@@ -30,6 +30,8 @@ struct CaptureContext {
     std::stop_token stop;
     /// How the source changed since it was planned; empty if it did not.
     std::function<std::string()> source_change = {};
+    /// When all was read of it, and before there is an image: throws if it turns out not to be whole.
+    std::function<void()> source_end = {};
 };
 
 /// Throws as make_plan.

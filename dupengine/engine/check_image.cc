@@ -2,8 +2,8 @@
 
 #include <algorithm>
 #include <mutex>
+#include <optional>
 
-#include "engine/chunk_bytes.h"
 #include "engine/pipeline.h"
 
 namespace dupengine::engine {
@@ -11,6 +11,7 @@ namespace {
 
 using block::Extent;
 using block::ExtentSet;
+using From = block::Reader::From;
 
 ExtentSet data_of(const block::Reader& image) {
     ExtentSet data;
@@ -24,6 +25,25 @@ ExtentSet data_of(const block::Reader& image) {
     return data;
 }
 
+// What `read` failed with; nothing if it did not. Throws what is no damage.
+template <typename Read>
+std::optional<Error> failure_of(const Read& read) {
+    try {
+        read();
+        return std::nullopt;
+    } catch (const Error& e) {
+        if (e.code() != Code::kIntegrity && e.code() != Code::kSourceIo) throw;
+        return e;
+    }
+}
+
+std::vector<Extent> pieces_of(Extent extent, std::uint64_t piece_bytes) {
+    std::vector<Extent> pieces;
+    for (ByteOffset at = extent.begin; at < extent.end; at = pieces.back().end)
+        pieces.push_back({at, std::min(align_down(at, piece_bytes) + piece_bytes, extent.end)});
+    return pieces;
+}
+
 }  // namespace
 
 ImageCheck check_image(const block::Reader& image, Progress& progress, std::stop_token stop) {
@@ -33,27 +53,22 @@ ImageCheck check_image(const block::Reader& image, Progress& progress, std::stop
     ImageCheck check;
     std::mutex mutex;
     ChunkWork work;
-    work.read = [&](Slot& slot) { start_reads(slot, image, block::Reader::From::kMedium, 0); };
-    work.read_failed = [](Slot& slot, const Error& e) {
-        if (e.code() != Code::kIntegrity && e.code() != Code::kSourceIo) throw;
-        slot.incomplete = true;
+    const auto note = [&](Extent part, const Error& e) {
+        constexpr std::size_t kMostReasons = 10;
+        const std::scoped_lock lock(mutex);
+        check.damaged.insert(part);
+        if (check.reasons.size() < kMostReasons) check.reasons.emplace_back(e.what());
     };
-    work.look = [&](Slot& slot) {
-        if (!slot.incomplete) return;
-        // Which of the image's chunks it is.
-        for_each_piece(slot, image.known_piece_bytes(), 0, [&](Extent piece, std::span<const Extent>) {
-            const Extent part = piece.clipped_to({0, image.geometry().size_bytes});
-            try {
-                image.read(part.begin, slot.bytes_of(part));
-            } catch (const Error& e) {
-                if (e.code() != Code::kIntegrity && e.code() != Code::kSourceIo) throw;
-                constexpr std::size_t kMostReasons = 10;
-                const std::scoped_lock lock(mutex);
-                check.damaged.insert(part);
-                if (check.reasons.size() < kMostReasons) check.reasons.emplace_back(e.what());
-            }
-        });
+    work.read = [&](Slot& slot) {
+        // Only what failed is read again, to see which of the image's chunks it is: of a pipe the rest is
+        // gone.
+        for (const Extent e : slot.chunk.extents)
+            if (const auto failed = failure_of([&] { slot.start_read(image, e, From::kMedium); }))
+                for (const Extent part : pieces_of(e, image.known_piece_bytes()))
+                    if (const auto damage = failure_of([&] { image.read(part.begin, slot.bytes_of(part)); }))
+                        note(part, *damage);
     };
+    work.look = [](Slot&) {};
     work.end = [&](Slot& slot) { progress.advance(size_of(slot.chunk)); };
     progress.begin("verify", data.total_bytes());
     image.expect(data);

@@ -17,7 +17,8 @@ struct ImageCheck {
     bool sound() const { return damaged.empty(); }
 };
 
-/// Throws kIntegrity where it cannot even be told what the image needs; kInterrupted.
+/// Of an image, which reads at once. Throws kIntegrity where it cannot even be told what the image needs;
+/// kInterrupted.
 ImageCheck check_image(const block::Reader& image, Progress& progress, std::stop_token stop);
 
 }  // namespace dupengine::engine

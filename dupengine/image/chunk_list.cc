@@ -11,7 +11,7 @@ namespace {
 constexpr std::string_view kMagic = "DUPPLACE";
 constexpr std::uint32_t kVersion = 1;
 constexpr std::uint32_t kCompressed = 0x80000000u;
-// A pack holds 16 MiB, a disk at most 256 TiB.
+// A pack holds 16 MiB, a disk at most 256 TiB; and none is named that no place is in.
 constexpr std::uint32_t kMostPacks = 1u << 24;
 
 std::vector<PackId> read_packs(const Files& files, const std::string& file, std::uint64_t expected_places) {
@@ -19,7 +19,8 @@ std::vector<PackId> read_packs(const Files& files, const std::string& file, std:
     files.read(file, 0, head);
     const auto count = load_le<std::uint32_t>(head, 12);
     if (as_text(head).substr(0, kMagic.size()) != kMagic || load_le<std::uint32_t>(head, 8) != kVersion ||
-        load_le<std::uint64_t>(head, 16) != expected_places || count > kMostPacks)
+        load_le<std::uint64_t>(head, 16) != expected_places ||
+        count > std::min<std::uint64_t>(kMostPacks, expected_places))
         throw_error(Code::kIntegrity, "{}: {} does not belong to its manifest", files.name(), file);
     // What it promises has to be there, before memory is given to it.
     const ByteOffset packs_begin = PlacesHead::kBytes + expected_places * kPlaceBytes;

@@ -60,7 +60,7 @@ std::optional<Place> ImageWriter::place_in_previous(std::uint64_t chunk, const c
     const auto list = previous_->list(*index);
     const std::size_t at = chunk % previous_->manifest().chunks_per_list;
     if (list->digests[at] != sha256) return std::nullopt;
-    return stored_.known_place(previous_->packs()[list->places[at].pack], list->places[at]);
+    return stored_.known_place(sha256, previous_->packs()[list->places[at].pack], list->places[at]);
 }
 
 void ImageWriter::put(std::uint64_t chunk, std::span<const std::byte> bytes) {

@@ -29,7 +29,7 @@ void KnownChunks::grow() {
 
 void KnownChunks::insert(const codec::Sha256& sha256, Location location) {
     const std::uint64_t half = half_of(sha256);
-    if (half == 0 || count_ >= kMost) return;
+    if (half == 0 || count_ >= most_) return;
     if (count_ + 1 > slots_.size() / 8 * 7) grow();
     Slot& slot = slots_[slot_of(half)];
     if (slot.half != 0) return;

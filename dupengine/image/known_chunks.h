@@ -18,6 +18,7 @@ class KnownChunks {
     };
     /// They take 32 MiB.
     static constexpr std::size_t kMost = (std::size_t{2} << 20) / 8 * 7;
+    explicit KnownChunks(std::size_t most = kMost) : most_(most) {}
 
     /// Of several chunks with the same half only the first is kept.
     void insert(const codec::Sha256& sha256, Location location);
@@ -33,7 +34,7 @@ class KnownChunks {
     std::size_t slot_of(std::uint64_t half) const;
     void grow();
     std::vector<Slot> slots_;
-    std::size_t count_ = 0;
+    std::size_t count_ = 0, most_;
 };
 
 }  // namespace dupengine::image

@@ -37,7 +37,11 @@ const block::Reader& OpenImage::disk() const {
 }
 
 void OpenImage::finish() const {
-    if (stream != nullptr) stream->drain(reader->map().packs().size());
+    if (stream != nullptr) stream->take_rest(reader->map().packs().size(), StreamFiles::Rest::kForgotten);
+}
+
+void OpenImage::take_whole() const {
+    if (stream != nullptr) stream->take_rest(reader->map().packs().size(), StreamFiles::Rest::kKept);
 }
 
 std::unique_ptr<Files> open_files(const Reference& reference, const WebOptions& web) {

@@ -26,8 +26,11 @@ struct OpenImage {
 
     /// To copy it from.
     const block::Reader& disk() const;
-    /// When nothing of it is needed any more.
+    /// When nothing of it is needed any more. What came through a pipe is whole only if its end came: throws
+    /// kIntegrity if it does not, kInterrupted.
     void finish() const;
+    /// Of a pipe: takes all of it now, and keeps it. Throws as finish().
+    void take_whole() const;
     const Manifest& manifest() const { return reader->manifest(); }
 };
 

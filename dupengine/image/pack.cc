@@ -35,11 +35,15 @@ PackId pack_id_of(std::span<const PackEntry> entries) {
     return id_of(codec::sha256(encode_entries(entries)));
 }
 
+void PackBuilder::leave_gap(std::uint32_t bytes) {
+    bytes_.reserve(kFullBytes + kMiB);
+    bytes_.assign(as_bytes(kMagic).begin(), as_bytes(kMagic).end());
+    bytes_.resize(kBegin + bytes);
+    gap_bytes_ = bytes;
+}
+
 PackEntry PackBuilder::add(const codec::Sha256& sha256, std::span<const std::byte> stored, bool compressed) {
-    if (bytes_.empty()) {
-        bytes_.reserve(kFullBytes + kMiB);
-        bytes_.assign(as_bytes(kMagic).begin(), as_bytes(kMagic).end());
-    }
+    if (bytes_.empty()) leave_gap(0);
     const PackEntry entry{sha256, static_cast<std::uint32_t>(bytes_.size()),
                           static_cast<std::uint32_t>(stored.size()), compressed};
     bytes_.insert(bytes_.end(), stored.begin(), stored.end());
@@ -59,6 +63,7 @@ PackBuilder::Finished PackBuilder::finish() {
     pack.content.insert(pack.content.end(), index.begin(), index.end());
     pack.content.insert(pack.content.end(), tail.begin(), tail.end());
     bytes_ = {};
+    gap_bytes_ = 0;
     entries_ = {};
     return pack;
 }

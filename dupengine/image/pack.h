@@ -31,8 +31,10 @@ class PackBuilder {
     /// Where the first chunk stands.
     static constexpr std::uint32_t kBegin = 8;
 
-    bool is_full() const { return is_full(bytes_.size(), entries_.size()); }
+    bool is_full() const { return is_full(bytes_.size() - gap_bytes_, entries_.size()); }
     bool empty() const { return entries_.empty(); }
+    /// Before the first chunk: it stands so much behind kBegin. That makes another pack of the same chunks.
+    void leave_gap(std::uint32_t bytes);
     /// Where it stands in this pack.
     PackEntry add(const codec::Sha256& sha256, std::span<const std::byte> stored, bool compressed);
     const std::vector<PackEntry>& entries() const { return entries_; }
@@ -46,6 +48,7 @@ class PackBuilder {
 
   private:
     Bytes bytes_;
+    std::size_t gap_bytes_ = 0;
     std::vector<PackEntry> entries_;
 };
 

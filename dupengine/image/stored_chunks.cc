@@ -55,13 +55,34 @@ std::optional<Place> StoredChunks::find(const codec::Sha256& sha256) {
     return place_of(number_of(at->pack), entry);
 }
 
-std::optional<Place> StoredChunks::known_place(const PackId& pack, const Place& place) {
+// Entries are in the order of their offsets. Mostly the one behind the last one is wanted.
+std::optional<PackEntry> StoredChunks::entry_at(Pack& pack, std::uint32_t offset) const {
+    std::uint32_t begin = 0, end = pack.index->count();
+    for (std::uint32_t at = pack.next; begin < end; at = begin + (end - begin) / 2) {
+        if (at >= end) continue;
+        const PackEntry entry = pack.index->entry(store_.files(), at);
+        if (entry.offset == offset) {
+            pack.next = at + 1;
+            return entry;
+        }
+        if (entry.offset < offset)
+            begin = at + 1;
+        else
+            end = at;
+    }
+    return std::nullopt;
+}
+
+std::optional<Place> StoredChunks::known_place(const codec::Sha256& sha256, const PackId& pack,
+                                               const Place& place) {
     const std::scoped_lock lock(mutex_);
     const auto at = by_id_.find(pack);
     if (at == by_id_.end()) return std::nullopt;
-    Place known = place;
-    known.pack = number_of(at->second);
-    return known;
+    const auto entry = entry_at(packs_[at->second], place.offset);
+    if (!entry || entry->sha256 != sha256 || entry->bytes != place.bytes ||
+        entry->compressed != place.compressed)
+        return std::nullopt;
+    return place_of(number_of(at->second), *entry);
 }
 
 StoredChunks::Put StoredChunks::put(const codec::Sha256& sha256, std::span<const std::byte> chunk) {

@@ -27,8 +27,9 @@ class StoredChunks {
     };
     /// Stores a chunk. Throws kTargetIo.
     Put put(const codec::Sha256& sha256, std::span<const std::byte> chunk);
-    /// The place of a chunk of an image of this store, if its pack is still there.
-    std::optional<Place> known_place(const PackId& pack, const Place& place);
+    /// The place of a chunk of an image of this store, if its pack is still there and says the same of it:
+    /// what places say is signed by nobody. Throws kSourceIo.
+    std::optional<Place> known_place(const codec::Sha256& sha256, const PackId& pack, const Place& place);
     /// Writes what is not written yet. All that was put is durable, and was read back, when it returns.
     void finish();
 
@@ -41,10 +42,12 @@ class StoredChunks {
     struct Pack {
         std::optional<PackId> id;             // not yet: it is being put together
         std::optional<PackIndex> index;       // not for those of this run
+        std::uint32_t next = 0;               // of the index: what is likely asked for next
         std::vector<PackEntry> entries;       // of this run's
         std::optional<std::uint32_t> number;  // in packs(), once it was used
     };
     std::uint32_t number_of(std::uint32_t pack);
+    std::optional<PackEntry> entry_at(Pack& pack, std::uint32_t offset) const;
     std::optional<Place> find(const codec::Sha256& sha256);
     void write(std::uint32_t pack, PackBuilder::Finished finished);
 

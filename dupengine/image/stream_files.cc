@@ -100,37 +100,47 @@ void StreamFiles::take() const {
 
 void StreamFiles::take_unguarded() const {
     const Coming coming = std::move(*coming_);
-    Held& held = files_[coming.entry.file];
+    coming_.reset();
+    Held held;
     held.place = {coming.entry.offset, coming.entry.offset + coming.entry.size_bytes};
     held.is_first = !index_passed_;
     if (coming.entry.size_bytes != 0) held.kept.insert({0, coming.entry.size_bytes});
+    // It is there when all of it has come, not before: it may be cut off.
     if (coming.name.part == TarPart::kPack) {
+        Bytes content = read_pack(held.place.size());
         if (auto forgotten = forgotten_ahead_.extract(coming.entry.file); forgotten && !held.is_first)
             held.kept.erase(forgotten.mapped());
-        take_pack(held);
+        Held& there = files_[coming.entry.file] = std::move(held);
+        memory_.push_back({&there, std::move(content)});
+        ++packs_taken_;
     } else {
-        Bytes buffer(std::min<std::uint64_t>(kMiB, held.place.size()));
-        for (ByteOffset at = held.place.begin; at < held.place.end; at += buffer.size()) {
-            const auto part = std::span(buffer).first(std::min(buffer.size(), held.place.end - at));
-            scanner_->read(part);
-            spool_.write(at, part);
-        }
-        spooled_bytes_ += held.place.size();
+        spool(held.place);
+        files_[coming.entry.file] = std::move(held);
     }
     index_passed_ = index_passed_ || coming.name.part == TarPart::kIndex;
     look_ahead();
 }
 
-void StreamFiles::take_pack(Held& held) const {
+Bytes StreamFiles::read_pack(std::uint64_t size_bytes) const {
     Bytes content;
     if (memory_.size() == kMostInMemory) {
         push_out();
         content = std::move(memory_.front().content);
         memory_.pop_front();
     }
-    content.resize(held.place.size());
+    content.resize(size_bytes);
     scanner_->read(content);
-    memory_.push_back({&held, std::move(content)});
+    return content;
+}
+
+void StreamFiles::spool(block::Extent place) const {
+    Bytes buffer(std::min<std::uint64_t>(kMiB, place.size()));
+    for (ByteOffset at = place.begin; at < place.end; at += buffer.size()) {
+        const auto part = std::span(buffer).first(std::min(buffer.size(), place.end - at));
+        scanner_->read(part);
+        spool_.write(at, part);
+    }
+    spooled_bytes_ += place.size();
 }
 
 // What of the oldest pack in memory is still wanted goes to the scratch file.
@@ -191,17 +201,20 @@ void StreamFiles::forget(const std::string& file, block::Extent bytes) const {
     if (!in_memory) spool_.forget({held.place.begin + bytes.begin, held.place.begin + bytes.end});
 }
 
-void StreamFiles::drain(std::size_t most_packs) {
+void StreamFiles::take_rest(std::size_t most_packs, Rest rest) {
     const std::scoped_lock lock(mutex_);
-    try {
-        for (std::size_t taken = files_.size(); coming_ && !failure_ && taken < most_packs + 5; ++taken) {
-            take();
-            for (InMemory& pack : memory_)
-                pack.held->kept.clear();
-        }
-    } catch (const Error&) {
-        // Nothing of it was needed.
+    const auto forget_packs = [&] {
+        for (InMemory& pack : memory_)
+            if (rest == Rest::kForgotten) pack.held->kept.clear();
+    };
+    forget_packs();
+    while (coming_) {
+        if (coming_->name.part == TarPart::kPack && packs_taken_ == most_packs)
+            throw_error(Code::kIntegrity, "{}: more comes than belongs to the image", name_);
+        take();
+        forget_packs();
     }
+    if (failure_) throw Error(*failure_);
 }
 
 std::uint64_t StreamFiles::spooled_bytes() const {

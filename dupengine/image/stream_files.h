@@ -34,8 +34,14 @@ class StreamFiles final : public Files {
     void read(const std::string& file, ByteOffset offset, std::span<std::byte> buffer) const override;
     /// These bytes of a pack are not going to be read any more.
     void forget(const std::string& file, block::Extent bytes) const;
-    /// Takes what is left and keeps nothing, so that whoever sends it ends well; no more packs than this.
-    void drain(std::size_t most_packs);
+    enum class Rest {
+        kKept,      ///< all of it will be read in any order
+        kForgotten  ///< nothing of it, nor of what has passed, will be read any more
+    };
+    /// Takes what is left, and so sees the end, which a sender writes only if all before it was right. Waits
+    /// for that. Throws kIntegrity if there is no end, if there are more packs than this, or if anything else
+    /// comes than an image; kInterrupted.
+    void take_rest(std::size_t most_packs, Rest rest);
     std::uint64_t spooled_bytes() const;  ///< that ever went to the scratch file
 
   private:
@@ -57,7 +63,8 @@ class StreamFiles final : public Files {
     int rank(TarPart part) const;
     void take() const;
     void take_unguarded() const;
-    void take_pack(Held& held) const;
+    Bytes read_pack(std::uint64_t size_bytes) const;
+    void spool(block::Extent place) const;
     void push_out() const;
 
     std::string name_;
@@ -71,6 +78,7 @@ class StreamFiles final : public Files {
     mutable std::optional<Coming> coming_;  // its header was read
     mutable bool index_passed_ = false;
     mutable int last_rank_ = 0;
+    mutable std::size_t packs_taken_ = 0;
     mutable std::optional<Error> failure_;  // final: what is behind it cannot be found
     mutable std::map<std::string, Held> files_;
     mutable std::map<std::string, block::ExtentSet> forgotten_ahead_;  // of packs that have not come yet

@@ -1,8 +1,9 @@
 #include "image/tar_image_writer.h"
 
 #include <algorithm>
+#include <numeric>
 
-#include "image/known_chunks.h"
+#include "base/units.h"
 #include "image/stored_form.h"
 #include "image/tar_pack_writer.h"
 
@@ -27,9 +28,11 @@ void add_scratch(TarWriter& tar, const block::ScratchFile& file, std::uint64_t s
 
 }  // namespace
 
-TarImageWriter::TarImageWriter(Manifest draft, const block::ExtentSet& data, block::ExtentSet first)
+TarImageWriter::TarImageWriter(Manifest draft, const block::ExtentSet& data, block::ExtentSet first,
+                               std::size_t most_known)
     : manifest_(complete(std::move(draft))),
       first_(std::move(first)),
+      most_known_(most_known),
       records_(data, kChunkBytes),
       lists_("the digests of the image"),
       places_("the places of its chunks") {}
@@ -52,7 +55,7 @@ bool TarImageWriter::stands_first(std::uint64_t chunk) const {
 // Of chunks that are the same the first one on the disk is stored, in front: whoever reads from a pipe keeps
 // what stands there. Of more chunks than KnownChunks has room for, some are stored twice.
 void TarImageWriter::find_repeats() {
-    KnownChunks known;
+    KnownChunks known(most_known_);
     records_.for_each([&](std::uint64_t chunk, ChunkRecord& record) {
         if (record.is_zero()) return;
         record.comes_first = stands_first(chunk);
@@ -72,22 +75,54 @@ void TarImageWriter::find_repeats() {
 
 void TarImageWriter::place(bool those_first) {
     std::vector<PackEntry> entries;
-    std::uint32_t end = PackBuilder::kBegin;
+    std::uint32_t gap = 0, end = 0;
+    const auto begin_pack = [&] {
+        const auto at = gaps_.find(packs_.size());
+        gap = at == gaps_.end() ? 0 : at->second;
+        end = PackBuilder::kBegin + gap;
+    };
     const auto end_pack = [&] {
         if (entries.empty()) return;
         packs_.push_back(pack_id_of(entries));
         entries.clear();
-        end = PackBuilder::kBegin;
+        begin_pack();
     };
+    begin_pack();
     records_.for_each([&](std::uint64_t, ChunkRecord& record) {
         if (record.is_zero() || record.repeats || record.comes_first != those_first) return;
         record.pack = static_cast<std::uint32_t>(packs_.size());
         record.offset = end;
         entries.push_back({record.sha256, end, record.bytes, record.compressed});
         end += record.bytes;
-        if (PackBuilder::is_full(end, entries.size())) end_pack();
+        if (PackBuilder::is_full(end - gap, entries.size())) end_pack();
     });
     end_pack();
+}
+
+// Packs are known by what is in them, and where chunks are stored again a whole pack of them may be one that
+// was there before. False if there is none.
+bool TarImageWriter::find_twins() {
+    std::vector<std::uint32_t> order(packs_.size());
+    std::iota(order.begin(), order.end(), 0u);
+    std::ranges::stable_sort(order, {}, [&](std::uint32_t pack) { return packs_[pack]; });
+    std::uint32_t gap = 0;
+    for (std::size_t i = 1; i < order.size(); ++i) {
+        gap = packs_[order[i]] == packs_[order[i - 1]] ? gap + 1 : 0;
+        if (gap > kMiB)
+            throw_error(Code::kUnsupported, "{} holds the same {} more than a million times; a tar cannot",
+                        manifest_.source, format_size(PackBuilder::kFullBytes));
+        if (gap != 0) gaps_.emplace(order[i], gap);
+    }
+    return !gaps_.empty();
+}
+
+// Twins are told apart by where their first chunk stands; nothing else of the places changes by that.
+void TarImageWriter::place_all() {
+    do {
+        packs_.clear();
+        place(true);
+        place(false);
+    } while (gaps_.empty() && find_twins());
 }
 
 void TarImageWriter::end_list(std::uint64_t number, const ChunkList& list) {
@@ -143,8 +178,7 @@ void TarImageWriter::write_packs(bool those_first, const ReadChunks& read, TarWr
 void TarImageWriter::write(const ReadChunks& read, const ImageWriter::Sign& sign, TarOutput& output,
                            const std::function<void()>& look_again) {
     find_repeats();
-    place(true);
-    place(false);
+    place_all();
     encode_lists();
     records_.settle();
     lists_.settle();

@@ -87,7 +87,7 @@ class TarPipe final : public TarOutput {
     TarPipe(int fd, std::stop_token stop) : fd_(fd), stop_(std::move(stop)) {
         struct stat info {};
         if (::fstat(fd_, &info) != 0) throw_errno(Code::kTargetIo, errno, "{}", kName);
-        is_file_ = S_ISREG(info.st_mode);
+        is_stored_ = !S_ISFIFO(info.st_mode) && !S_ISSOCK(info.st_mode);
         if (!S_ISFIFO(info.st_mode)) return;
         // A description of our own: that it does not block is nobody else's business.
         own_ = Fd(::open(fmt::format("/proc/self/fd/{}", fd_).c_str(), O_WRONLY | O_NONBLOCK | O_CLOEXEC));
@@ -107,7 +107,9 @@ class TarPipe final : public TarOutput {
         }
     }
     void commit() override {
-        if (is_file_ && ::fdatasync(fd_) != 0) throw_errno(Code::kTargetIo, errno, "{}: flush failed", kName);
+        // EINVAL: a character device, which has nothing to flush.
+        if (is_stored_ && ::fdatasync(fd_) != 0 && errno != EINVAL)
+            throw_errno(Code::kTargetIo, errno, "{}: flush failed", kName);
     }
 
   private:
@@ -126,7 +128,7 @@ class TarPipe final : public TarOutput {
     static constexpr const char* kName = "standard output";
     int fd_;
     std::stop_token stop_;
-    bool is_file_ = false;
+    bool is_stored_ = false;  // redirected to a file or a disk
     Fd own_;
 };
 

@@ -13,8 +13,8 @@ class TarOutput {
     virtual ~TarOutput() = default;
     /// Throws kTargetIo.
     virtual void append(std::span<const std::byte> bytes) = 0;
-    /// Behind the last byte. Of a file: flushed, read back and compared, and in its place. Throws kTargetIo,
-    /// kIntegrity.
+    /// Behind the last byte. Of a file: flushed, read back and compared, and in its place. Of standard
+    /// output: flushed if it is a file or a disk. Throws kTargetIo, kIntegrity.
     virtual void commit() = 0;
 };
 

@@ -91,6 +91,7 @@ void TarPackWriter::begin_batch() {
 
 void TarPackWriter::put_into_packs(const Batch& batch) {
     for (const Batch::Item& item : batch.items) {
+        if (builder_.empty()) builder_.leave_gap(item.record.offset - PackBuilder::kBegin);
         const PackEntry entry = builder_.add(item.record.sha256, item.stored, item.record.compressed);
         if (entry.offset != item.record.offset)
             throw_error(Code::kInternal, "a chunk comes to another place than was said");

@@ -13,8 +13,14 @@ using std::chrono::milliseconds;
 constexpr milliseconds kFirstPause{250}, kLongestPause{15'000};
 // A server that never answered has a wrong name rather than a bad day.
 constexpr unsigned kTriesOfAStranger = 3;
-// More files than a store of any use has; what is forgotten is not compared.
-constexpr std::size_t kMostSeen = 100'000;
+// Some fifty thousand usual files; the server chooses how much it says of each. What is forgotten is not
+// compared.
+constexpr std::size_t kMostSeenBytes = 16 * kMiB;
+
+// About what it takes in memory.
+std::size_t size_of(const std::string& file, const FileState& state) {
+    return sizeof(FileState) + 96 + file.capacity() + state.tag.capacity() + state.modified.capacity();
+}
 
 }  // namespace
 
@@ -57,9 +63,14 @@ WebReply WebServer::try_until_answered(const WebAddress& file, const Ask& ask) {
 
 void WebServer::hold_against_what_was_seen(const std::string& file, const FileState& state) {
     const std::scoped_lock lock(mutex_);
-    if (seen_.size() >= kMostSeen) seen_.clear();
     const auto [at, is_new] = seen_.try_emplace(file, state);
-    if (is_new) return;
+    if (is_new) {
+        seen_bytes_ += size_of(file, state);
+        if (seen_bytes_ <= kMostSeenBytes) return;
+        seen_bytes_ = 0;
+        seen_.clear();
+        return;
+    }
     if (!at->second.agrees_with(state))
         throw_error(Code::kPeer, "{}: changed while it was read; run the same command again",
                     folder_.below(file).shown());

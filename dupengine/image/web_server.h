@@ -43,6 +43,7 @@ class WebServer {
     std::atomic<bool> was_answered_{false}, is_ending_{false};
     mutable std::mutex mutex_;  // of all that follows
     std::map<std::string, FileState> seen_;
+    std::size_t seen_bytes_ = 0;
     std::stop_token stop_;
 };
 

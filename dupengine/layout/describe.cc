@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <deque>
 
+#include "layout/damage_watch.h"
+
 namespace dupengine::layout {
 namespace {
 
@@ -112,8 +114,10 @@ const PartitionDescription* DiskDescription::by_number(unsigned number) const {
     return at == partitions.end() ? nullptr : &*at;
 }
 
-std::vector<DiskDescription> describe_disks(std::span<const block::Reader* const> disks, Depth depth,
-                                            PlaintextFinder* finder) {
+namespace {
+
+std::vector<DiskDescription> describe_all(std::span<const block::Reader* const> disks, Depth depth,
+                                          PlaintextFinder* finder) {
     std::vector<DiskDescription> descriptions;
     for (const block::Reader* disk : disks)
         descriptions.push_back(describe_without_groups(*disk, depth, finder));
@@ -121,6 +125,28 @@ std::vector<DiskDescription> describe_disks(std::span<const block::Reader* const
         describe_groups(disks, descriptions,
                         depth == Depth::kSalvage ? Unreadable::kWhole : Unreadable::kThrow, finder);
     return descriptions;
+}
+
+}  // namespace
+
+std::vector<DiskDescription> describe_disks(std::span<const block::Reader* const> disks, Depth depth,
+                                            PlaintextFinder* finder) {
+    std::deque<DamageWatch> watched;
+    std::vector<const block::Reader*> readers;
+    for (const block::Reader* disk : disks)
+        readers.push_back(&watched.emplace_back(*disk));
+    const auto throw_if_damaged = [&] {
+        for (const DamageWatch& disk : watched)
+            disk.throw_if_damaged();
+    };
+    try {
+        std::vector<DiskDescription> descriptions = describe_all(readers, depth, finder);
+        throw_if_damaged();
+        return descriptions;
+    } catch (const Error&) {
+        throw_if_damaged();  // what followed from it says less
+        throw;
+    }
 }
 
 DiskDescription describe_disk(const block::Reader& disk, Depth depth, PlaintextFinder* finder) {

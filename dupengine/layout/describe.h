@@ -44,9 +44,9 @@ enum class Depth {
 };
 
 /// Several disks that belong together, in their order: a volume group may lie on partitions of all of them.
-/// Each is given once. Throws what reading throws. A damaged table is described, not thrown: the caller
-/// decides.
-/// `finder` may look into what is encrypted (plaintext.h).
+/// Each is given once. Throws what reading throws, also kIntegrity: an image that is damaged is not a disk
+/// with odd structures. A damaged table is described, not thrown: the caller decides. `finder` may look into
+/// what is encrypted (plaintext.h).
 std::vector<DiskDescription> describe_disks(std::span<const block::Reader* const> disks, Depth depth,
                                             PlaintextFinder* finder = nullptr);
 /// A disk by itself.

@@ -38,7 +38,8 @@ Bytes make_tar_image(const TarImageRecipe& recipe) {
     draft.source = "a test";
     draft.size_bytes = recipe.disk.size();
     draft.table = "none";
-    image::TarImageWriter writer(draft, block::ExtentSet{{0, recipe.disk.size()}}, recipe.first);
+    image::TarImageWriter writer(draft, block::ExtentSet{{0, recipe.disk.size()}}, recipe.first,
+                                 recipe.most_known);
     Bytes chunk(image::kChunkBytes), disk = recipe.disk, tar;
     for (std::uint64_t i = 0; i * chunk.size() < disk.size(); ++i) {
         copy_chunks(disk, i, chunk);

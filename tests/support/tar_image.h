@@ -16,6 +16,7 @@ struct TarImageRecipe {
     image::ImageWriter::Sign sign = {};
     /// Before the disk is read for the second time.
     std::function<void(Bytes& disk)> change = {};
+    std::size_t most_known = image::KnownChunks::kMost;
 };
 
 /// The tar. Throws what writing it throws.

@@ -268,6 +268,35 @@ TEST_F(ImageCommand, AnOlderVersionThanTheMachineHadIsNotPutBackUnnoticed) {
     EXPECT_EQ(must({"profile", "show", "--store", at}), shown);
 }
 
+TEST_F(ImageCommand, WhatTheMachineMayHaveHadIsNotForgottenUnnoticed) {
+    for (int i = 0; i < 2; ++i)
+        must({"copy", "--sign-key", key_, source_.path, "image:" + store_ + "#web"});
+    scratch_.sparse_file("target.img", 200 << 20);
+    const std::string profile = scratch_.file("node.toml"), at = "partition:" + target_;
+    std::ofstream(profile) << "schema = 1\nkind = \"node\"\nnode = \"n1\"\n";
+    must({"profile", "init", "--store", at, "--from", profile});
+    const auto copy = [&](const std::string& image, const std::vector<std::string>& options = {}) {
+        std::vector<std::string> words{"copy", "--yes", "--trust", key_ + ".pub", "image:" + store_ + image,
+                                       target_};
+        words.insert(words.end(), options.begin(), options.end());
+        return test::run_dupengine(words);
+    };
+    ASSERT_EQ(copy("#web@1").status, 0);
+    ASSERT_EQ(copy("#web@2").status, 0);
+    // The record of the second copy is damaged; the other one knows of the first only.
+    const std::string found =
+        test::must_run({"bash", "-c", "grep -abo DUPENGINE-IMAGES " + target_ + " | cut -d: -f1 | tail -1"});
+    test::must_run({"dd", "if=/dev/urandom", "of=" + target_, "bs=1", "count=64", "conv=notrunc",
+                    "status=none", "seek=" + std::to_string(std::stoull(found) + 64)});
+    const std::string before = test::must_run({"sha256sum", target_});
+    const RunResult refused = copy("#web@1");
+    EXPECT_EQ(refused.status, 3) << refused.err;
+    EXPECT_NE(refused.err.find("--allow-older"), std::string::npos) << refused.err;
+    EXPECT_EQ(test::must_run({"sha256sum", target_}), before);
+    EXPECT_EQ(copy("#web@1", {"--allow-older"}).status, 0);
+    EXPECT_EQ(copy("#web@1", {"--dry-run"}).status, 0) << "certain again";
+}
+
 TEST_F(ImageCommand, ADryRunMakesNoStore) {
     must({"copy", "--dry-run", source_.path, "image:" + store_});
     EXPECT_FALSE(std::filesystem::exists(store_));

@@ -4,6 +4,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <chrono>
 #include <filesystem>
 #include <fstream>
 #include <nlohmann/json.hpp>
@@ -11,12 +12,14 @@
 
 #include "base/fd.h"
 #include "tests/support/disk_image.h"
+#include "tests/support/faulty_disk.h"
 
 namespace dupengine {
 namespace {
 
 using nlohmann::json;
 using ::testing::HasSubstr;
+using ::testing::Not;
 
 class StreamCommand : public testing::Test {
   protected:
@@ -38,6 +41,14 @@ class StreamCommand : public testing::Test {
     void expect_same(const std::string& target) {
         const RunResult result = test::run_dupengine({"verify", source_.path, target});
         EXPECT_EQ(result.status, 0) << result.out << result.err;
+    }
+    // An image of which describing the disk reads everything: no byte of data stands at the end of the tar.
+    std::string make_small_tar() {
+        const std::string disk = scratch_.sparse_file("small.img", 16 << 20),
+                          tar = scratch_.file("small.tar");
+        test::must_run({"sgdisk", "-n", "1:2048:0", disk});
+        test::must_run({test::command(), "copy", "--sign-key", key_, disk, "image:" + tar});
+        return tar;
     }
     void expect_unfinished() {
         const RunResult result = test::run_dupengine({"verify", target_});
@@ -122,9 +133,11 @@ TEST_F(StreamCommand, APipeThatIsCutLeavesAnUnfinishedTarget) {
     test::fill_with_old_data(target_, 96 << 20);
     const std::string before = test::file_sha256(target_);
     std::mt19937_64 random(5);
+    std::vector<std::uint64_t> cuts = {size - 70'000, size - 1025, size - 1024, size - 512, size - 1};
+    for (int i = 0; i < 5; ++i)
+        cuts.push_back(random() % size);
     bool some_began = false;
-    for (int i = 0; i < 8; ++i) {
-        const std::uint64_t cut = i == 0 ? size - 70'000 : random() % size;
+    for (const std::uint64_t cut : cuts) {
         const RunResult result = shell(fmt::format("head -c {} $X | {}", cut, kRestore));
         EXPECT_EQ(result.status, 6) << "cut at " << cut << ": " << result.err;
         if (!some_began && test::file_sha256(target_) == before) continue;
@@ -134,6 +147,96 @@ TEST_F(StreamCommand, APipeThatIsCutLeavesAnUnfinishedTarget) {
     EXPECT_TRUE(some_began);
     EXPECT_EQ(shell(fmt::format("cat $X | {}", kRestore)).status, 0);
     expect_same(target_);
+}
+
+TEST_F(StreamCommand, APipeThatIsCutBehindTheLastByteThatIsNeededIsNoWholeImage) {
+    ASSERT_EQ(shell("$D copy --sign-key $K $S image:$X").status, 0);
+    for (const char* end : {"1024", "512"}) {
+        const std::string cut = fmt::format("head -c -{} $X | ", end);
+        const RunResult checked = shell(cut + "$D verify --trust $K.pub image:-");
+        EXPECT_EQ(checked.status, 6) << checked.out;
+        EXPECT_THAT(checked.out, Not(HasSubstr("sound")));
+        EXPECT_THAT(checked.err, HasSubstr("cut off"));
+        for (const char* target : {"image:$TMPDIR/store", "image:$TMPDIR/new.tar", "image:- >/dev/null"}) {
+            const RunResult captured = shell(cut + "$D copy --trust $K.pub image:- " + target);
+            EXPECT_EQ(captured.status, 6) << target << captured.out;
+            EXPECT_THAT(captured.err, HasSubstr("cut off"));
+        }
+        EXPECT_NE(shell("$D inspect image:$TMPDIR/store#disk").status, 0);
+        EXPECT_FALSE(std::filesystem::exists(temporary_ + "/new.tar"));
+        std::filesystem::remove_all(temporary_ + "/store");
+        const RunResult copied =
+            shell(cut + "$D copy --yes --create --busy-source --trust $K.pub image:- $T");
+        EXPECT_EQ(copied.status, 6) << copied.out;
+        expect_unfinished();
+        EXPECT_EQ(shell(cut + "$D verify --trust $K.pub image:- $T").status, 6);
+        EXPECT_EQ(shell(cut + "$D inspect image:-").status, 6);
+    }
+    test::fill_with_old_data(target_, 32 << 20);
+    const RunResult copied = shell("head -c -1024 " + make_small_tar() + " | " + kRestore);
+    EXPECT_EQ(copied.status, 6) << copied.out;
+    expect_unfinished();
+}
+
+// All of it is in front of the index there, and read out of a scratch file.
+TEST_F(StreamCommand, APipeWithABareFilesystemThatIsCutIsCutOffWhereverItIs) {
+    const std::string bare = scratch_.file("bare.img");
+    test::must_run({"dd", "if=/dev/urandom", "of=" + bare, "bs=1M", "count=24", "status=none"});
+    ASSERT_EQ(shell("$D copy " + bare + " image:$X").status, 0);
+    const auto size = std::filesystem::file_size(tar_);
+    for (std::uint64_t part = 1; part < 8; ++part) {
+        test::fill_with_old_data(target_, 24 << 20);
+        const RunResult result =
+            shell(fmt::format("head -c {} $X | $D copy --yes --insecure image:- $T", size * part / 8));
+        EXPECT_EQ(result.status, 6) << part << "/8: " << result.err;
+        EXPECT_THAT(result.err, HasSubstr("standard input"));
+    }
+}
+
+TEST_F(StreamCommand, WhoWaitsForTheEndCanBeStoppedAndHasNotFinished) {
+    const std::string small = make_small_tar();
+    const RunResult result =
+        shell("(head -c -1024 " + small +
+              "; sleep 3) | (timeout --foreground -s INT 2 $D copy --yes --create --trust $K.pub "
+              "image:- $T)");
+    EXPECT_EQ(result.status, 124) << result.err;
+    EXPECT_THAT(result.err, HasSubstr("stopped on request"));
+    EXPECT_THAT(result.out, Not(HasSubstr("done")));
+    expect_unfinished();
+    // Whoever has sent the end may keep the pipe open.
+    ASSERT_EQ(shell("$D copy --sign-key $K $S image:$X; rm $T").status, 0);
+    const auto begin = std::chrono::steady_clock::now();
+    EXPECT_EQ(shell("exec 3< <(cat $X; exec sleep 100); $D copy --yes --trust $K.pub --create image:- $T "
+                    "<&3; status=$?; "
+                    "kill $!; exit $status")
+                  .status,
+              0);
+    EXPECT_LT(std::chrono::steady_clock::now() - begin, std::chrono::seconds(60));
+    expect_same(target_);
+}
+
+TEST_F(StreamCommand, WhatIsSentIsNotCalledVerified) {
+    const RunResult told = shell("$D copy --sign-key $K $S image:- >$X");
+    EXPECT_EQ(told.status, 0) << told.err;
+    EXPECT_THAT(told.err, HasSubstr("sent, not read back: image:-#disk@1"));
+    EXPECT_THAT(told.err, Not(HasSubstr("verified")));
+    EXPECT_EQ(shell("$D verify --trust $K.pub image:$X").status, 0) << "a file all the same";
+    EXPECT_EQ(shell("$D copy --yes --create --trust $K.pub image:$X $T").status, 0);
+    expect_same(target_);
+    const RunResult machine = shell("$D copy --json --progress=none $S image:- | cat >$X");
+    EXPECT_EQ(json::parse(machine.err).at("result"), "sent");
+    const RunResult file = shell("rm $X; $D copy --json $S image:$X");
+    EXPECT_EQ(json::parse(file.out).at("result"), "verified");
+    EXPECT_EQ(shell("$D copy $S image:- >/dev/null").status, 0);
+}
+
+// Writes to a disk go to memory first; that they do not reach it is heard of when they are flushed.
+TEST_F(StreamCommand, ADiskThatDoesNotTakeWhatIsSentToItIsAnError) {
+    const std::string disk = scratch_.sparse_file("disk.img", 256 << 20);
+    const test::FaultyDisk faulty(scratch_, disk, {.sector = 4096, .on_write = true});
+    const RunResult result = shell("$D copy $S image:- >" + faulty.path());
+    EXPECT_EQ(result.status, 5) << result.err;
+    EXPECT_THAT(result.err, HasSubstr("flush failed"));
 }
 
 TEST_F(StreamCommand, KillingEitherEndLeavesAnUnfinishedTargetAndTheOtherEndEnds) {

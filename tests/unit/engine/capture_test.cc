@@ -63,5 +63,45 @@ TEST_F(Capture, TheSourcesProfileAndWhatNoPartitionHoldsAreNotInTheImage) {
     EXPECT_EQ(described.damaged_table, "");
 }
 
+class NoOutput final : public image::TarOutput {
+  public:
+    void append(std::span<const std::byte>) override {}
+    void commit() override { is_committed = true; }
+    bool is_committed = false;
+};
+
+// A partition that ends within a chunk of the image, and what lies behind it cannot be read.
+TEST_F(Capture, IntoATarReadsNothingThatIsNotCaptured) {
+    constexpr block::Extent kOdd{kMiB, 5 * kMiB + 12 * kKiB};
+    test::MemoryDevice disk(test::make_gpt_disk(10 * kMiB, {{1, kOdd}}, 1, true));
+    const CopyPlan plan = make_capture_plan(disk, "image", {});
+    disk.set_interceptor([&](std::size_t, const test::Call& call) {
+        if (call.extent.touches({kOdd.end, kOdd.end + 32 * kKiB}))
+            throw_error(Code::kSourceIo, "a bad sector in free space");
+    });
+    image::Manifest draft = draft_manifest(plan);
+    draft.name = "disk";
+    image::TarImageWriter writer(draft, captured_extents(plan), {});
+    CaptureContext context{progress_, {}};
+    NoOutput output;
+    capture_tar(plan, disk, writer, {}, output, context);
+    EXPECT_TRUE(output.is_committed);
+}
+
+TEST_F(Capture, OfASourceThatTurnsOutNotToBeWholeIsNoImage) {
+    const CopyPlan plan = make_capture_plan(disk_, "image", {});
+    const auto cut = [] { throw_error(Code::kIntegrity, "the tar is cut off"); };
+    image::Manifest draft = draft_manifest(plan);
+    draft.name = "disk";
+    image::TarImageWriter writer(draft, captured_extents(plan), {});
+    CaptureContext context{progress_, {}, {}, cut};
+    NoOutput output;
+    EXPECT_THROW(capture_tar(plan, disk_, writer, {}, output, context), Error);
+    EXPECT_FALSE(output.is_committed);
+    image::Store store(path_, image::StoreLock::For::kWriting);
+    image::ImageWriter into_store(store, draft, captured_extents(plan));
+    EXPECT_THROW(engine::capture(plan, disk_, into_store, context), Error);
+}
+
 }  // namespace
 }  // namespace dupengine::engine

@@ -375,5 +375,27 @@ TEST(KnownChunksOfAStore, AreFoundAndOthersAreNot) {
     }
 }
 
+// Two places of an image, exchanged: both are good places, of the wrong chunks.
+void exchange_places(const std::string& file) {
+    const Fd fd = open_path(file, O_RDWR, Code::kInternal);
+    Bytes places(PlacesHead::kBytes + 40 * kPlaceBytes);
+    pread_exact(fd.get(), 0, places, Code::kInternal, file);
+    const auto place = [&](std::size_t chunk) {
+        return std::span(places).subspan(PlacesHead::kBytes + chunk * kPlaceBytes, kPlaceBytes);
+    };
+    std::ranges::swap_ranges(place(20), place(30));
+    pwrite_exact(fd.get(), 0, places, Code::kInternal, file);
+}
+
+TEST_F(Images, DamagedPlacesOfTheVersionBeforeAreNotInherited) {
+    const Bytes disk = make_disk(31);
+    capture(disk);
+    exchange_places(path_ + "/images/web/1.places");
+    EXPECT_THROW(read_all(open("#web@1")), Error);
+    capture(disk);
+    EXPECT_EQ(read_all(open("#web@2")), disk);
+    EXPECT_LT(stored_bytes_, kMiB) << "the chunks are there, and only their places were wrong";
+}
+
 }  // namespace
 }  // namespace dupengine::image

@@ -74,6 +74,9 @@ class TarImages : public ::testing::Test {
         if (through_pipe) opened.streamed = std::make_unique<StreamedImage>(*opened.reader, *opened.stream);
         return opened;
     }
+    static void take_rest(const Opened& image, StreamFiles::Rest rest = StreamFiles::Rest::kForgotten) {
+        if (image.stream != nullptr) image.stream->take_rest(image.reader->map().packs().size(), rest);
+    }
     // As a copy does: what it reads is announced, and read in the order of the disk. Empty: it was refused.
     std::optional<Bytes> restore(std::span<const std::byte> tar, bool through_pipe) {
         try {
@@ -83,6 +86,7 @@ class TarImages : public ::testing::Test {
             for (std::size_t at = 0; at < disk.size(); at += kMiB)
                 image.disk().read(at,
                                   std::span(disk).subspan(at, std::min<std::size_t>(kMiB, disk.size() - at)));
+            take_rest(image);
             return disk;
         } catch (const Error& e) {
             EXPECT_TRUE(e.code() == Code::kIntegrity || e.code() == Code::kRefused) << e.what();
@@ -192,13 +196,70 @@ TEST_F(TarImages, ThatAreCutAnywhereAreRefused) {
         cuts.push_back(random() % tar.size());
     for (const std::size_t cut : cuts) {
         const auto part = std::span(tar).first(cut);
-        EXPECT_FALSE(restore(part, false)) << "cut at " << cut;
-        // Through a pipe the end is seen last; what comes before it is right.
-        if (const auto got = restore(part, true)) {
-            EXPECT_GE(cut, tar.size() - 1024) << "cut at " << cut;
-            EXPECT_EQ(*got, disk);
-        }
+        for (const bool through_pipe : {false, true})
+            EXPECT_FALSE(restore(part, through_pipe)) << "cut at " << cut << ", pipe: " << through_pipe;
     }
+}
+
+TEST_F(TarImages, ThatAreCutSayTheSameHoweverOftenTheyAreAsked) {
+    const Bytes tar = test::make_tar_image({make_disk(17, 40 * kMiB)});
+    const Opened image = open(std::span(tar).first(tar.size() - 300'000), true);
+    Bytes part(kMiB);
+    for (int i = 0; i < 3; ++i)
+        try {
+            image.disk().read(40 * kMiB, part);
+            FAIL() << "read what never came";
+        } catch (const Error& e) {
+            EXPECT_EQ(e.code(), Code::kIntegrity) << e.what();
+            EXPECT_THAT(e.what(), HasSubstr("a pipe"));
+        }
+}
+
+TEST_F(TarImages, ThroughAPipeAreWholeWhenTheirEndHasComeAndAreKeptIfAsked) {
+    const Bytes disk = make_disk(18, 40 * kMiB);
+    const Opened image = open(test::make_tar_image({disk}), true);
+    take_rest(image, StreamFiles::Rest::kKept);
+    Bytes read(disk.size());
+    for (ByteOffset end = disk.size(); end > 0;) {
+        const ByteOffset begin = end - std::min<ByteOffset>(end, 5 * kMiB);
+        image.disk().read(begin, std::span(read).subspan(begin, end - begin));
+        end = begin;
+    }
+    EXPECT_EQ(read, disk);
+}
+
+TEST_F(TarImages, BehindWhichMorePacksComeAreNotTakenForWhole) {
+    const Bytes disk = make_disk(19);
+    auto entries = test::read_tar(test::make_tar_image({disk}));
+    auto other = test::read_tar(test::make_tar_image({make_disk(20)}));
+    entries.push_back(other.back());
+    EXPECT_FALSE(restore(test::write_tar(entries), true));
+}
+
+// More chunks than are known: stretches that are the same fill packs that are the same.
+TEST_F(TarImages, OfMoreDataThanCanBeKnownHaveNoPackTwice) {
+    const Bytes noise = random_bytes(16 * kMiB, 21);
+    Bytes disk;
+    for (int i = 0; i < 3; ++i)
+        disk.insert(disk.end(), noise.begin(), noise.end());
+    for (const std::size_t most_known : {0, 3}) {
+        const Bytes tar = test::make_tar_image({.disk = disk, .most_known = most_known});
+        EXPECT_GT(tar.size(), 47 * kMiB) << "nothing was stored again";
+        EXPECT_EQ(restore(tar, false), disk);
+        EXPECT_EQ(restore(tar, true), disk);
+    }
+}
+
+TEST_F(TarImages, WhosePlacesNamePacksThatNoChunkIsInAreRefused) {
+    auto entries = test::read_tar(test::make_tar_image({make_disk(22)}));
+    Bytes& places = entries[2].content;
+    ASSERT_TRUE(entries[2].file.ends_with(".places"));
+    // As many as would take memory, and all of them there.
+    const auto count = static_cast<std::uint32_t>(load_le<std::uint64_t>(places, 16) + 1);
+    const auto packs = load_le<std::uint32_t>(places, 12);
+    store_le<std::uint32_t>(places, 12, count);
+    places.resize(places.size() + (count - packs) * sizeof(PackId));
+    expect_refused(test::write_tar(entries), "packs of no use");
 }
 
 TEST_F(TarImages, WithAWrongBitAnywhereGiveNothingElseThanTheDisk) {

@@ -51,6 +51,32 @@ TEST(DescribeDisk, NeverTakesAProfileForAFilesystem) {
     EXPECT_EQ(disk.by_number(3)->used.used.total_bytes(), 8 * kMiB);
 }
 
+// An image that is damaged throws kIntegrity, as do those who read structures that are odd.
+TEST(DescribeDisk, OfASourceThatIsItselfDamagedThereIsNoDescription) {
+    const auto bytes = example_disk();
+    const std::vector<Call> reads = [&] {
+        const MemoryDevice disk(bytes);
+        describe_disk(disk, Depth::kUsedExtents);
+        return disk.calls();
+    }();
+    ASSERT_GT(reads.size(), 10u);
+    for (const Depth depth : {Depth::kUsedExtents, Depth::kSalvage})
+        for (std::size_t damaged = 0; damaged < reads.size(); ++damaged) {
+            MemoryDevice disk(bytes);
+            disk.set_interceptor([&](std::size_t, const Call& call) {
+                if (call.extent.touches(reads[damaged].extent))
+                    throw_error(Code::kIntegrity, "the chunk is damaged");
+            });
+            try {
+                describe_disk(disk, depth);
+                ADD_FAILURE() << "a description without " << reads[damaged].extent.text();
+            } catch (const Error& e) {
+                EXPECT_EQ(e.code(), Code::kIntegrity) << e.what();
+                EXPECT_STREQ(e.what(), "the chunk is damaged");
+            }
+        }
+}
+
 TEST(DescribeDisk, OfADamagedTableIsADescriptionAndNoGuess) {
     auto bytes = example_disk();
     for (const std::uint64_t header : {std::uint64_t{512}, kDisk - 512})

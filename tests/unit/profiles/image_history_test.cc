@@ -78,6 +78,62 @@ TEST_F(ImageHistoryTest, AnUpdateThatIsCutLeavesTheOneBefore) {
     }
 }
 
+constexpr ByteOffset place_of(unsigned record) {
+    return kRecords + record * kHistoryRecordBytes;
+}
+
+TEST_F(ImageHistoryTest, AVersionThatMayHaveBeenForgottenIsNotSilentlyMissing) {
+    EXPECT_EQ(read().doubt, "") << "nothing was ever written";
+    remember("web", 1);
+    EXPECT_EQ(read().doubt, "");
+    for (unsigned version = 2; version <= 3; ++version) {
+        remember("web", version);
+        EXPECT_EQ(read().doubt, "");
+        const Bytes good = disk_->content;
+        for (const unsigned record : {0u, 1u}) {
+            for (const ByteOffset damage : {place_of(record), place_of(record) + 70})
+                for (const std::size_t bytes : {std::size_t{1}, std::size_t{512}}) {
+                    disk_->content = good;
+                    std::fill_n(disk_->content.begin() + static_cast<std::ptrdiff_t>(damage), bytes,
+                                std::byte{0xEE});
+                    EXPECT_NE(read().doubt, "") << "record " << record << ", byte " << damage;
+                    remember("web", 9);
+                    EXPECT_EQ(read().doubt, "") << "told for certain from now on";
+                    EXPECT_THAT(read().version_of("web"), Optional(9u));
+                }
+        }
+        disk_->content = good;
+    }
+}
+
+TEST_F(ImageHistoryTest, ARecordThatCannotBeReadIsADoubt) {
+    remember("web", 1);
+    remember("web", 2);
+    for (const unsigned bad : {0u, 1u}) {
+        MemoryDevice device(disk_);
+        device.set_interceptor([&](std::size_t, const test::Call& call) {
+            if (call.extent.begin == place_of(bad)) throw_error(Code::kSourceIo, "a bad sector");
+        });
+        const auto history = read_history(device, kRegion);
+        ASSERT_TRUE(history);
+        EXPECT_EQ(history->doubt, "a bad sector");
+        EXPECT_THAT(history->version_of("web"), Optional(bad == 1 ? 1u : 2u));
+    }
+}
+
+TEST_F(ImageHistoryTest, TwoDamagedRecordsAreMadeGoodAgainTogether) {
+    remember("web", 1);
+    remember("web", 2);
+    for (const unsigned record : {0u, 1u})
+        disk_->content[place_of(record) + 70] ^= std::byte{1};
+    EXPECT_NE(read().doubt, "");
+    remember("web", 3);
+    EXPECT_EQ(read().doubt, "");
+    EXPECT_THAT(read().version_of("web"), Optional(3u));
+    remember("web", 4);
+    EXPECT_THAT(read().version_of("web"), Optional(4u));
+}
+
 TEST_F(ImageHistoryTest, NoChangedBitIsBelieved) {
     ImageHistory history;
     history.generation = 5;
