@@ -102,12 +102,14 @@ int run_invite(const Globals& globals, const Options& options) {
     show_invitation(globals, options, listener.address(), wire::token_text(*token));
     token.reset();
     const wire::Joined joined = invitation.wait(listener, interrupt.token());
+    ordered_json json = {
+        {"result", "ok"}, {"name", joined.name}, {"serial", joined.serial}, {"from", joined.from}};
+    if (!joined.not_revoked.empty()) json["not_revoked"] = joined.not_revoked;  // said to the person already
     if (globals.json)
-        print_json(
-            {{"result", "ok"}, {"name", joined.name}, {"serial", joined.serial}, {"from", joined.from}});
+        print_json(json);
     else
         fmt::print("{} is enrolled, from {} (serial number {})\n", joined.name, joined.from, joined.serial);
-    return 0;
+    return joined.not_revoked.empty() ? 0 : static_cast<int>(Code::kTargetIo);
 }
 
 // -- join
