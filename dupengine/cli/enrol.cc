@@ -262,6 +262,14 @@ void add_peers_option(CLI::App& verb, std::string& folder) {
         ->option_text("DIR");
 }
 
+void add_peer_options(CLI::App& verb, PeerOptions& peers) {
+    add_peers_option(verb, peers.folder);
+    verb.add_option("--peer", peers.names,
+                    "Only the enrolled machine of this name is at the other end; may be repeated")
+        ->option_text("NAME")
+        ->allow_extra_args(false);
+}
+
 void add_enrol(CLI::App& app, Globals& globals, Action& action) {
     CLI::App& enrol = *app.add_subcommand("enrol", "Say which machines may duplicate over the network");
     enrol.require_subcommand(1);

@@ -33,7 +33,7 @@ void refuse_options_of_the_target(const CopyArguments& arguments, const wire::Pe
         arguments.allow_older || !arguments.luks.key_files.empty())
         throw_error(Code::kUsage,
                     "a TARGET that is another machine takes SOURCE, --busy-source, --trust, --insecure, "
-                    "--peers and --nice; the rest is said there, to receive");
+                    "--peers, --peer and --nice; the rest is said there, to receive");
 }
 
 // Progress of the other end, as if it was ours.
