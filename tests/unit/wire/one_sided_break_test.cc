@@ -13,7 +13,6 @@ namespace dupengine::wire {
 namespace {
 
 using namespace std::chrono_literals;
-using test::a_disk;
 using test::Actor;
 using test::Ending;
 using test::ending_of;
