@@ -334,11 +334,12 @@ TEST_F(Peers, OnlyTheMachineThatWasNamedIsAskedOrAnswered) {
 TEST_F(Peers, TheSenderHearsThatAPersonIsAsked) {
     const auto source = a_source(), old = a_target();
     const std::string from = disk_file("source.img", *source), to = disk_file("target.img", *old);
-    const std::string receive = fmt::format("{} receive --peers {} --listen {} {}", test::command(),
-                                            target_folder_, address_, to);
+    const std::string receive =
+        fmt::format("{} receive --peers {} --listen {} {}", test::command(), target_folder_, address_, to);
     // On a terminal of its own; the person thinks for a while.
     std::future<RunResult> received = std::async(std::launch::async, [&] {
-        return run_program({"sh", "-c", "(sleep 4; echo yes; sleep 4) | script -qec \"$0\" /dev/null", receive});
+        return run_program(
+            {"sh", "-c", "(sleep 4; echo yes; sleep 4) | script -qec \"$0\" /dev/null", receive});
     });
     for (int i = 0; i < 200 && !test::is_listening(port_); ++i)
         std::this_thread::sleep_for(20ms);
