@@ -9,13 +9,12 @@
 #include "base/units.h"
 #include "block/open.h"
 #include "cli/copy_arguments.h"
+#include "cli/interrupt.h"
 #include "cli/peers_option.h"
 #include "cli/send.h"
 #include "cli/terminal.h"
 #include "cli/text.h"
-#include "layout/describe.h"
-#include "layout/in_use.h"
-#include "machine/hot_disk.h"
+#include "machine/disk_uses.h"
 #include "machine/quiesce_participants.h"
 
 namespace dupengine::cli {
@@ -27,52 +26,8 @@ struct CloneArguments {
     std::string disk, target;
     bool disks_only = false, nice = false;
     double max_pause = 2;
-    std::string peers = wire::kPeersFolder;
+    PeerOptions peers;
 };
-
-struct DiskUses {
-    std::vector<std::string> mounted;  ///< a path into each filesystem, one on another last
-    std::vector<std::string> notes;
-};
-
-// Nobody else may write to it behind the filesystems: that could not be brought to rest.
-DiskUses look_at_uses(const std::string& disk) {
-    DiskUses found;
-    for (const layout::Use& use : layout::find_uses(disk)) {
-        switch (use.kind) {
-            case layout::Use::Kind::kMounted:
-                if (use.mount_path.empty())
-                    throw_error(Code::kRefused, "{}: {}: it cannot be brought to rest", use.device,
-                                use.detail);
-                found.mounted.push_back(use.mount_path);
-                break;
-            case layout::Use::Kind::kOpenExclusively:
-                throw_error(Code::kRefused, "{}: {}: what writes to it cannot be brought to rest", use.device,
-                            use.detail);
-            case layout::Use::Kind::kSwap:
-                found.notes.push_back(use.device + ": swap is not copied; its header is");
-                break;
-            case layout::Use::Kind::kHolder:
-            case layout::Use::Kind::kLoopBacking:
-                break;  // what uses those is here, too
-        }
-    }
-    if (found.mounted.empty() && found.notes.empty())
-        throw_error(Code::kRefused, "{}: is not in use: copy it (dupengine copy {} dup://HOST)", disk, disk);
-    return found;
-}
-
-// What is swapped out belongs to what runs now. The header stays: mkswap's identity.
-block::ExtentSet unused_swap(const layout::DiskDescription& disk) {
-    block::ExtentSet swap;
-    for (const layout::PartitionDescription& part : disk.partitions)
-        if (part.signature && part.signature->type == "swap") {
-            block::ExtentSet rest{{0, part.partition.extent.size()}};
-            rest.erase(part.used.used);
-            swap.insert(rest.shifted(part.partition.extent.begin));
-        }
-    return swap;
-}
 
 std::string host_name() {
     char name[256] = "";
@@ -83,7 +38,7 @@ std::string host_name() {
 // Those who asked to be prepared are, around the last pause.
 class Participants {
   public:
-    explicit Participants(std::string target) : target_(std::move(target)) {
+    Participants(std::string target, std::stop_token stop) : target_(std::move(target)) {
         auto found = machine::find_participants();
         machine::require_callable(found);
         count_ = found.participants.size();
@@ -93,10 +48,17 @@ class Participants {
                 notes_.push_back(fmt::format("{}: {} went wrong: {}", call.name,
                                              machine::phase_name(call.phase), call.answer.text));
         };
+        options.is_called_off = [stop = std::move(stop)] { return stop.stop_requested(); };
         quiesce_ = std::make_unique<machine::Quiesce>(std::move(found.participants), std::move(options));
     }
     void prepare() { quiesce_->prepare({host_name(), target_}); }
-    void resume(bool is_done) { is_done ? quiesce_->resume_source() : quiesce_->abort(); }
+    void resume(bool is_done) {
+        try {
+            is_done ? quiesce_->resume_source() : quiesce_->abort();
+        } catch (const std::exception& e) {
+            notes_.push_back(fmt::format("not all participants were told to go on: {}", e.what()));
+        }
+    }
     std::size_t count() const { return count_; }
     const std::vector<std::string>& notes() const { return notes_; }
 
@@ -123,6 +85,38 @@ Json rounds_json(const machine::HotReport& report, const Participants& participa
             {"participants", participants.count()}};
 }
 
+std::chrono::milliseconds to_milliseconds(double seconds) {
+    return std::chrono::milliseconds(static_cast<std::int64_t>(seconds * 1000));
+}
+
+void refuse_if_not_in_use(const std::string& disk) {
+    const machine::DiskUses uses = machine::look_at_uses(disk);
+    if (uses.mounts.empty() && uses.swap.empty())
+        throw_error(Code::kRefused, "{}: is not in use: copy it (dupengine copy {} dup://HOST)", disk, disk);
+}
+
+machine::HotOptions hot_options(const CloneArguments& arguments, Participants& participants) {
+    machine::HotOptions options;
+    options.max_pause = to_milliseconds(arguments.max_pause);
+    options.freeze_deadline = std::max(options.freeze_deadline, 2 * options.max_pause);
+    options.look_at_uses = [disk = arguments.disk] { return machine::look_at_uses(disk); };
+    options.prepare = [&] { participants.prepare(); };
+    options.resume = [&](bool is_done) { participants.resume(is_done); };
+    return options;
+}
+
+void print_result(const CloneArguments& arguments, const Sent& sent, const machine::HotReport& report,
+                  const Participants& participants, const Globals& globals) {
+    if (globals.json) {
+        Json json = sent_json(arguments.disk, sent);
+        json["rounds"] = rounds_json(report, participants);
+        fmt::print("{}\n", json.dump(2, ' ', false, Json::error_handler_t::replace));
+        return;
+    }
+    const Charset charset = look_at_terminal(STDOUT_FILENO).style.charset;
+    fmt::print("{}{}", draw_rounds(report), sent_text(arguments.disk, sent, charset));
+}
+
 int run_clone(const CloneArguments& arguments, const Globals& globals) {
     if (!arguments.disks_only)
         throw_error(
@@ -132,37 +126,33 @@ int run_clone(const CloneArguments& arguments, const Globals& globals) {
     const auto to = wire::parse_peer_reference(arguments.target);
     if (!to || !to->name.empty())
         throw_error(Code::kUsage, "{}: is not a machine that receives (dup://HOST)", arguments.target);
-    const wire::Credentials enrolled(arguments.peers);
     if (arguments.nice) go_last();
-    const DiskUses uses = look_at_uses(arguments.disk);
-    Participants participants(to->address.text());
-    const block::SourceHold hold(arguments.disk);
+    refuse_if_not_in_use(arguments.disk);
+    const InterruptWatch interrupt;
+    Participants participants(to->address.text(), interrupt.token());
     const auto disk = block::open_source(arguments.disk);
-    machine::HotOptions options;
-    options.max_pause = std::chrono::milliseconds(static_cast<std::int64_t>(arguments.max_pause * 1000));
-    options.prepare = [&] { participants.prepare(); };
-    options.resume = [&](bool is_done) { participants.resume(is_done); };
-    machine::HotDisk hot(*disk, arguments.disk, uses.mounted, std::move(options));
+    const block::SourceHold hold(disk->native_fd(), arguments.disk);
+    machine::HotDisk hot(*disk, arguments.disk, hot_options(arguments, participants));
+    // Nothing waits before somebody is there who wants the disk.
+    std::optional<wire::Peer> first = call(to->address, arguments.peers, interrupt.token());
     wire::OfferedDisk offered{"disk", hot};
     hot.look_at_rest([&] { return offered.preparation->get(hot, wire::Lasting::kForGood)->ranges; });
-    hot.leave_out(unused_swap(layout::describe_disk(hot, layout::Depth::kUsedExtents)));
     offered.change = [] { return std::string(); };  // it changes, and rounds tell how
     offered.round = [&](std::uint32_t number) { return hot.round(number); };
     SystemRandom random;
     wire::Offer offer(random);
     offer.add(offered);
-    Sent sent = send_offer(offer, to->address, arguments.peers, globals);
+    const auto call_again = [&] {
+        if (!first) return call(to->address, arguments.peers, interrupt.token());
+        wire::Peer peer = std::move(*first);
+        first.reset();
+        return peer;
+    };
+    Sent sent = send_offer(offer, call_again, interrupt.token(), globals);
     const machine::HotReport report = hot.report();
-    for (const auto* notes : {&uses.notes, &report.notes, &participants.notes()})
+    for (const auto* notes : {&report.notes, &participants.notes()})
         sent.answered.result.notes.insert(sent.answered.result.notes.end(), notes->begin(), notes->end());
-    if (globals.json) {
-        Json json = sent_json(arguments.disk, sent);
-        json["rounds"] = rounds_json(report, participants);
-        fmt::print("{}\n", json.dump(2, ' ', false, Json::error_handler_t::replace));
-    } else {
-        const Charset charset = look_at_terminal(STDOUT_FILENO).style.charset;
-        fmt::print("{}{}", draw_rounds(report), sent_text(arguments.disk, sent, charset));
-    }
+    print_result(arguments, sent, report, participants, globals);
     return 0;
 }
 
@@ -180,7 +170,7 @@ void add_clone(CLI::App& app, Globals& globals, Action& action) {
                      "Go on in rounds until writers are expected to wait no longer than this (2)")
         ->check(CLI::Range(0.01, 3600.0).description(""))
         ->option_text("SECONDS");
-    add_peers_option(*verb, arguments->peers);
+    add_peer_options(*verb, arguments->peers);
     verb->add_flag("--nice", arguments->nice,
                    "Let other programs go first, on the processor and on the disks");
     add_json_option(*verb, globals);

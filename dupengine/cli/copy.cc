@@ -3,6 +3,7 @@
 
 #include <unistd.h>
 
+#include <algorithm>
 #include <deque>
 #include <memory>
 #include <set>
@@ -312,6 +313,20 @@ std::vector<engine::PathPair> paths_of(const std::vector<Disk>& disks) {
     return paths;
 }
 
+bool has_peer(const std::vector<engine::PathPair>& pairs) {
+    return std::ranges::any_of(pairs, [](const engine::PathPair& pair) {
+        return wire::parse_peer_reference(pair.source) || wire::parse_peer_reference(pair.target);
+    });
+}
+
+// Who sent waits as long as the person thinks.
+void ask_person(const std::vector<Disk>& disks) {
+    Progress asking;
+    asking.begin("asking", 0);
+    const ToldPeers told(disks, asking, {});
+    confirm_overwrite(name_targets(paths_of(disks)));
+}
+
 // From the plan to the report, once it is clear what is copied where.
 int copy_disks(std::vector<Disk>& disks, const CopyArguments& arguments, const Globals& globals) {
     // How it was asked decides the form of the answer, not how many disks there happen to be.
@@ -333,7 +348,7 @@ int copy_disks(std::vector<Disk>& disks, const CopyArguments& arguments, const G
         return 0;
     }
     std::fflush(stdout);
-    if (!globals.yes) confirm_overwrite(name_targets(paths_of(disks)));
+    if (!globals.yes) ask_person(disks);
     std::vector<engine::CopyReport> reports = execute(plans, disks, arguments, globals);
     for (std::size_t i = 0; i < disks.size(); ++i)
         if (!block::reread_partitions(disks[i].paths.target))
@@ -360,6 +375,9 @@ int run_copy(const CopyArguments& arguments, const Globals& globals,
         throw_error(Code::kUsage,
                     "--shrink and --protect together are for one disk; copy the disks one by one");
     const auto pairs = find_pairs(arguments.source, arguments.target, arguments.maps);
+    arguments.peers.check();
+    if (!arguments.peers.names.empty() && !source && !has_peer(pairs))
+        throw_error(Code::kUsage, "--peer names the machine at the other end; there is no dup:// here");
     if (const auto image = image::parse_writable_reference(pairs.front().target))
         return capture(arguments, *image, globals);
     if (const auto peer = wire::parse_peer_reference(pairs.front().target))
@@ -397,7 +415,7 @@ void add_copy(CLI::App& app, Globals& globals, Action& action) {
                      "Give the target's LUKS containers new volume keys, and this key alone");
     add_image_trust_options(*verb, arguments->trust);
     add_new_image_options(*verb, arguments->image);
-    add_peers_option(*verb, arguments->peers);
+    add_peer_options(*verb, arguments->peers);
     verb->add_flag("--allow-older", arguments->allow_older,
                    "Take an older version of an image than the target had last");
     verb->add_option("--report", arguments->report,

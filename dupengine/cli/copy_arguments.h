@@ -21,7 +21,7 @@ struct CopyArguments {
     LuksOptions luks;
     ImageTrustOptions trust;
     NewImageOptions image;
-    std::string peers = wire::kPeersFolder;
+    PeerOptions peers;
     bool busy_source = false;
     bool create = false;
     bool shrink = false;

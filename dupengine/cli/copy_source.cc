@@ -6,8 +6,7 @@
 
 namespace dupengine::cli {
 
-CopySource::CopySource(const std::string& endpoint, const ImageTrustOptions& trust,
-                       const std::string& peers_folder)
+CopySource::CopySource(const std::string& endpoint, const ImageTrustOptions& trust, const PeerOptions& peers)
     : path_(endpoint) {
     if (const auto peer = wire::parse_peer_reference(endpoint)) {
         if (trust.any_given())
@@ -16,7 +15,7 @@ CopySource::CopySource(const std::string& endpoint, const ImageTrustOptions& tru
                 "{}: the machine that serves an image checks its signature, and --trust and --insecure "
                 "are said there; to check it here, copy the image itself",
                 endpoint);
-        remote_ = RemoteSource::connect(*peer, peers_folder);
+        remote_ = RemoteSource::connect(*peer, peers);
         return;
     }
     if (const auto reference = image::parse_reference(endpoint)) {

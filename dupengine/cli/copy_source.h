@@ -16,8 +16,7 @@ namespace dupengine::cli {
 class CopySource {
   public:
     /// Throws what opening throws.
-    CopySource(const std::string& endpoint, const ImageTrustOptions& trust,
-               const std::string& peers_folder = wire::kPeersFolder);
+    CopySource(const std::string& endpoint, const ImageTrustOptions& trust, const PeerOptions& peers = {});
     explicit CopySource(std::shared_ptr<RemoteSource> remote) : remote_(std::move(remote)) {}
 
     const block::Reader& reader() const;

@@ -102,12 +102,14 @@ int run_invite(const Globals& globals, const Options& options) {
     show_invitation(globals, options, listener.address(), wire::token_text(*token));
     token.reset();
     const wire::Joined joined = invitation.wait(listener, interrupt.token());
+    ordered_json json = {
+        {"result", "ok"}, {"name", joined.name}, {"serial", joined.serial}, {"from", joined.from}};
+    if (!joined.not_revoked.empty()) json["not_revoked"] = joined.not_revoked;  // said to the person already
     if (globals.json)
-        print_json(
-            {{"result", "ok"}, {"name", joined.name}, {"serial", joined.serial}, {"from", joined.from}});
+        print_json(json);
     else
         fmt::print("{} is enrolled, from {} (serial number {})\n", joined.name, joined.from, joined.serial);
-    return 0;
+    return joined.not_revoked.empty() ? 0 : static_cast<int>(Code::kTargetIo);
 }
 
 // -- join
@@ -258,6 +260,14 @@ void add_join(CLI::App& verb, Options& options) {
 void add_peers_option(CLI::App& verb, std::string& folder) {
     verb.add_option("--peers", folder, "The folder of this machine's enrolment (/etc/dupengine/peers)")
         ->option_text("DIR");
+}
+
+void add_peer_options(CLI::App& verb, PeerOptions& peers) {
+    add_peers_option(verb, peers.folder);
+    verb.add_option("--peer", peers.names,
+                    "Only the enrolled machine of this name is at the other end; may be repeated")
+        ->option_text("NAME")
+        ->allow_extra_args(false);
 }
 
 void add_enrol(CLI::App& app, Globals& globals, Action& action) {

@@ -5,8 +5,8 @@ namespace dupengine::cli {
 OfferedSource::OfferedSource(std::string name, const std::string& endpoint, const CopyArguments& arguments)
     : name_(std::move(name)),
       source_(endpoint, arguments.trust, arguments.peers),
-      is_busy_(arguments.busy_source),
-      notes_(engine::refuse_if_changing(source_.local_path(), arguments.busy())) {
+      notes_(engine::refuse_if_changing(source_.local_path(), arguments.busy())),
+      is_busy_(!notes_.empty()) {
     if (source_.remote() != nullptr)
         throw_error(Code::kUsage, "{}: is at another machine already; one end has to be here", endpoint);
     if (!is_busy_) source_.take_alone();

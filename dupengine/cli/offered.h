@@ -21,8 +21,8 @@ class OfferedSource {
   private:
     std::string name_;
     CopySource source_;
-    bool is_busy_;
     std::vector<std::string> notes_;
+    const bool is_busy_;
 };
 
 }  // namespace dupengine::cli

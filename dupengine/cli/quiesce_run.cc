@@ -29,13 +29,38 @@ const char* outcome_name(Outcome outcome) {
             return "failed";
         case Outcome::kLate:
             return "late";
+        case Outcome::kDied:
+            return "died";
         case Outcome::kGone:
             return "gone";
     }
     return "unknown";
 }
 
-void print_call(const machine::CallReport& report) {
+// How the calls went, for a person. Told when all go on again: whoever takes our output may be at rest.
+class CallLog {
+  public:
+    ~CallLog() {
+        try {
+            for (const machine::CallReport& report : reports_)
+                print(report);
+        } catch (const std::exception&) {
+            return;  // nobody takes our output
+        }
+    }
+    CallLog() = default;
+    CallLog(const CallLog&) = delete;
+    CallLog& operator=(const CallLog&) = delete;
+
+    void add(const machine::CallReport& report) { reports_.push_back(report); }
+    const std::vector<machine::CallReport>& reports() const { return reports_; }
+
+  private:
+    static void print(const machine::CallReport& report);
+    std::vector<machine::CallReport> reports_;
+};
+
+void CallLog::print(const machine::CallReport& report) {
     fmt::print(stderr, "{:<24} {:<13} {} ({} ms)\n{}", report.name, machine::phase_name(report.phase),
                outcome_name(report.answer.outcome), report.took.count(), shown_output(report.answer.text));
 }
@@ -100,18 +125,18 @@ int run_quiesce(const QuiesceArguments& arguments, const Globals& globals) {
     auto found = machine::find_participants(arguments.hooks, arguments.sockets);
     machine::require_callable(found);
     const InterruptWatch interrupt;
-    ordered_json calls = ordered_json::array();
+    CallLog log;  // outlives the participants, of which the last may be called when this is left
     machine::QuiesceOptions options;
     options.call_deadline = to_milliseconds(arguments.call_seconds);
     options.overall_deadline = to_milliseconds(arguments.overall_seconds);
     options.is_called_off = [&] { return interrupt.token().stop_requested(); };
-    options.on_call = [&](const machine::CallReport& report) {
-        print_call(report);
-        calls.push_back(to_json(report));
-    };
+    options.on_call = [&](const machine::CallReport& report) { log.add(report); };
     machine::Quiesce quiesce(std::move(found.participants), std::move(options));
     quiesce.prepare({host_name(), arguments.target});
     const int status = run_between(quiesce, arguments.command);
+    ordered_json calls = ordered_json::array();
+    for (const machine::CallReport& report : log.reports())
+        calls.push_back(to_json(report));
     if (globals.json)
         fmt::print("{}\n", ordered_json{{"result", status == 0 ? "done" : "aborted"},
                                         {"command_status", status},

@@ -91,11 +91,13 @@ class ShellParticipant {
         const machine::HookEnd end =
             machine::run_hook({{"/bin/sh", "-c", command}, machine::hook_environment(call), call.deadline});
         fmt::print(stderr, "{}", shown_output(end.output));
-        if (end.is_late && phase == Phase::kPrepare) run(Phase::kAbort, {});  // it was stopped half-way
+        if ((end.is_late || end.was_killed()) && phase == Phase::kPrepare)
+            run(Phase::kAbort, {});  // it stopped half-way
         if (end.is_late) return fmt::format("{} was late and was stopped", machine::phase_name(phase));
         if (end.status == 0) return {};
         return fmt::format("exit status {}: {}", end.status, end.output.substr(0, end.output.find('\n')));
     } catch (...) {
+        if (phase == Phase::kPrepare) run(Phase::kAbort, {});  // it may have begun
         return "it could not be run";
     }
 

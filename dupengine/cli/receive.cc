@@ -28,21 +28,25 @@ int run_receive(const ReceiveArguments& arguments, const Globals& globals) {
     if (image::parse_reference(copy.target) || wire::parse_peer_reference(copy.target))
         throw_error(Code::kUsage, "{}: only a disk or a raw image file can receive", copy.target);
     look_at_target(copy);
-    const wire::Credentials enrolled(copy.peers);
+    copy.peers.check();
+    const wire::Credentials enrolled(copy.peers.folder);
     wire::Listener listener(wire::parse_address(arguments.listen, wire::kPeerPort));
     std::shared_ptr<CopySource> source;
+    std::stop_token stopped;
     {
         const InterruptWatch interrupt;
+        stopped = interrupt.token();
         fmt::print(stderr, "waiting on {} for a source for {}\n", listener.address().text(), copy.target);
         source = std::make_shared<CopySource>(RemoteSource::wait(
             listener, copy.peers,
             [](const std::string& line) {
                 fmt::print(stderr, "dupengine: {}\n", printable(line, Charset::kUtf8));
             },
-            interrupt.token()));
-        if (interrupt.token().stop_requested())
-            throw_error(Code::kRefused, "stopped on request, before anything was written");
+            stopped));
     }
+    // Also what came until the last moment of the watch.
+    if (stopped.stop_requested())
+        throw_error(Code::kRefused, "stopped on request, before anything was written");
     copy.source = source->reader().name();
     return run_copy(copy, globals, source);
 }
@@ -57,7 +61,7 @@ void add_receive(CLI::App& app, Globals& globals, Action& action) {
         ->required();
     verb->add_option("--listen", arguments->listen, "Where to wait (all addresses, port 7433)")
         ->option_text("ADDR:PORT");
-    add_peers_option(*verb, arguments->copy.peers);
+    add_peer_options(*verb, arguments->copy.peers);
     add_target_options(*verb, arguments->copy);
     add_plan_options(*verb, globals);
     add_json_option(*verb, globals);

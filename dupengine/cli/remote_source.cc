@@ -7,8 +7,10 @@
 #include <mutex>
 
 #include "base/units.h"
+#include "cli/interrupt.h"
 #include "cli/version.h"
 #include "wire/callers.h"
+#include "wire/certificates.h"
 
 namespace dupengine::cli {
 namespace {
@@ -42,17 +44,30 @@ wire::Peer as_peer(std::unique_ptr<wire::Channel> channel) {
     return {std::move(channel), key, std::move(name)};
 }
 
-wire::Peer call(const wire::Address& address, const std::string& peers_folder, const std::stop_token& stop) {
+void PeerOptions::check() const {
+    for (const std::string& name : names)
+        wire::check_peer_name(name);
+}
+
+wire::Peer call(const wire::Address& address, const PeerOptions& peers, const std::stop_token& stop) {
     // Read anew each time: what was revoked meanwhile is not taken.
-    const wire::Credentials credentials(peers_folder);
-    return as_peer(wire::connect_channel(connect_tcp(address, wire::after(kConnectTime), stop), credentials));
+    const wire::Credentials credentials(peers.folder);
+    return as_peer(wire::connect_channel(connect_tcp(address, wire::after(kConnectTime), stop), credentials,
+                                         {.expected_names = peers.names, .stop = stop}));
 }
 
 RemoteSource::RemoteSource(wire::Peer peer, wire::LinkOptions options) {
-    const SignalsBlocked blocked;
     options.version = kVersion;
-    link_ = std::make_unique<wire::Link>(std::move(peer), random_, std::move(options));
-    reader_ = std::make_unique<wire::RemoteReader>(*link_);
+    {
+        const SignalsBlocked blocked;
+        link_ = std::make_unique<wire::Link>(std::move(peer), random_, std::move(options));
+    }
+    try {
+        reader_ = std::make_unique<wire::RemoteReader>(*link_);
+    } catch (const Error& e) {
+        abort(e);
+        throw;
+    }
 }
 
 RemoteSource::~RemoteSource() {
@@ -61,23 +76,33 @@ RemoteSource::~RemoteSource() {
 }
 
 std::shared_ptr<RemoteSource> RemoteSource::connect(const wire::PeerReference& reference,
-                                                    const std::string& peers_folder) {
+                                                    const PeerOptions& peers) {
     wire::LinkOptions options;
     options.source = reference.name;
     options.connect_again = [=](Deadline, const std::stop_token& stop) {
-        return call(reference.address, peers_folder, stop);
+        return call(reference.address, peers, stop);
     };
-    return std::shared_ptr<RemoteSource>(
-        new RemoteSource(call(reference.address, peers_folder, {}), std::move(options)));
+    std::shared_ptr<RemoteSource> source;
+    {
+        // The other end describes its disk now, which may take long.
+        const InterruptWatch interrupt;
+        options.stop = interrupt.token();
+        wire::Peer peer = call(reference.address, peers, options.stop);
+        source.reset(new RemoteSource(std::move(peer), options));
+    }
+    // Also what came until the last moment of the watch.
+    if (options.stop.stop_requested())
+        throw_error(Code::kInterrupted, "stopped on request, before anything was written");
+    return source;
 }
 
-std::shared_ptr<RemoteSource> RemoteSource::wait(wire::Listener& listener, const std::string& peers_folder,
+std::shared_ptr<RemoteSource> RemoteSource::wait(wire::Listener& listener, const PeerOptions& peers,
                                                  const std::function<void(const std::string&)>& log,
                                                  const std::stop_token& stop) {
     std::shared_ptr<wire::Callers> callers;
     {
         const SignalsBlocked blocked;
-        callers = std::make_shared<wire::Callers>(listener, peers_folder, log);
+        callers = std::make_shared<wire::Callers>(listener, peers.folder, peers.names, log);
     }
     for (;;) {
         constexpr auto kForEver = std::chrono::hours(24 * 365);

@@ -16,15 +16,25 @@
 
 namespace dupengine::cli {
 
+/// The machines that this one talks to: those that are enrolled as `folder` says, and of these only the ones
+/// called `names`, if there are any.
+struct PeerOptions {
+    std::string folder = wire::kPeersFolder;
+    std::vector<std::string> names = {};
+    /// Throws kUsage for what cannot be a name.
+    void check() const;
+};
+
 class RemoteSource {
   public:
-    /// Connects, and again when the connection broke. Throws what is wrong with it.
+    /// Connects, and again when the connection broke. Throws what is wrong with it; kInterrupted on SIGINT
+    /// and the like, which are for whoever wants them when it returns.
     static std::shared_ptr<RemoteSource> connect(const wire::PeerReference& reference,
-                                                 const std::string& peers_folder);
+                                                 const PeerOptions& peers);
     /// Waits until an enrolled machine offers one, and for it to come back when the connection broke. `log`
     /// hears of those that came to nothing, from any thread; once it is served, others hear themselves that
     /// we are busy. Throws kInterrupted if it was stopped. `listener` outlives it.
-    static std::shared_ptr<RemoteSource> wait(wire::Listener& listener, const std::string& peers_folder,
+    static std::shared_ptr<RemoteSource> wait(wire::Listener& listener, const PeerOptions& peers,
                                               const std::function<void(const std::string&)>& log,
                                               const std::stop_token& stop);
     ~RemoteSource();
@@ -63,6 +73,6 @@ class RemoteSource {
 /// A TLS channel as the other end of a link.
 wire::Peer as_peer(std::unique_ptr<wire::Channel> channel);
 /// Connects to a machine, which has proved who it is then. Throws kPeer, kAuthenticity, kInterrupted.
-wire::Peer call(const wire::Address& address, const std::string& peers_folder, const std::stop_token& stop);
+wire::Peer call(const wire::Address& address, const PeerOptions& peers, const std::stop_token& stop);
 
 }  // namespace dupengine::cli

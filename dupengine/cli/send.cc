@@ -33,7 +33,7 @@ void refuse_options_of_the_target(const CopyArguments& arguments, const wire::Pe
         arguments.allow_older || !arguments.luks.key_files.empty())
         throw_error(Code::kUsage,
                     "a TARGET that is another machine takes SOURCE, --busy-source, --trust, --insecure, "
-                    "--peers and --nice; the rest is said there, to receive");
+                    "--peers, --peer and --nice; the rest is said there, to receive");
 }
 
 // Progress of the other end, as if it was ours.
@@ -97,21 +97,19 @@ std::string sent_text(const std::string& source, const Sent& sent, Charset chars
     return text;
 }
 
-Sent send_offer(const wire::Offer& offer, const wire::Address& to, const std::string& peers_folder,
+Sent send_offer(const wire::Offer& offer, const std::function<wire::Peer()>& call, std::stop_token stop,
                 const Globals& globals) {
-    const InterruptWatch interrupt;
     Progress progress;
     TheirProgress theirs(progress);
     wire::AnswerOptions options;
     options.version = kVersion;
-    options.stop = interrupt.token();
+    options.stop = std::move(stop);
     options.on_progress = [&](const wire::ProgressNote& note) { theirs.take(note); };
     Sent sent;
     const auto start = std::chrono::steady_clock::now();
     {
         const ProgressView view(progress, globals.progress);
-        sent.answered =
-            wire::answer_until_done([&] { return call(to, peers_folder, options.stop); }, offer, options);
+        sent.answered = wire::answer_until_done(call, offer, options);
         theirs.end();
     }
     sent.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
@@ -125,7 +123,9 @@ int run_send(const CopyArguments& arguments, const wire::PeerReference& to, cons
     SystemRandom random;
     wire::Offer offer(random);
     offer.add(source.disk());
-    Sent sent = send_offer(offer, to.address, arguments.peers, globals);
+    const InterruptWatch interrupt;
+    const auto call_target = [&] { return call(to.address, arguments.peers, interrupt.token()); };
+    Sent sent = send_offer(offer, call_target, interrupt.token(), globals);
     for (const std::string& note : source.notes())
         sent.answered.result.notes.push_back(note);
     const Charset charset = look_at_terminal(STDOUT_FILENO).style.charset;

@@ -16,9 +16,9 @@ struct Sent {
     double seconds = 0;
 };
 
-/// Offers to the machine at `to`, which receives, until it is done; shows how far it is. Throws as
-/// wire::answer_until_done.
-Sent send_offer(const wire::Offer& offer, const wire::Address& to, const std::string& peers_folder,
+/// Offers to a machine that receives, which `call` connects to, until it is done; shows how far it is. Throws
+/// as wire::answer_until_done.
+Sent send_offer(const wire::Offer& offer, const std::function<wire::Peer()>& call, std::stop_token stop,
                 const Globals& globals);
 nlohmann::ordered_json sent_json(const std::string& source, const Sent& sent);
 std::string sent_text(const std::string& source, const Sent& sent, Charset charset);

@@ -22,7 +22,7 @@ namespace {
 
 // Connections at a time that read; who comes besides is told so.
 constexpr std::size_t kMostReaders = 16;
-constexpr std::size_t kMostOfOne = 4;
+constexpr std::size_t kMostOfOne = kMostReaders / 2;
 
 struct ServeArguments {
     std::vector<std::string> offers;
@@ -32,12 +32,13 @@ struct ServeArguments {
 
 class Server {
   public:
-    Server(const wire::Offer& offer, const std::string& peers_folder, const std::stop_token& stop)
-        : offer_(offer), folder_(peers_folder), stop_(stop) {}
+    Server(const wire::Offer& offer, const PeerOptions& peers, const std::stop_token& stop)
+        : offer_(offer), peers_(peers), stop_(stop) {}
 
     void run(wire::Listener& listener) {
         wire::ReceptionOptions options;
-        options.peers_folder = folder_;
+        options.peers_folder = peers_.folder;
+        options.channel.expected_names = peers_.names;
         options.take = [this](std::unique_ptr<wire::Channel> channel) { take(std::move(channel)); };
         options.log = [this](const std::string& line) { say(line); };
         wire::Reception(std::move(options)).run(listener, stop_);
@@ -98,7 +99,7 @@ class Server {
     }
 
     const wire::Offer& offer_;
-    const std::string folder_;
+    const PeerOptions peers_;
     const std::stop_token stop_;
     const Charset charset_ = look_at_terminal(STDERR_FILENO).style.charset;
     std::mutex saying_;
@@ -110,6 +111,7 @@ int run_serve(const ServeArguments& arguments) {
     std::deque<OfferedSource> sources;
     SystemRandom random;
     wire::Offer offer(random);
+    arguments.source.peers.check();
     for (const std::string& text : arguments.offers) {
         const std::size_t equals = text.find('=');
         if (equals == std::string::npos || equals + 1 == text.size())
@@ -117,7 +119,7 @@ int run_serve(const ServeArguments& arguments) {
         sources.emplace_back(text.substr(0, equals), text.substr(equals + 1), arguments.source);
         offer.add(sources.back().disk());
     }
-    const wire::Credentials enrolled(arguments.source.peers);
+    const wire::Credentials enrolled(arguments.source.peers.folder);
     const InterruptWatch interrupt;
     wire::Listener listener(wire::parse_address(arguments.listen, wire::kPeerPort));
     fmt::print(stderr, "offering {} on {} as {}\n", offer.disks().size(), listener.address().text(),
@@ -137,7 +139,7 @@ void add_serve(CLI::App& app, Globals& globals, Action& action) {
         ->required();
     verb->add_option("--listen", arguments->listen, "Where to wait (all addresses, port 7433)")
         ->option_text("ADDR:PORT");
-    add_peers_option(*verb, arguments->source.peers);
+    add_peer_options(*verb, arguments->source.peers);
     add_image_trust_options(*verb, arguments->source.trust);
     verb->add_flag("--busy-source", arguments->source.busy_source,
                    "Offer a source that is mounted or used as swap");

@@ -13,6 +13,7 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
+#include <time.h>
 #include <unistd.h>
 
 #define DEFAULT_FOLDER "/run/dupengine/quiesce"
@@ -72,11 +73,22 @@ static int bind_and_listen(struct dupengine_quiesce* quiesce) {
     return listen(quiesce->listener, 4) == 0 ? 0 : errno;
 }
 
+/* Anybody can hold the lock for as long as he likes: an honest holder needs no time at all. */
+static int lock_for_a_moment(int fd) {
+    static const struct timespec pause = {.tv_nsec = 50 * 1000 * 1000};
+    for (int tries = 0; tries < 20; ++tries) {
+        if (flock(fd, LOCK_EX | LOCK_NB) == 0) return 0;
+        if (errno != EWOULDBLOCK && errno != EINTR) return errno;
+        nanosleep(&pause, NULL);
+    }
+    return EBUSY;
+}
+
 /* One program at a time looks whether a socket was left behind and takes its place. */
 static int take_place(struct dupengine_quiesce* quiesce, const char* folder) {
     const int lock = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (lock < 0) return errno;
-    int failed = flock(lock, LOCK_EX) == 0 ? 0 : errno;
+    int failed = lock_for_a_moment(lock);
     if (failed == 0) failed = bind_and_listen(quiesce);
     close(lock);
     return failed;

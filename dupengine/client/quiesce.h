@@ -48,7 +48,8 @@ struct dupengine_quiesce;
 
 /* `name`: two digits, a hyphen, then letters, digits, '-' and '_', at most 64 bytes. `folder`: NULL for
  * /run/dupengine/quiesce, which root makes if it is not there. Returns 0 or an errno value: EADDRINUSE if a
- * program that runs has this name, EINVAL for a bad name. */
+ * program that runs has this name, EINVAL for a bad name, EBUSY if somebody holds a lock (flock) on the
+ * folder for longer than a second: fuser(1) tells who. Waits no longer than that. */
 int dupengine_quiesce_open(struct dupengine_quiesce** quiesce, const char* name, const char* folder);
 
 /* A descriptor to poll for POLLIN; it stays the same. */

@@ -108,11 +108,9 @@ void read_now(Slot& slot, const block::Reader& source, Extent extent) {
     if (readable.end < extent.end) std::ranges::fill(slot.bytes_of({readable.end, extent.end}), std::byte{0});
 }
 
-// As start_writes_of_differences for a source that knows the digests of what it holds: of area 0 only what
-// the target's bytes in area 1 are not is read. Area 0 holds the chunk afterwards.
-std::uint64_t start_writes_of_unknown(Slot& slot, const block::Reader& source, block::Target& target,
-                                      block::Device::Zeroing how) {
-    std::uint64_t equal_bytes = 0;
+// For a source that knows the digests of what it holds: of area 0 only what the target's bytes in area 1 are
+// not is read. Area 0 holds the chunk afterwards. Returns which of its pieces were there already, in order.
+std::vector<bool> read_unknown(Slot& slot, const block::Reader& source) {
     // A source that is far away hears of all that is lacking before the first of it is waited for.
     std::vector<bool> is_held;
     for_each_piece(slot, source.known_piece_bytes(), 1, [&](Extent piece, std::span<const Extent>) {
@@ -122,14 +120,24 @@ std::uint64_t start_writes_of_unknown(Slot& slot, const block::Reader& source, b
     for_each_piece(slot, source.known_piece_bytes(), 1, [&](Extent, std::span<const Extent> extents) {
         const bool equal = *held++;
         for (Extent e : extents) {
-            if (equal) {
+            if (equal)
                 std::ranges::copy(slot.bytes_of(e, 1), slot.bytes_of(e, 0).begin());
-                equal_bytes += e.size();
-            } else {
+            else
                 read_now(slot, source, e);
-                equal_bytes += start_writes_of_differences(slot, target, e, how);
-            }
         }
+    });
+    return is_held;
+}
+
+// As start_writes_of_differences, of a chunk that read_unknown has read.
+std::uint64_t start_writes_of_unknown(Slot& slot, std::uint64_t piece_bytes, const std::vector<bool>& is_held,
+                                      block::Target& target, block::Device::Zeroing how) {
+    std::uint64_t equal_bytes = 0;
+    auto held = is_held.begin();
+    for_each_piece(slot, piece_bytes, 1, [&](Extent, std::span<const Extent> extents) {
+        const bool equal = *held++;
+        for (Extent e : extents)
+            equal_bytes += equal ? e.size() : start_writes_of_differences(slot, target, e, how);
     });
     return equal_bytes;
 }
@@ -241,20 +249,29 @@ Moved copy_data(const block::Reader& source, block::Target& target, const Extent
         }
     };
     work.look = [&](Slot& slot) {
+        std::vector<bool> is_held;
+        if (slot.unread && !slot.incomplete) {
+            try {
+                if (slot.compares)
+                    is_held = read_unknown(slot, source);
+                else  // the target cannot be read there
+                    for (Extent e : slot.chunk.extents)
+                        read_now(slot, source, e);
+            } catch (const Error& e) {
+                if (e.code() != Code::kSourceIo) throw;
+                slot.incomplete = true;
+            }
+        }
         if (slot.incomplete) {
             salvage(slot, source, bad);
             if (!options.tolerate_bad_sectors) throw_if_bad(source, bad);
         }
         const bool compares = slot.compares && !slot.incomplete;
         std::uint64_t equal = 0;
-        if (slot.unread && compares) {
-            equal = start_writes_of_unknown(slot, source, target, options.zeroing);
-            bytes_read += size_of(slot.chunk) - equal;
-        } else if (slot.unread) {  // the target cannot be read there
-            for (Extent e : slot.chunk.extents)
-                read_now(slot, source, e);
-            bytes_read += size_of(slot.chunk);
-        }
+        if (slot.unread && compares)
+            equal =
+                start_writes_of_unknown(slot, source.known_piece_bytes(), is_held, target, options.zeroing);
+        if (slot.unread) bytes_read += size_of(slot.chunk) - equal;
         if (options.on_chunk) options.on_chunk(slot);
         const auto keep_digest = [&](bool was_equal) {
             moved.chunks.was_equal[slot.chunk.number] = was_equal;

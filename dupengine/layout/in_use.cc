@@ -58,7 +58,7 @@ class Search {
     void add_holders(const Step& step);
     void add_files_inside(const Step& step);
     void add(Use::Kind kind, const PathIdentity& where, std::string detail, const Part& part,
-             std::string mount_path = {});
+             std::optional<Use::Mount> mount = {});
 
     BlockGraph graph_;
     std::vector<Mount> mounts_;
@@ -103,12 +103,12 @@ void Search::climb(DeviceNumber device, const Part& part) {
 }
 
 void Search::add(Use::Kind kind, const PathIdentity& where, std::string detail, const Part& part,
-                 std::string mount_path) {
+                 std::optional<Use::Mount> mount) {
     const std::string device = where.is_block_device ? graph_.node(where.device_number) : std::string();
     const bool known = std::any_of(uses_.begin(), uses_.end(), [&](const Use& use) {
         return use.device == device && use.detail == detail;
     });
-    if (!known) uses_.push_back({kind, device, std::move(detail), part, std::move(mount_path)});
+    if (!known) uses_.push_back({kind, device, std::move(detail), part, std::move(mount)});
 }
 
 void Search::add_mounts(const Step& step) {
@@ -120,8 +120,10 @@ void Search::add_mounts(const Step& step) {
             std::find(mount.sources.begin(), mount.sources.end(), step.where) != mount.sources.end();
         if ((is_device || is_source) && points.insert(mount.point).second)
             add(Use::Kind::kMounted, step.where, advice_for_mount(mount, proc_), step.part,
-                mount.seen_by == 0 ? mount.point
-                                   : fmt::format("{}/{}/root{}", proc_, mount.seen_by, mount.point));
+                Use::Mount{mount.seen_by == 0
+                               ? mount.point
+                               : fmt::format("{}/{}/root{}", proc_, mount.seen_by, mount.point),
+                           mount.id, mount.device});
     }
 }
 

@@ -19,9 +19,13 @@ struct Use {
     std::string detail;
     /// What of the asked device or file is used, in its own bytes; empty if all of it is (or may be).
     std::optional<block::Extent> part;
-    /// Of something mounted: where this process can open its root ("/proc/PID/root/..." if it is mounted in
-    /// another namespace); empty for all else, and if no process shows it.
-    std::string mount_path = {};
+    /// Of something mounted: one of its mounts.
+    struct Mount {
+        std::string path;  ///< for this process ("/proc/PID/root/..." if it is mounted in another namespace)
+        std::uint64_t id = 0;          ///< the kernel's (statx(2), stx_mnt_id)
+        std::uint64_t filesystem = 0;  ///< its device number: the same for all mounts of one, subvolumes too
+    };
+    std::optional<Mount> mount = {};  ///< empty for all else, and for one that no process shows
 };
 /// "mounted", "swap", "holder", "loop", "exclusive": the word used in JSON.
 const char* use_kind_name(Use::Kind kind);

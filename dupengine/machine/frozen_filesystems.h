@@ -1,11 +1,14 @@
 #pragma once
 // Brings mounted filesystems to rest for a moment: what they hold in memory is written, their journals are
-// empty, and who writes waits until they are thawed. That they thaw is promised by a process of its own,
-// which was started before: it thaws them when the deadline passes, and when this process dies.
+// empty, and who writes waits until they are thawed. That they thaw is promised by processes of their own,
+// one for each filesystem, started before anything is frozen: each thaws its own when the deadline passes,
+// and when this process dies. They are made so that what ends this process does not end them (their name,
+// their cgroup, the order in which the kernel kills for want of memory).
 //
-// While they are frozen nothing here may write to a file. Used by one thread.
+// While one of these lives nothing here may write to a file. Used by one thread.
 
 #include <chrono>
+#include <cstdint>
 #include <string>
 #include <vector>
 
@@ -13,43 +16,62 @@
 
 namespace dupengine::machine {
 
-class FilesystemFreezer {
-  public:
-    /// `roots`: a path into each, one on another last. Opens them and starts the guardian. Throws kRefused
-    /// for one that cannot be opened.
-    FilesystemFreezer(std::vector<std::string> roots, std::chrono::milliseconds deadline);
-    /// Thaws what is frozen and ends the guardian.
-    ~FilesystemFreezer();
-    FilesystemFreezer(const FilesystemFreezer&) = delete;
-    FilesystemFreezer& operator=(const FilesystemFreezer&) = delete;
+/// One mount of a filesystem (layout/in_use.h).
+struct MountPlace {
+    std::string path;
+    std::uint64_t id = 0;          ///< of the mount: what stands at the path has to be it
+    std::uint64_t filesystem = 0;  ///< its device number
+    bool operator==(const MountPlace&) const = default;
+};
 
-    /// Writes out what waits, so that freezing has little to do. Nobody waits for it.
+/// The filesystems of these mounts, each once; open from here on. One that stands on another comes after it.
+class OpenFilesystems {
+  public:
+    /// Throws kRefused for one that cannot be reached by any of its mounts: it is hidden by another.
+    explicit OpenFilesystems(const std::vector<MountPlace>& mounts);
+
+    struct Filesystem {
+        std::string path;
+        Fd fd;
+    };
+    const std::vector<Filesystem>& all() const { return all_; }
+    /// Writes out what waits, so that freezing has little to do. Nobody waits for it. Throws kSourceIo.
     void sync() const;
-    /// All of them, the last first. Throws kRefused, with all thawed again, if one is frozen by somebody else
-    /// or cannot be.
-    void freeze();
-    /// The first first. Throws kRefused if the guardian was quicker: then they were not at rest all the time.
-    void thaw();
-    /// Those whose kind cannot be frozen (FAT): only written out. Known after the first freeze().
+
+  private:
+    std::vector<Filesystem> all_;
+};
+
+class FrozenFilesystems {
+  public:
+    /// Freezes them, the last first; those whose kind cannot be frozen (FAT) are written out. Throws
+    /// kRefused, with all thawed again, if one is frozen by somebody else, or the deadline passed.
+    FrozenFilesystems(const OpenFilesystems& filesystems, std::chrono::milliseconds deadline);
+    /// Thaws what is frozen.
+    ~FrozenFilesystems();
+    FrozenFilesystems(const FrozenFilesystems&) = delete;
+    FrozenFilesystems& operator=(const FrozenFilesystems&) = delete;
+
+    /// The first first. False if the deadline passed: then they were not at rest all the time.
+    bool thaw();
+    /// Those that were only written out.
     const std::vector<std::string>& not_frozen() const { return not_frozen_; }
 
   private:
-    struct Filesystem {
-        std::string root;
-        Fd fd;
-        bool can_freeze = true;
+    struct Guardian {
+        Fd socket;  // closed: it ends
+        int pid = -1;
     };
-    void start_guardian();
-    void tell_guardian(char word);
-    bool thaw_all();
-    [[noreturn]] void throw_too_late() const;
+    Guardian start_guardian(std::size_t number) const;
+    void freeze(std::size_t number);
+    void end_guardians();
 
-    std::vector<Filesystem> filesystems_;
-    std::vector<std::string> not_frozen_;
+    const OpenFilesystems& filesystems_;
     std::chrono::milliseconds deadline_;
-    Fd guardian_;  // a socket to it
-    int guardian_pid_ = -1;
-    bool* frozen_ = nullptr;  // one for each, shared with it
+    std::vector<Guardian> guardians_;
+    std::vector<bool> was_frozen_;
+    std::vector<std::string> not_frozen_;
+    bool* frozen_ = nullptr;  // one for each, shared with its guardian
 };
 
 }  // namespace dupengine::machine

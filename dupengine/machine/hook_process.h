@@ -21,6 +21,9 @@ struct HookEnd {
     bool is_late = false;
     int status = 0;      ///< exit status, or 128 + signal; 127 if it could not be started
     std::string output;  ///< both streams, the first kMaxHookOutput bytes
+
+    /// By a signal, or so its shell says of what it called: it did not come to its end.
+    bool was_killed() const { return status > 128; }
 };
 
 /// Never throws but for want of memory or descriptors (kInternal): then nothing was started, or it was

@@ -8,30 +8,21 @@
 namespace dupengine::machine {
 namespace {
 
+using block::Changes;
 using block::Extent;
 using block::ExtentSet;
 
 // What planning reads, and what the last round names: in memory until it was copied.
 constexpr std::uint64_t kMostAtRest = 512 * kMiB, kMostHeld = 256 * kMiB;
-// A disk that is written as fast as it is copied never gets there.
+// A disk that is written as fast as it is copied never gets there; and one on which somebody writes who is
+// not brought to rest never is.
 constexpr std::uint32_t kMostRounds = 32;
+constexpr unsigned kMostTries = 5;
 // Before anything was measured: what a disk reads at least.
 constexpr double kSlowDisk = 100e6;
 constexpr std::size_t kReadAtOnce = kMiB;
-
-// Runs the second half of a pair on every way out.
-class AtEnd {
-  public:
-    explicit AtEnd(std::function<void()> work) : work_(std::move(work)) {}
-    ~AtEnd() {
-        if (work_) work_();
-    }
-    AtEnd(const AtEnd&) = delete;
-    AtEnd& operator=(const AtEnd&) = delete;
-
-  private:
-    std::function<void()> work_;
-};
+// What planning reads is kept in pieces of this size.
+constexpr std::size_t kKeptPiece = 64 * kKiB;
 
 // Copies what is kept of a range. Returns how much that was.
 std::size_t lay_over(const std::map<ByteOffset, Bytes>& kept, ByteOffset offset,
@@ -50,53 +41,94 @@ std::size_t lay_over(const std::map<ByteOffset, Bytes>& kept, ByteOffset offset,
     return copied;
 }
 
+std::vector<std::uint64_t> filesystems_of(const DiskUses& uses) {
+    std::vector<std::uint64_t> found;
+    for (const MountPlace& mount : uses.mounts)
+        found.push_back(mount.filesystem);
+    std::ranges::sort(found);
+    found.erase(std::unique(found.begin(), found.end()), found.end());
+    return found;
+}
+
 }  // namespace
 
-HotDisk::HotDisk(const block::Reader& disk, const std::string& path, std::vector<std::string> roots,
-                 HotOptions options)
+HotDisk::HotDisk(const block::Reader& disk, const std::string& path, HotOptions options)
     : disk_(disk),
       options_(std::move(options)),
       tracker_(path, disk.geometry().size_bytes),
-      freezer_(std::move(roots), options_.freeze_deadline),
       bytes_per_second_(kSlowDisk) {}
 
 HotDisk::~HotDisk() = default;
 
-void HotDisk::look_at_rest(const std::function<ExtentSet()>& look) {
-    freezer_.sync();
-    const auto start = Clock::now();
-    freezer_.freeze();
-    std::exception_ptr failure;
-    try {
-        tracker_.take();  // what was written until here is seen by whoever reads from here on
-        const ExtentSet kept = look();
-        if (kept.total_bytes() > kMostAtRest)
-            throw_error(Code::kUnsupported, "{}: planning its copy needs {} of it; {} can be kept", name(),
-                        format_size(kept.total_bytes()), format_size(kMostAtRest));
-        at_rest_ = read_all(kept);
-    } catch (...) {
-        failure = std::current_exception();
+void HotDisk::note_not_frozen(const FrozenFilesystems& frozen) {
+    for (const std::string& path : frozen.not_frozen()) {
+        const std::string note = path + ": its filesystem cannot be frozen; it was written out instead";
+        if (std::ranges::find(report_.notes, note) == report_.notes.end()) report_.notes.push_back(note);
     }
-    freezer_.thaw();
-    report_.first_pause = std::chrono::duration<double>(Clock::now() - start).count();
-    for (const std::string& root : freezer_.not_frozen())
-        report_.notes.push_back(root + ": its filesystem cannot be frozen; it was written out instead");
-    if (failure) std::rethrow_exception(failure);
 }
 
-ExtentSet HotDisk::take_changes() {
+void HotDisk::look_at_rest(const std::function<ExtentSet()>& look) {
+    const OpenFilesystems filesystems(options_.look_at_uses().mounts);
+    filesystems.sync();
+    tracker_.take();  // what was written until here is seen by whoever reads from here on
+    const auto start = Clock::now();
+    FrozenFilesystems frozen(filesystems, options_.freeze_deadline);
+    to_freeze_ = Clock::now() - start;
+    is_looking_ = true;
+    const auto stop_looking = [this] { is_looking_ = false; };
+    try {
+        for (const Extent e : look())
+            keep(e);
+    } catch (...) {
+        stop_looking();
+        throw;
+    }
+    stop_looking();
+    const bool was_in_time = frozen.thaw();
+    report_.first_pause = Seconds(Clock::now() - start).count();
+    note_not_frozen(frozen);
+    if (!was_in_time)
+        throw_error(
+            Code::kRefused,
+            "{}: looking at it takes longer than its filesystems may be frozen ({} s); a longer --max-pause "
+            "allows more",
+            name(), Seconds(options_.freeze_deadline).count());
+}
+
+// In whole pieces, each read once.
+void HotDisk::keep(Extent extent) const {
+    const std::uint64_t size = geometry().size_bytes;
+    for (ByteOffset at = align_down(extent.begin, kKeptPiece); at < extent.end; at += kKeptPiece) {
+        if (at_rest_.contains(at)) continue;
+        if ((at_rest_.size() + 1) * kKeptPiece > kMostAtRest)
+            throw_error(Code::kUnsupported, "{}: planning its copy needs more of it than can be kept ({})",
+                        name(), format_size(kMostAtRest));
+        Bytes bytes(std::min<std::uint64_t>(kKeptPiece, size - at));
+        disk_.read_from_medium(at, bytes);
+        at_rest_.emplace(at, std::move(bytes));
+    }
+}
+
+// A partition that was swap and is no longer is followed from its beginning.
+ExtentSet HotDisk::take_changes(const DiskUses& uses) {
     ExtentSet changed = tracker_.take();
-    changed.erase(untracked_);
-    return changed;
+    changed.insert(left_out_);
+    ExtentSet followed = changed;
+    followed.erase(uses.swap);
+    left_out_ = std::move(changed);
+    left_out_.erase(followed);
+    return followed;
 }
 
-std::chrono::duration<double> HotDisk::expected_pause() const {
-    const std::chrono::duration<double> to_freeze(report_.first_pause);
-    return to_freeze +
-           std::chrono::duration<double>(static_cast<double>(tracker_.pending_bytes()) / bytes_per_second_);
+HotDisk::Seconds HotDisk::expected_pause(const DiskUses& uses) const {
+    return to_freeze_ + Seconds(static_cast<double>(tracker_.pending_bytes(uses.swap)) / bytes_per_second_);
 }
 
-std::shared_ptr<const block::Changes> HotDisk::round(std::uint32_t number) {
+bool HotDisk::can_be_last(const DiskUses& uses) const {
+    return expected_pause(uses) <= options_.max_pause && tracker_.pending_bytes(uses.swap) <= kMostHeld;
+}
+
+std::shared_ptr<const Changes> HotDisk::round(std::uint32_t number) {
     const std::lock_guard lock(mutex_);
     if (number == number_ && round_) return round_;
     if (number != number_ + 1 || (round_ && round_->is_last))
@@ -107,19 +139,27 @@ std::shared_ptr<const block::Changes> HotDisk::round(std::uint32_t number) {
     return round_;
 }
 
-std::shared_ptr<const block::Changes> HotDisk::next_round(std::uint32_t number) {
-    freezer_.sync();
-    if (expected_pause() <= options_.max_pause)
-        if (auto last = last_round()) return last;
-    if (number >= kMostRounds)
-        throw_error(
-            Code::kRefused,
-            "{}: after {} rounds {} are still to be copied, and a pause of {:.1f} s is expected: it is "
-            "written too fast for --max-pause {:.1f}",
-            name(), number, format_size(tracker_.pending_bytes()), expected_pause().count(),
-            std::chrono::duration<double>(options_.max_pause).count());
-    auto round = std::make_shared<block::Changes>();
-    round->extents = take_changes();
+void HotDisk::give_up(std::uint32_t number, const DiskUses& uses) const {
+    const std::uint64_t pending = tracker_.pending_bytes(uses.swap);
+    if (to_freeze_ > options_.max_pause)
+        throw_error(Code::kRefused,
+                    "{}: freezing its filesystems alone takes {:.3f} s; --max-pause is {:.3f}", name(),
+                    to_freeze_.count(), Seconds(options_.max_pause).count());
+    throw_error(Code::kRefused,
+                "{}: after {} rounds {} are still to be copied, and a pause of {:.3f} s is expected: it is "
+                "written too "
+                "fast for --max-pause {:.3f}",
+                name(), number, format_size(pending), expected_pause(uses).count(),
+                Seconds(options_.max_pause).count());
+}
+
+std::shared_ptr<const Changes> HotDisk::next_round(std::uint32_t number) {
+    const DiskUses uses = options_.look_at_uses();
+    OpenFilesystems(uses.mounts).sync();
+    if (can_be_last(uses)) return last_round();
+    if (number >= kMostRounds || to_freeze_ > options_.max_pause) give_up(number, uses);
+    auto round = std::make_shared<Changes>();
+    round->extents = take_changes(uses);
     return round;
 }
 
@@ -136,42 +176,65 @@ HotDisk::Kept HotDisk::read_all(const ExtentSet& extents) const {
     return kept;
 }
 
-// Into memory, measuring what the disk gives. False, with nothing held, if that is too much.
-bool HotDisk::hold(const ExtentSet& changed) {
-    if (changed.total_bytes() > kMostHeld) return false;
+// True if it was one moment: all of it read in time, and nothing written meanwhile. What it names is a
+// round's in any case.
+bool HotDisk::take_at_rest(const OpenFilesystems& filesystems, Changes& round) {
+    const DiskUses uses = options_.look_at_uses();
     const auto start = Clock::now();
-    held_ = read_all(changed);
-    const double seconds = std::chrono::duration<double>(Clock::now() - start).count();
-    if (changed.total_bytes() > 16 * kMiB)
-        bytes_per_second_ = static_cast<double>(changed.total_bytes()) / std::max(seconds, 1e-3);
-    return true;
+    FrozenFilesystems frozen(filesystems, options_.freeze_deadline);
+    to_freeze_ = Clock::now() - start;
+    round.extents = take_changes(uses);
+    const auto begin = Clock::now();
+    const std::uint64_t bytes = round.extents.total_bytes();
+    const bool has_room = bytes <= kMostHeld;
+    if (has_room) held_ = read_all(round.extents);
+    if (bytes > 16 * kMiB && has_room)
+        bytes_per_second_ =
+            static_cast<double>(bytes) / std::max(Seconds(Clock::now() - begin).count(), 1e-3);
+    const bool was_quiet = tracker_.pending_bytes(uses.swap) == 0;
+    const bool was_in_time = frozen.thaw();
+    report_.last_pause = Seconds(Clock::now() - start).count();
+    note_not_frozen(frozen);
+    const DiskUses after = options_.look_at_uses();
+    const bool is_the_same = filesystems_of(after) == filesystems_of(uses) && after.swap == uses.swap;
+    return has_room && was_quiet && was_in_time && is_the_same;
 }
 
-// Null if more was written until everything was at rest than can be held: then it is an ordinary round's.
-std::shared_ptr<const block::Changes> HotDisk::last_round() {
-    bool is_done = false;
+std::shared_ptr<const Changes> HotDisk::last_round() {
+    if (++tries_ > kMostTries)
+        throw_error(Code::kRefused,
+                    "{}: it was not at rest {} times, though its filesystems were frozen: what writes to it "
+                    "stands on no "
+                    "filesystem, or on one that cannot be frozen, or the time does not suffice",
+                    name(), kMostTries);
+    auto round = std::make_shared<Changes>();
     if (options_.prepare) options_.prepare();
-    const AtEnd resume([&] {
-        if (options_.resume) options_.resume(is_done);
-    });
-    auto round = std::make_shared<block::Changes>();
-    const auto start = Clock::now();
-    freezer_.freeze();
-    std::exception_ptr failure;
     try {
-        round->extents = take_changes();
-        round->is_last = hold(round->extents);
+        // Who was prepared may have written a lot.
+        const DiskUses uses = options_.look_at_uses();
+        const OpenFilesystems filesystems(uses.mounts);
+        filesystems.sync();
+        if (can_be_last(uses))
+            round->is_last = take_at_rest(filesystems, *round);
+        else
+            round->extents = take_changes(uses);
     } catch (...) {
-        failure = std::current_exception();
+        if (options_.resume) options_.resume(false);
+        throw;
     }
-    freezer_.thaw();
-    if (failure) std::rethrow_exception(failure);
-    is_held_ = is_done = round->is_last;
-    report_.last_pause = std::chrono::duration<double>(Clock::now() - start).count();
+    if (!round->is_last) held_.clear();
+    is_held_ = round->is_last;
+    if (options_.resume) options_.resume(round->is_last);
     return round;
 }
 
 void HotDisk::read(ByteOffset offset, std::span<std::byte> buffer) const {
+    if (is_looking_) {
+        keep({offset, offset + buffer.size()});
+        lay_over(at_rest_, offset, buffer);
+        return;
+    }
+    if (is_held_) return read_from_medium(offset, buffer);
     disk_.read_from_medium(offset, buffer);
     lay_over(at_rest_, offset, buffer);
 }

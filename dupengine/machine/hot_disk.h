@@ -10,8 +10,10 @@
 //     the copy reads what the last round names, from memory
 //
 // So what was read before, with what every round named laid over it in order, is the disk at the moment of
-// the last one. The pause does not depend on who copies, nor on the way there. Swap holds nothing at that
-// moment that a machine needs that starts from the copy: it is not followed.
+// the last one. The pause does not depend on who copies, nor on the way there. It was one moment only if
+// nothing was written while it lasted, which the tracker knows, and if the same filesystems were mounted
+// before and after; else it was a round like any other. Where swap is in use now it is not followed: what it
+// holds belongs to what runs now. What becomes something else meanwhile is followed again.
 //
 // Threads: read from any; round() too, one at a time.
 
@@ -29,9 +31,19 @@
 
 namespace dupengine::machine {
 
+/// What uses the disk at a moment.
+struct DiskUses {
+    std::vector<MountPlace> mounts;
+    block::ExtentSet swap;  ///< in use now, without the headers
+    bool operator==(const DiskUses&) const = default;
+};
+
 struct HotOptions {
-    std::chrono::milliseconds max_pause{2000};  ///< rounds go on until the last one is expected to take less
+    /// Rounds go on until the last one is expected to take less.
+    std::chrono::milliseconds max_pause{2000};
     std::chrono::milliseconds freeze_deadline{10000};
+    /// Asked before each freeze and after it.
+    std::function<DiskUses()> look_at_uses = [] { return DiskUses{}; };
     /// Around the last freeze: called before, and after the thaw. `prepare` throws to call it off.
     std::function<void()> prepare = {};
     std::function<void(bool is_done)> resume = {};
@@ -40,27 +52,25 @@ struct HotOptions {
 /// For the report; times in seconds.
 struct HotReport {
     double first_pause = 0;  ///< while it was described
-    double last_pause = 0;   ///< of that, from the first frozen filesystem to the last thawed one
+    double last_pause = 0;   ///< from the first frozen filesystem to the last thawed one
     std::vector<std::uint64_t> round_bytes;
     std::vector<std::string> notes;
 };
 
 class HotDisk final : public block::Reader {
   public:
-    /// `disk` reads the whole disk at `path`; `roots`: the filesystems on it that are mounted. Throws as
-    HotDisk(const block::Reader& disk, const std::string& path, std::vector<std::string> roots,
-            HotOptions options);
+    /// `disk` reads the whole disk at `path`. Throws as WriteTracker.
+    HotDisk(const block::Reader& disk, const std::string& path, HotOptions options);
     ~HotDisk() override;
 
-    /// Calls `look` with everything on the disk at rest, and keeps what it names: read() answers it as it was
-    /// then, however long planning takes. Throws what `look` throws; kUnsupported if that is too much to
-    /// keep.
+    /// Calls `look` with everything on the disk at rest, and keeps what that reads and what it names: read()
+    /// answers it as it was then, however long planning takes. Throws what `look` throws; kUnsupported if
+    /// that is too much to keep; kRefused if it could not be at rest for so long.
     void look_at_rest(const std::function<block::ExtentSet()>& look);
-    /// What is not followed from here on.
-    void leave_out(block::ExtentSet untracked) { untracked_ = std::move(untracked); }
 
     /// The round with this number, from 1: a new one if it follows the one that was asked before, else that
-    /// one again. Throws kPeer for any other; kRefused if more is written than can be copied.
+    /// one again. Throws kPeer for any other; kRefused if more is written than can be copied, or somebody
+    /// writes who cannot be brought to rest.
     std::shared_ptr<const block::Changes> round(std::uint32_t number);
     HotReport report() const;
 
@@ -73,25 +83,32 @@ class HotDisk final : public block::Reader {
 
   private:
     using Clock = std::chrono::steady_clock;
+    using Seconds = std::chrono::duration<double>;
     using Kept = std::map<ByteOffset, Bytes>;
     std::shared_ptr<const block::Changes> next_round(std::uint32_t number);
-    block::ExtentSet take_changes();
-    std::chrono::duration<double> expected_pause() const;
-    Kept read_all(const block::ExtentSet& extents) const;
-    bool hold(const block::ExtentSet& changed);
     std::shared_ptr<const block::Changes> last_round();
+    bool take_at_rest(const OpenFilesystems& filesystems, block::Changes& round);
+    block::ExtentSet take_changes(const DiskUses& uses);
+    Seconds expected_pause(const DiskUses& uses) const;
+    bool can_be_last(const DiskUses& uses) const;
+    [[noreturn]] void give_up(std::uint32_t number, const DiskUses& uses) const;
+    void keep(block::Extent extent) const;
+    Kept read_all(const block::ExtentSet& extents) const;
+    void note_not_frozen(const FrozenFilesystems& frozen);
 
     const block::Reader& disk_;
     HotOptions options_;
     WriteTracker tracker_;
-    FilesystemFreezer freezer_;
-    block::ExtentSet untracked_;
+    block::ExtentSet left_out_;  // written, while it was swap
     double bytes_per_second_;
+    Seconds to_freeze_{};
     mutable std::mutex mutex_;
     std::uint32_t number_ = 0;
+    unsigned tries_ = 0;
     std::shared_ptr<const block::Changes> round_;
-    Kept at_rest_;  // of the first moment; does not change once there are readers
-    Kept held_;     // of the last round
+    mutable Kept at_rest_;  // of the first moment; grows while that lasts, and does not change afterwards
+    bool is_looking_ = false;
+    Kept held_;  // of the last round
     std::atomic<bool> is_held_ = false;
     HotReport report_;
 };

@@ -23,10 +23,20 @@ std::string first_line(const std::string& text) {
     return one_line(text.substr(0, text.find('\n')));
 }
 
+// Whether it may be half prepared.
+bool leaves_open(Outcome outcome) {
+    return outcome == Outcome::kLate || outcome == Outcome::kDied;
+}
+
 [[noreturn]] void throw_veto(const Participant& participant, const Answer& answer, milliseconds deadline) {
     std::string why = first_line(answer.text);
     if (answer.outcome == Outcome::kLate)
         why = fmt::format("it did not answer in {:.3g} s", static_cast<double>(deadline.count()) / 1000);
+    if (leaves_open(answer.outcome))
+        throw_error(Code::kRefused,
+                    "{} ({}) is not ready to be duplicated: {}; it was told to abort, and nothing else was "
+                    "changed",
+                    participant.name(), participant.where(), why.empty() ? "it was killed half-way" : why);
     if (why.empty()) why = answer.outcome == Outcome::kGone ? "it went away" : "it gave no reason";
     throw_error(Code::kRefused, "{} ({}) is not ready to be duplicated: {}; nothing was changed",
                 participant.name(), participant.where(), why);
@@ -82,7 +92,7 @@ void Quiesce::prepare_one(Participant& participant, steady_clock::time_point end
     prepared_.push_back(&participant);
     const Answer answer = call(participant, Phase::kPrepare, deadline);
     if (answer.outcome == Outcome::kDone) return;
-    if (answer.outcome != Outcome::kLate) prepared_.pop_back();
+    if (!leaves_open(answer.outcome)) prepared_.pop_back();
     throw_veto(participant, answer, deadline);
 }
 

@@ -43,6 +43,7 @@ enum class Outcome {
     kDone,
     kFailed,  ///< it said no; what it had done of the phase it has undone
     kLate,    ///< it passed its deadline and was stopped; what it had done is not known
+    kDied,    ///< it was killed half-way, by somebody else; what it had done is not known
     kGone,    ///< it is no longer there
 };
 
@@ -91,7 +92,7 @@ class Quiesce {
 
     /// When it returns, all are prepared. Otherwise throws kRefused with who would not and why, or
     /// kInterrupted when called off, and all that had been prepared were called with abort, and so was one
-    /// that was late.
+    /// that was late or died.
     void prepare(const Occasion& occasion);
 
     /// Each calls all that are prepared, the last first, and returns how many calls went wrong.

@@ -27,7 +27,24 @@ std::string unsafe(const struct stat& status, unsigned owner) {
     return {};
 }
 
-// Why this hook may not be run now; empty if it may. The folder that a link leads to counts like the file.
+// Why somebody else could put another file in the place of this one, by any of the folders above it; empty if
+// nobody can. What is root's is root's to change, and in a folder like /tmp nobody moves what is another's.
+std::string unsafe_folder(const fs::path& file, unsigned owner) {
+    struct stat status {};
+    for (fs::path folder = file.parent_path();; folder = folder.parent_path()) {
+        if (::stat(folder.c_str(), &status) != 0)
+            return fmt::format("its folder {} cannot be read", folder.string());
+        const bool is_parent = folder == file.parent_path();
+        const bool is_sticky = !is_parent && (status.st_mode & S_ISVTX) != 0;
+        if (!is_parent && status.st_uid == 0) status.st_uid = owner;
+        if (is_sticky) status.st_mode &= ~static_cast<mode_t>(S_IWGRP | S_IWOTH);
+        if (const std::string why = unsafe(status, owner); !why.empty())
+            return fmt::format("of its folder {}: {}", folder.string(), why);
+        if (folder == folder.root_path()) return {};
+    }
+}
+
+// Why this hook may not be run now; empty if it may. The folders that a link leads to count like the file.
 std::string why_not(const std::string& path, unsigned owner) {
     std::error_code error;
     const fs::path real = fs::canonical(path, error);
@@ -36,10 +53,7 @@ std::string why_not(const std::string& path, unsigned owner) {
     if (!S_ISREG(status.st_mode)) return "it is no file";
     if (std::string why = unsafe(status, owner); !why.empty()) return why;
     if ((status.st_mode & S_IXUSR) == 0) return "it is not executable; a link to /dev/null takes it out";
-    if (::stat(real.parent_path().c_str(), &status) != 0) return "its folder cannot be read";
-    if (const std::string why = unsafe(status, owner); !why.empty())
-        return fmt::format("of its folder {}: {}", real.parent_path().string(), why);
-    return {};
+    return unsafe_folder(real, owner);
 }
 
 class Hook final : public Participant {
@@ -52,13 +66,20 @@ class Hook final : public Participant {
     Answer call(const Call& call) override {
         try {
             if (std::string why = why_not(path_, owner_); !why.empty()) return {Outcome::kFailed, why};
+        } catch (const std::exception& e) {
+            return {Outcome::kFailed, e.what()};
+        }
+        try {
             HookEnd end = run_hook({{path_, phase_name(call.phase)}, hook_environment(call), call.deadline});
             if (end.is_late) return {Outcome::kLate, std::move(end.output)};
             if (end.status == 0) return {Outcome::kDone, std::move(end.output)};
+            if (end.was_killed())
+                return {Outcome::kDied,
+                        fmt::format("it was killed half-way (signal {})\n{}", end.status - 128, end.output)};
             if (end.output.empty()) end.output = fmt::format("exit status {}", end.status);
             return {Outcome::kFailed, std::move(end.output)};
         } catch (const std::exception& e) {
-            return {Outcome::kFailed, e.what()};
+            return {Outcome::kDied, e.what()};
         }
     }
 

@@ -1,5 +1,6 @@
 #include "machine/write_tracker.h"
 
+#include <bpf/bpf.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
@@ -11,9 +12,12 @@
 #include <cstdarg>
 #include <cstdio>
 #include <filesystem>
+#include <fstream>
+#include <utility>
 
 #include "base/error.h"
 #include "base/units.h"
+#include "block/changes.h"
 
 namespace dupengine::machine {
 namespace {
@@ -28,6 +32,35 @@ std::uint64_t choose_granule(std::uint64_t size_bytes) {
     return granule;
 }
 
+std::string first_line(const std::string& path) {
+    std::ifstream file(path);
+    std::string line;
+    std::getline(file, line);
+    return line;
+}
+
+// What tells two disks apart, wherever their drivers put it; empty if nothing does.
+std::string identity_of(const std::string& folder) {
+    const std::string scsi = first_line(folder + "/device/wwid");
+    return scsi.empty() ? first_line(folder + "/wwid") : scsi;
+}
+
+// Half of the writes to a disk of several paths would not be seen.
+void refuse_other_paths(const std::string& disk, const std::string& folder) {
+    std::error_code none;
+    for (const auto& holder : std::filesystem::directory_iterator(folder + "/holders", none))
+        if (first_line(holder.path() / "dm/uuid").starts_with("mpath-"))
+            throw_error(Code::kRefused, "{}: is one path of several to its disk; name /dev/{} instead", disk,
+                        holder.path().filename().string());
+    const std::string identity = identity_of(folder);
+    if (identity.empty()) return;
+    const auto own = std::filesystem::canonical(folder, none);
+    for (const auto& other : std::filesystem::directory_iterator("/sys/block", none))
+        if (identity_of(other.path()) == identity && std::filesystem::canonical(other.path(), none) != own)
+            throw_error(Code::kRefused, "{}: /dev/{} is another path to the same disk", disk,
+                        other.path().filename().string());
+}
+
 struct stat look_at_disk(const std::string& disk) {
     struct stat st {};
     if (::stat(disk.c_str(), &st) != 0) throw_errno(Code::kRefused, errno, "{}: cannot be looked at", disk);
@@ -35,6 +68,7 @@ struct stat look_at_disk(const std::string& disk) {
     const std::string folder = fmt::format("/sys/dev/block/{}:{}", major(st.st_rdev), minor(st.st_rdev));
     if (std::filesystem::exists(folder + "/partition"))
         throw_error(Code::kRefused, "{}: is a partition; name the whole disk", disk);
+    refuse_other_paths(disk, folder);
     if (!std::filesystem::exists(folder + "/mq"))
         throw_error(
             Code::kUnsupported,
@@ -127,8 +161,11 @@ void WriteTracker::map_bits() {
 
 block::ExtentSet WriteTracker::take() {
     if (std::atomic_ref(program_->skeleton->bss->lost).exchange(0) != 0)
-        throw_error(Code::kIntegrity, "{}: something was written to it in a way that does not tell where",
+        throw_error(Code::kIntegrity,
+                    "{}: a command was passed to it that may have written, and does not tell where (sg, "
+                    "nvme, smartctl)",
                     disk_);
+    const bool is_all = has_missed();
     block::ExtentSet written;
     for (std::size_t word = 0; word < words_; ++word) {
         std::uint64_t bits = bits_[word] == 0 ? 0 : take_word(bits_[word]);
@@ -138,14 +175,32 @@ block::ExtentSet WriteTracker::take() {
             written.insert({begin, std::min(begin + granule_bytes_, size_bytes_)});
         }
     }
+    if (is_all) return {{0, size_bytes_}};
+    for (std::uint64_t gap = 4 * granule_bytes_; written.count() > block::kMostChanges; gap *= 4)
+        written = written.bridged(gap);
     return written;
 }
 
-std::uint64_t WriteTracker::pending_bytes() const {
+// A program that is running on a processor is not run there once more: an interrupt that brings another
+// completion just then passes unseen, and the kernel counts it.
+bool WriteTracker::has_missed() {
+    bpf_prog_info info{};
+    unsigned size = sizeof info;
+    const int fd = bpf_program__fd(program_->skeleton->progs.on_complete);
+    if (bpf_obj_get_info_by_fd(fd, &info, &size) != 0)
+        throw_errno(Code::kUnsupported, errno, "{}: the kernel does not say whether it missed writes", disk_);
+    return std::exchange(missed_, info.recursion_misses) != info.recursion_misses;
+}
+
+std::uint64_t WriteTracker::pending_bytes(const block::ExtentSet& without) const {
     std::uint64_t granules = 0;
     for (std::size_t word = 0; word < words_; ++word)
         granules += static_cast<unsigned>(
             std::popcount(std::atomic_ref(bits_[word]).load(std::memory_order_relaxed)));
+    for (const block::Extent e : without)
+        for (std::uint64_t g = align_up(e.begin, granule_bytes_) / granule_bytes_; g < e.end / granule_bytes_;
+             ++g)
+            granules -= std::atomic_ref(bits_[g / 64]).load(std::memory_order_relaxed) >> (g % 64) & 1;
     return granules * granule_bytes_;
 }
 

@@ -28,7 +28,7 @@ Answered Answering::run() {
         connection_.greet(Role::kAnswers, options_.version);
         open();
         serve();
-    } catch (const Error& e) {
+    } catch (Error& e) {
         if (options_.stop.stop_requested())
             throw_error(Code::kInterrupted,
                         "stopped on request; the target is unfinished, run both ends again");
@@ -36,7 +36,8 @@ Answered Answering::run() {
         if (!connection_.is_lost()) {
             say_goodbye(e);
             stay_until_gone();
-            throw;
+            if (!can_come_again(e)) throw;
+            answered_.was_turned_away = true;
         }
         answered_.lost = e.what();
     }
@@ -45,12 +46,22 @@ Answered Answering::run() {
     return answered_;
 }
 
+// Whether another connection might do although this one was not lost. Before the disk was open, an error is
+// no word on a target; and where a copy had begun already, nobody knows any more that nothing was written.
+bool Answering::can_come_again(Error& why) const {
+    if (answered_.was_open) return false;
+    const bool is_their_word = connection_.has_given_up();
+    if (is_their_word && why.code() != Code::kRefused && why.code() != Code::kInterrupted)
+        why.set_code(Code::kPeer);
+    if (!options_.only_transfer) return false;
+    if (why.code() == Code::kRefused)
+        throw_error(Code::kPeer, "{}; run both ends again, what came so far stays", why.what());
+    return is_their_word && why.code() == Code::kPeer;
+}
+
 void Answering::open() {
     const Message message = connection_.receive(after(options_.patience.message));
-    if (message.type == Type::kAbort) {
-        const Failure failure = decode_failure(message.payload);
-        throw Error(failure.code, fmt::format("{}: {}", connection_.name(), failure.text));
-    }
+    if (message.type == Type::kAbort) connection_.throw_abort(message);
     if (message.type != Type::kOpen) throw_not_honest("a question before a disk was opened");
     const Open open = decode_open(message.payload);
     if (options_.only_transfer && open.transfer != *options_.only_transfer)
@@ -76,8 +87,12 @@ void Answering::serve() {
     try {
         for (unsigned i = 0; i < kWorkers; ++i)
             workers.emplace_back([this] { work(*disk_); });
-        while (take(connection_.receive(after(options_.patience.idle))))
-            answered_.got_on = true;
+        for (auto patience = options_.patience.idle;;) {
+            const Message message = connection_.receive(after(patience));
+            if (has_answered_ || message.type == Type::kProgress) answered_.got_on = true;
+            if (!take(message)) break;
+            patience = message.type == Type::kPrepare ? options_.patience.prepare : options_.patience.idle;
+        }
     } catch (...) {
         end();
         throw;
@@ -138,8 +153,10 @@ void Answering::work(const OfferedDisk& disk) {
         try {
             answer_one(answers, question);
         } catch (const Error& e) {
-            if (!connection_.is_lost()) say_goodbye(e);
-            return fail(std::current_exception());
+            // Who asks what nobody asks and goes away is no lost connection either.
+            const bool is_their_fault = !answers.failed_to_send();
+            if (is_their_fault) say_goodbye(e);
+            return fail(is_their_fault ? std::current_exception() : nullptr);
         } catch (const std::exception& e) {
             const Error error(Code::kInternal, e.what());
             say_goodbye(error);
@@ -153,7 +170,7 @@ void Answering::fail(std::exception_ptr why) noexcept {
     {
         const std::lock_guard lock(mutex_);
         is_over_ = true;
-        if (!connection_.is_lost() && !failure_) failure_ = std::move(why);
+        if (!failure_) failure_ = std::move(why);
     }
     changed_.notify_all();
     connection_.close();
@@ -165,8 +182,9 @@ void Answering::answer_one(Answers& answers, const Message& question) {
         answers.give(question);
     } catch (const Error& e) {
         if (e.code() == Code::kPeer) throw;
-        connection_.send({Type::kFailed, question.id, encode(Failure{e.code(), e.what()})});
+        answers.give_failure(question.id, {e.code(), e.what()});
     }
+    has_answered_ = true;
 }
 
 void Answering::say_goodbye(const Error& why) noexcept {

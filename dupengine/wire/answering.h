@@ -2,6 +2,7 @@
 // One peer's connection, at the source's end (offer.h): a thread that receives and a few that work at what
 // was asked. For offer.cc.
 
+#include <atomic>
 #include <deque>
 #include <exception>
 
@@ -20,6 +21,7 @@ class Answering {
     static constexpr std::size_t kMostWaiting = 256;
     static constexpr unsigned kWorkers = 2;
 
+    bool can_come_again(Error& why) const;
     void open();
     void serve();
     bool take(const Message& message);
@@ -27,6 +29,7 @@ class Answering {
     void work(const OfferedDisk& disk);
     void answer_one(Answers& answers, const Message& question);
     void end_when_stopped(const std::stop_token& over);
+    /// `why` is null where the connection broke.
     void fail(std::exception_ptr why) noexcept;
     void say_goodbye(const Error& why) noexcept;
     void stay_until_gone() noexcept;
@@ -41,6 +44,7 @@ class Answering {
     std::mutex mutex_;
     std::condition_variable changed_;
     std::deque<Message> waiting_;
+    std::atomic<bool> has_answered_{false};
     bool is_over_ = false;
     std::exception_ptr failure_;  // what a worker found wrong with the other end
 };

@@ -45,10 +45,20 @@ void Answers::give(const Message& question) {
     }
 }
 
+void Answers::give_failure(std::uint64_t id, const Failure& failure) {
+    send(wire::encode(Message{Type::kFailed, id, wire::encode(failure)}));
+}
+
+void Answers::send(std::span<const std::byte> message) {
+    is_sending_ = true;
+    connection_.send_encoded(message);
+    is_sending_ = false;
+}
+
 void Answers::send_message(Type type, std::uint64_t id) {
     encode_header({type, id, static_cast<std::uint32_t>(message_.size() - kHeaderBytes)}, message_);
     const auto start = std::chrono::steady_clock::now();
-    connection_.send_encoded(message_);
+    send(message_);
     gauge_.learn_sent(message_.size(), std::chrono::steady_clock::now() - start);
 }
 
@@ -65,10 +75,11 @@ void Answers::read_extent(Extent extent, From from, std::span<std::byte> to) con
 }
 
 void Answers::prepare(std::uint64_t id) {
+    const bool shows_changes = disk_.change && !disk_.could_change_unseen;
     const auto preparation =
-        disk_.preparation->get(disk_.reader, disk_.change ? Lasting::kForGood : Lasting::kForSeconds);
+        disk_.preparation->get(disk_.reader, shows_changes ? Lasting::kForGood : Lasting::kForSeconds);
     for (const Known& known : preparation->known)
-        connection_.send({Type::kKnown, id, wire::encode(known)});
+        send(wire::encode(Message{Type::kKnown, id, wire::encode(known)}));
     std::uint64_t told = 0;
     for (Extent range : preparation->ranges) {
         for (ByteOffset at = range.begin; at < range.end && told < kMostPrefill; at += kPieceBytes) {

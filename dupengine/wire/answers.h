@@ -13,8 +13,13 @@ class Answers {
     /// Sends the answer. Throws kPeer for a question that nobody asks, or if it cannot be sent; what reading
     /// the disk throws.
     void give(const Message& question);
+    /// Instead of an answer. Throws kPeer.
+    void give_failure(std::uint64_t id, const Failure& failure);
+    /// What was thrown last is that an answer could not be sent.
+    bool failed_to_send() const { return is_sending_; }
 
   private:
+    void send(std::span<const std::byte> message);
     void prepare(std::uint64_t id);
     void read(std::uint64_t id, const ReadRequest& request);
     void digest(std::uint64_t id, std::span<const block::Extent> extents);
@@ -31,6 +36,7 @@ class Answers {
     PieceEncoder encoder_;
     codec::KeyedDigest digest_;
     AlignedBuffer raw_{kMostAsked};
+    bool is_sending_ = false;
     Bytes message_;  // being made, with room for its header
 };
 

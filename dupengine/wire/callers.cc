@@ -3,19 +3,13 @@
 #include "base/error.h"
 
 namespace dupengine::wire {
-namespace {
-
 using namespace std::chrono_literals;
 
-// A call is kept for the moment in which the one before is found to be broken. Shorter than the other side's
-// patience, so that it hears why.
-constexpr auto kKept = 10s;
-
-}  // namespace
-
-Callers::Callers(Listener& listener, const std::string& peers_folder,
-                 std::function<void(const std::string&)> log)
-    : reception_({.peers_folder = peers_folder,
+Callers::Callers(Listener& listener, const std::string& peers_folder, const std::vector<std::string>& names,
+                 std::function<void(const std::string&)> log, std::chrono::milliseconds kept)
+    : kept_(kept),
+      reception_({.peers_folder = peers_folder,
+                  .channel = {.handshake = kHandshake, .expected_names = names},
                   .farewell = 1s,
                   .take = [this](std::unique_ptr<Channel> channel) { take(std::move(channel)); },
                   .log =
@@ -46,7 +40,7 @@ void Callers::take(std::unique_ptr<Channel> channel) {
     const std::uint64_t call = ++calls_;
     waiting_ = std::move(channel);  // it gave up the one before
     changed_.notify_all();
-    changed_.wait_for(lock, kKept, [&] { return is_over_ || calls_ != call || waiting_ == nullptr; });
+    changed_.wait_for(lock, kept_, [&] { return is_over_ || calls_ != call || waiting_ == nullptr; });
     if (is_over_ || calls_ != call || waiting_ == nullptr) return;
     std::unique_ptr<Channel> unheard = std::move(waiting_);
     if (!was_handed_on_) served_.reset();

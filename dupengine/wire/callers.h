@@ -13,9 +13,13 @@ namespace dupengine::wire {
 
 class Callers {
   public:
-    /// Takes calls from now on. `log` hears of those that came to nothing while nobody is served, from other
-    /// threads, one at a time. `listener` outlives it.
-    Callers(Listener& listener, const std::string& peers_folder, std::function<void(const std::string&)> log);
+    /// Takes calls from now on, of machines called `names` only, if there are any. `log` hears of those that
+    /// came to nothing while nobody is served, from other threads, one at a time. `listener` outlives it. A
+    /// call of the machine that is served is `kept` for the moment in which the connection before is found to
+    /// be broken; shorter than the other side's patience, so that it hears why it was not taken.
+    Callers(Listener& listener, const std::string& peers_folder, const std::vector<std::string>& names,
+            std::function<void(const std::string&)> log,
+            std::chrono::milliseconds kept = std::chrono::seconds(10));
     ~Callers();
     Callers(const Callers&) = delete;
     Callers& operator=(const Callers&) = delete;
@@ -29,6 +33,7 @@ class Callers {
   private:
     void take(std::unique_ptr<Channel> channel);
 
+    const std::chrono::milliseconds kept_;
     std::mutex mutex_;
     std::condition_variable_any changed_;
     std::optional<PeerIdentity> served_;  // or about to be: it waits for next()

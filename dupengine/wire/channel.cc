@@ -1,5 +1,8 @@
 #include "wire/channel.h"
 
+#include <fmt/ranges.h>
+
+#include <algorithm>
 #include <atomic>
 
 #include "wire/credentials_state.h"
@@ -77,9 +80,10 @@ void check_peer(const X509& certificate, const PeerIdentity& peer, X509_CRL& rev
     if (is_revoked(revoked, certificate))
         throw_error(Code::kAuthenticity, "{}: the certificate of the other side is not taken: it was revoked",
                     name);
-    if (!options.expected_name.empty() && peer.name != options.expected_name)
+    const std::vector<std::string>& expected = options.expected_names;
+    if (!expected.empty() && std::ranges::find(expected, peer.name) == expected.end())
         throw_error(Code::kAuthenticity, "{}: the other side is {}, not {}", name, peer.name,
-                    options.expected_name);
+                    fmt::join(expected, " or "));
 }
 
 // Each holds a count of its own in OpenSSL's object.
@@ -106,6 +110,7 @@ std::unique_ptr<Channel> open_channel(TlsRole role, std::unique_ptr<Transport> t
                            options.revocation_age,
                            std::chrono::steady_clock::now() + options.revocation_age});
     TlsStream& stream = state->stream;
+    const std::stop_callback stopped(options.stop, [&] { stream.close(); });
     stream.handshake(deadline, kProtocol);
     state->certificate.reset(SSL_get1_peer_certificate(stream.ssl()));
     must(state->certificate != nullptr, "the other side's certificate");
@@ -154,7 +159,12 @@ std::uint64_t Channel::bytes_received() const {
 
 std::unique_ptr<Channel> connect_channel(std::unique_ptr<Transport> transport, const Credentials& credentials,
                                          const ChannelOptions& options) {
-    return open_channel(TlsRole::kConnects, std::move(transport), credentials.state(), options);
+    try {
+        return open_channel(TlsRole::kConnects, std::move(transport), credentials.state(), options);
+    } catch (const Error&) {
+        if (options.stop.stop_requested()) throw_error(Code::kInterrupted, "stopped on request");
+        throw;
+    }
 }
 
 std::unique_ptr<Channel> accept_channel(std::unique_ptr<Transport> transport, const Credentials& credentials,

@@ -12,7 +12,9 @@
 
 #include <chrono>
 #include <memory>
+#include <stop_token>
 #include <string>
+#include <vector>
 
 #include "wire/credentials.h"
 #include "wire/transport.h"
@@ -22,8 +24,10 @@ namespace dupengine::wire {
 struct ChannelOptions {
     /// For all of the handshake, however many bytes come one by one.
     std::chrono::milliseconds handshake{10'000};
-    /// If not empty: the only name that is taken. A host name says nothing: any enrolled machine is taken.
-    std::string expected_name;
+    /// If not empty: the only names that are taken. A host name says nothing: any enrolled machine is taken.
+    std::vector<std::string> expected_names = {};
+    /// Ends the handshake with kInterrupted.
+    std::stop_token stop = {};
     /// A new key after that many bytes sent under one; 0: after 64 GiB, a sixth of what AES-GCM allows.
     std::uint64_t key_update_bytes = 0;
     /// Between looks at what was revoked. With a sign of life every few seconds that is when it is heard of.

@@ -39,10 +39,7 @@ void Connection::keep_alive(const std::stop_token& stop) {
 Hello Connection::greet(Role role, const std::string& version) {
     send({Type::kHello, 0, encode(Hello{role, version})});
     const Message first = receive(after(patience_.message));
-    if (first.type == Type::kAbort) {
-        const Failure failure = decode_failure(first.payload);
-        throw Error(failure.code, fmt::format("{}: {}", name(), failure.text));
-    }
+    if (first.type == Type::kAbort) throw_abort(first);
     if (first.type != Type::kHello) throw_not_honest("something else than a greeting");
     Hello hello = decode_hello(first.payload);
     if (hello.role == role)
@@ -50,6 +47,12 @@ Hello Connection::greet(Role role, const std::string& version) {
                     role == Role::kAsks ? "waits for a source, too; one side has to offer one"
                                         : "offers a source, too; one side has to take it");
     return hello;
+}
+
+void Connection::throw_abort(const Message& abort) {
+    const Failure failure = decode_failure(abort.payload);
+    has_given_up_ = true;
+    throw Error(failure.code, fmt::format("{}: {}", name(), failure.text));
 }
 
 void Connection::send(const Message& message) {

@@ -25,15 +25,16 @@ struct Peer {
 };
 
 struct Patience {
-    std::chrono::milliseconds silence{30'000};  ///< until nothing at all means that the other side is gone
-    std::chrono::milliseconds message{60'000};  ///< for one message to come, or to be taken
-    std::chrono::milliseconds beat{5'000};      ///< between signs of life
-    std::chrono::milliseconds farewell{5'000};  ///< for the last message to be heard
-    std::chrono::milliseconds outage{60'000};   ///< for a broken connection to be replaced
-    std::chrono::milliseconds answer{300'000};  ///< between answers to questions of which some are open
-    std::chrono::milliseconds idle{900'000};    ///< between questions, or notes of how far it is
-    std::chrono::milliseconds pause{50};        ///< before the first try to replace it; then twice as long
-    unsigned fruitless = 5;                     ///< connections in a row over which nothing came
+    std::chrono::milliseconds silence{30'000};     ///< until nothing at all means that the other side is gone
+    std::chrono::milliseconds message{60'000};     ///< for one message to come, or to be taken
+    std::chrono::milliseconds beat{5'000};         ///< between signs of life
+    std::chrono::milliseconds farewell{5'000};     ///< for the last message to be heard
+    std::chrono::milliseconds outage{60'000};      ///< for a broken connection to be replaced
+    std::chrono::milliseconds answer{300'000};     ///< between answers to questions of which some are open
+    std::chrono::milliseconds prepare{3'600'000};  ///< for all that is told before questions
+    std::chrono::milliseconds idle{900'000};       ///< between questions, or notes of how far it is
+    std::chrono::milliseconds pause{50};           ///< before the first try to replace it; then twice as long
+    unsigned fruitless = 5;                        ///< connections in a row over which nothing came
 };
 
 class Connection {
@@ -45,6 +46,8 @@ class Connection {
 
     /// Says who we are and hears who they are. Throws kPeer also if both would ask, or both answer.
     Hello greet(Role role, const std::string& version);
+    /// Throws what the other side gives up with.
+    [[noreturn]] void throw_abort(const Message& abort);
 
     void send(const Message& message);
     /// Gives up at the deadline, even if others are sending all the time.
@@ -58,6 +61,8 @@ class Connection {
 
     /// The transport failed: another connection might do. Otherwise the other side is at fault.
     bool is_lost() const { return is_lost_; }
+    /// throw_abort() was called: the error is the other side's word.
+    bool has_given_up() const { return has_given_up_; }
     const std::string& name() const { return peer_.name; }
     const codec::Sha256& key() const { return peer_.key; }
     /// Of messages, with their headers.
@@ -74,7 +79,7 @@ class Connection {
     const Patience patience_;
     std::timed_mutex sending_;
     std::chrono::steady_clock::time_point last_sent_;  // with sending_
-    std::atomic<bool> is_lost_{false};
+    std::atomic<bool> is_lost_{false}, has_given_up_{false};
     std::atomic<std::uint64_t> sent_{0}, received_{0};
     std::mutex beat_mutex_;
     std::condition_variable_any beat_;

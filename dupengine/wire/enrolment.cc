@@ -153,6 +153,23 @@ void Invitation::take_back(const PeerIdentity& identity) {
     }
 }
 
+// Empty, or why what had its name before could not be revoked. The machine is enrolled in any case.
+std::string Invitation::replace_others(const PeerIdentity& identity) {
+    if (options_.name.empty()) return {};
+    const std::lock_guard lock(mutex_);
+    try {
+        authority_.revoke_others(identity.name, identity.serial);
+        return {};
+    } catch (const std::exception& e) {
+        std::string text = fmt::format(
+            "{} is enrolled with serial number {}; what else has this name could NOT be revoked ({}); see "
+            "dupengine enrol list, and say dupengine enrol revoke SERIAL",
+            identity.name, identity.serial, e.what());
+        log(text);
+        return text;
+    }
+}
+
 Joined Invitation::enrol(TlsStream& stream, Deadline deadline) {
     const std::string text = stream.receive_block(kJoinMessageLimit, deadline);
     Welcome welcome;
@@ -177,16 +194,13 @@ Joined Invitation::enrol(TlsStream& stream, Deadline deadline) {
         take_back(identity);
         throw;
     }
-    if (!options_.name.empty()) {
-        const std::lock_guard lock(mutex_);
-        authority_.revoke_others(identity.name, identity.serial);
-    }
+    std::string not_revoked = replace_others(identity);
     try {
         stream.finish(after(options_.patience));
     } catch (const Error&) {
         // It has said that it is enrolled; what is lost is our goodbye.
     }
-    return {identity.name, identity.serial, stream.name()};
+    return {identity.name, identity.serial, stream.name(), std::move(not_revoked)};
 }
 
 }  // namespace dupengine::wire

@@ -37,6 +37,7 @@ struct InviteOptions {
 /// Who joined.
 struct Joined {
     std::string name, serial, from;
+    std::string not_revoked;  ///< not empty: who had the name before still is enrolled, why, what to do
 };
 
 class Invitation {
@@ -64,6 +65,7 @@ class Invitation {
     Joined enrol(TlsStream& stream, Deadline deadline);
     Welcome issue_once(const std::string& text);
     void take_back(const PeerIdentity& identity);
+    std::string replace_others(const PeerIdentity& identity);
     bool is_void() const;  // with the mutex held
     void note_failure(const std::exception& why, bool used_the_token);
     void log(const std::string& line) noexcept;

@@ -21,7 +21,7 @@ struct GuestLimits {
     std::size_t strangers = 64;
     std::size_t strangers_of_an_address = 8;
     std::size_t known = 64;
-    std::size_t known_of_one = 8;
+    std::size_t known_of_one = 16;
 };
 
 class Guests {

@@ -18,6 +18,10 @@ class Link::Question {
 namespace {
 
 constexpr auto kMoment = 700ms;  // for what is under way when it is stopped
+constexpr auto kBrief = 1s;      // a connection that breaks so soon is not replaced at once again and again
+// More than there is to tell before questions, over one connection: each stretch of a disk that describing it
+// reads (recording_reader.cc) is a message or, if it is long, several.
+constexpr unsigned kMostTold = 32'768;
 
 // What can be wrong with a disk at the other end. All else is the other end's own trouble, whatever it calls
 // it: a target that failed is ours, and nothing was refused that began.
@@ -36,7 +40,10 @@ Code believed(Code code) {
 }  // namespace
 
 Link::Link(Peer peer, RandomSource& random, LinkOptions options)
-    : options_(std::move(options)), stop_(options_.stop), last_answer_(std::chrono::steady_clock::now()) {
+    : options_(std::move(options)),
+      stop_(options_.stop),
+      last_answer_(std::chrono::steady_clock::now()),
+      connected_at_(last_answer_) {
     open_.source = options_.source;
     random.fill(open_.transfer);
     peer_key_ = peer.key;
@@ -66,14 +73,12 @@ std::shared_ptr<Connection> Link::open(Peer peer, const std::stop_token& stop) {
         connection->greet(Role::kAsks, options_.version);
         connection->send({Type::kOpen, 0, encode(open_)});
         const Message message = connection->receive(after(options_.patience.message));
-        if (message.type == Type::kAbort) {
-            const Failure failure = decode_failure(message.payload);
-            throw Error(failure.code, fmt::format("{}: {}", connection->name(), failure.text));
-        }
+        if (message.type == Type::kAbort) connection->throw_abort(message);
         if (message.type != Type::kOpened) throw_not_honest("something else than a disk");
         take_opened(decode_opened(message.payload));
-    } catch (const Error&) {
+    } catch (Error& e) {
         if (stop.stop_requested()) throw_error(Code::kInterrupted, "stopped on request");
+        if (connection->has_given_up() && e.code() != Code::kRefused) e.set_code(believed(e.code()));
         throw;
     }
     return connection;
@@ -133,23 +138,24 @@ Message& Link::answer_of(Question& asked, Type expected) {
     return answer;
 }
 
-void Link::wait_until_over(std::unique_lock<std::mutex>& lock, const Asked& asked) {
+void Link::wait_until_over(std::unique_lock<std::mutex>& lock, const Asked& asked,
+                           std::optional<Deadline> prepared) {
     const auto is_over = [&] { return asked->is_over(); };
     const std::stop_token stop = stop_;
+    const auto patience = prepared ? options_.patience.prepare : options_.patience.answer;
     for (;;) {
-        const Deadline deadline = last_answer_ + options_.patience.answer;
+        const Deadline deadline = prepared ? *prepared : last_answer_ + patience;
         if (changed_.wait_until(lock, stop, deadline, is_over)) return;
         if (stop.stop_requested()) {
             if (changed_.wait_for(lock, kMoment, is_over)) return;
             throw_error(Code::kInterrupted, "stopped on request");
         }
-        if (std::chrono::steady_clock::now() < last_answer_ + options_.patience.answer) continue;
+        if (!prepared && std::chrono::steady_clock::now() < last_answer_ + patience) continue;
         const std::shared_ptr<Connection> connection = connection_;
         lock.unlock();
         give_up(std::make_exception_ptr(
-            Error(Code::kPeer,
-                  fmt::format("{}: lives, but has not answered for {} s", name_,
-                              std::chrono::ceil<std::chrono::seconds>(options_.patience.answer).count()))));
+            Error(Code::kPeer, fmt::format("{}: lives, but has not answered for {} s", name_,
+                                           std::chrono::ceil<std::chrono::seconds>(patience).count()))));
         if (connection) connection->close();
         lock.lock();
     }
@@ -168,33 +174,41 @@ Bytes Link::wait_shared(const Asked& asked, Type expected) {
 }
 
 void Link::prepare(OnTold on_told) {
+    struct Telling {
+        Link& link;
+        ~Telling() {
+            const std::lock_guard lock(link.mutex_);
+            link.on_told_ = {};
+        }
+    };
+    const Telling telling{*this};
     {
         const std::lock_guard lock(mutex_);
         on_told_ = std::move(on_told);
     }
-    wait(ask(Type::kPrepare, {}), Type::kPrefill);
-    const std::lock_guard lock(mutex_);
-    on_told_ = {};
+    const Asked asked = ask(Type::kPrepare, {});
+    std::unique_lock lock(mutex_);
+    wait_until_over(lock, asked, after(options_.patience.prepare));
+    answer_of(*asked, Type::kPrefill);
 }
 
 void Link::take_answers(Connection& connection) {
-    for (;;) {
+    for (unsigned told = 0;;) {
         Message message = connection.receive();
         if (message.type == Type::kAbort) {
             const Failure failure = decode_failure(message.payload);
-            const Code code =
-                failure.code == Code::kInterrupted ? Code::kInterrupted : believed(failure.code);
-            throw Error(code, fmt::format("{}: {}", name_, failure.text));
+            throw Error(believed(failure.code), fmt::format("{}: {}", name_, failure.text));
         }
         std::unique_lock lock(mutex_);
         const auto found = under_way_.find(message.id);
         if (found == under_way_.end()) throw_not_honest("an answer that nobody asked for");
         last_answer_ = std::chrono::steady_clock::now();
-        fruitless_ = 0;
+        fruitless_ = brief_ = 0;
         const bool is_told = message.type == Type::kKnown || message.type == Type::kPrefill;
         if (is_told && !message.payload.empty()) {
             if (found->second->message.type != Type::kPrepare)
                 throw_not_honest("an answer to another question");
+            if (++told > kMostTold) throw_not_honest("more than there is to tell of a disk");
             if (on_told_) on_told_(message);
             continue;
         }
@@ -208,33 +222,43 @@ void Link::take_answers(Connection& connection) {
 }
 
 void Link::receive_all(const std::stop_token& over) {
-    while (!over.stop_requested()) {
-        std::shared_ptr<Connection> connection;
-        {
-            const std::lock_guard lock(mutex_);
-            connection = connection_;
+    try {
+        while (!over.stop_requested() && receive_over_one(over)) {
         }
+    } catch (const std::exception&) {  // no memory
+        give_up(std::current_exception());
+        const std::lock_guard lock(mutex_);
+        if (connection_) connection_->close();
+    }
+}
+
+// True if there is another connection afterwards.
+bool Link::receive_over_one(const std::stop_token& over) {
+    std::shared_ptr<Connection> connection;
+    {
+        const std::lock_guard lock(mutex_);
+        connection = connection_;
+    }
+    std::optional<Error> why;
+    try {
+        take_answers(*connection);
+    } catch (const Error& e) {
+        why = e;
+    }
+    if (over.stop_requested()) return false;
+    const bool is_lost = connection->is_lost();
+    if (!is_lost) {
         try {
-            take_answers(*connection);
-        } catch (const Error& e) {
-            if (over.stop_requested()) return;
-            const bool is_lost = connection->is_lost();
-            if (!is_lost) {
-                try {
-                    connection->send_by({Type::kAbort, 0, encode(Failure{e.code(), e.what()})},
-                                        after(options_.patience.farewell));
-                } catch (const Error&) {
-                    // It is gone.
-                }
-            }
-            connection->close();
-            if (!is_lost) return give_up(std::current_exception());
-            if (!replace_connection(over, e.what())) return;
-        } catch (const std::exception&) {  // no memory
-            connection->close();
-            return give_up(std::current_exception());
+            connection->send_by({Type::kAbort, 0, encode(Failure{why->code(), why->what()})},
+                                after(options_.patience.farewell));
+        } catch (const Error&) {
+            // It is gone.
         }
     }
+    connection->close();
+    if (is_lost) return replace_connection(over, why->what());
+    give_up(std::make_exception_ptr(*why));
+    return false;
 }
 
 // Throws what is wrong with it. What was not answered is asked again.
@@ -244,6 +268,7 @@ void Link::try_connection(Deadline deadline, const std::stop_token& stop) {
     {
         const std::lock_guard lock(mutex_);
         connection_ = connection;
+        connected_at_ = std::chrono::steady_clock::now();
         ++reconnected_;
         for (const auto& [id, asked] : under_way_)
             again.push_back(asked);
@@ -256,19 +281,28 @@ void Link::try_connection(Deadline deadline, const std::stop_token& stop) {
     }
 }
 
+// How often in a row it came to nothing.
+unsigned Link::note_break() {
+    sent_before_ += connection_->bytes_sent();
+    received_before_ += connection_->bytes_received();
+    connection_ = nullptr;
+    brief_ = std::chrono::steady_clock::now() - connected_at_ < kBrief ? brief_ + 1 : 0;
+    if (!under_way_.empty()) ++fruitless_;
+    return std::max(brief_, fruitless_);
+}
+
 // False if there is none.
 bool Link::replace_connection(const std::stop_token& over, const std::string& why) {
     std::stop_source any;
     std::stop_token stop;
-    unsigned fruitless = 0;
+    unsigned times = 0;
+    bool is_hopeless = false;
     {
         const std::lock_guard lock(mutex_);
         if (broken_) return false;
-        sent_before_ += connection_->bytes_sent();
-        received_before_ += connection_->bytes_received();
-        connection_ = nullptr;
+        times = note_break();
+        is_hopeless = fruitless_ > options_.patience.fruitless;
         stop = stop_;
-        if (!under_way_.empty()) fruitless = ++fruitless_;
     }
     const auto request = [&] { any.request_stop(); };
     const std::stop_callback ended(over, request), stopped(stop, request);
@@ -277,9 +311,9 @@ bool Link::replace_connection(const std::stop_token& over, const std::string& wh
     std::string reason = why;
     std::exception_ptr final;  // no other connection would be better
     // Who breaks one connection after the other waits for the next.
-    auto pause = options_.patience.pause * (1U << std::min(fruitless, 6U));
-    bool is_first = fruitless <= 1;
-    while (options_.connect_again && fruitless <= options_.patience.fruitless) {
+    auto pause = options_.patience.pause * (1U << std::min(times, 6U));
+    bool is_first = times <= 1;
+    while (options_.connect_again && !is_hopeless) {
         if (!std::exchange(is_first, false)) {
             std::unique_lock lock(mutex_);
             changed_.wait_for(lock, any.get_token(), pause, [] { return false; });
@@ -294,6 +328,8 @@ bool Link::replace_connection(const std::stop_token& over, const std::string& wh
             // It was not refused before the first write.
             if (e.code() == Code::kRefused) break;
             if (e.code() != Code::kPeer) final = std::current_exception();
+        } catch (const std::exception& e) {  // of memory or threads there may be more in a moment
+            reason = e.what();
         }
         if (final) break;
     }

@@ -3,8 +3,8 @@
 // What was asked and not answered is asked again over the next connection, as long as that is to the same
 // peer, of the same offer, and the disk is unchanged (offer.h). After Patience::outage without one it is the
 // end, and so are some in a row over which nothing comes, and an end that lives but answers nothing
-// (Patience::answer). The first error that is final fails all questions, now and later. Whoever is asked to
-// stop waits no longer than a moment.
+// (Patience::answer; Patience::prepare for what is told before questions). The first error that is final
+// fails all questions, now and later. Whoever waits for an answer and is asked to stop does so in a moment.
 //
 // Threads: any.
 
@@ -24,7 +24,8 @@ struct LinkOptions {
     std::string version;
     std::string source;         ///< its name at the other end; empty: the only one
     std::stop_token stop = {};  ///< ends all waiting, until set_stop()
-    /// The next connection after one broke; the last error is why. Throws kPeer, then it is tried again.
+    /// The next connection after one broke. Throws kPeer, then it is tried again; so it is for want of memory
+    /// or threads.
     std::function<Peer(Deadline deadline, const std::stop_token& stop)> connect_again = {};
     /// A connection broke, and why. From the thread that receives.
     std::function<void(const std::string& why)> on_break = {};
@@ -54,7 +55,8 @@ class Link {
     Bytes wait_shared(const Asked& asked, Type expected);
     /// Called with kPrefill and kKnown, from the thread that receives.
     using OnTold = std::function<void(const Message&)>;
-    /// Asks for all that is told before questions, and waits for its end.
+    /// Asks for all that is told before questions, and waits for its end. `on_told` is not called any more
+    /// when it returns or throws.
     void prepare(OnTold on_told);
 
     /// Lost if there is no connection at the moment.
@@ -71,12 +73,15 @@ class Link {
 
   private:
     static Message& answer_of(Question& asked, Type expected);
-    void wait_until_over(std::unique_lock<std::mutex>& lock, const Asked& asked);
+    void wait_until_over(std::unique_lock<std::mutex>& lock, const Asked& asked,
+                         std::optional<Deadline> prepared = {});
     std::shared_ptr<Connection> open(Peer peer, const std::stop_token& stop);
     void take_opened(const Opened& opened);
     void receive_all(const std::stop_token& over);
+    bool receive_over_one(const std::stop_token& over);
     void take_answers(Connection& connection);
     bool replace_connection(const std::stop_token& over, const std::string& why);
+    unsigned note_break();
     void try_connection(Deadline deadline, const std::stop_token& stop);
     void give_up(std::exception_ptr error);
     bool say_last(Type type, Bytes payload) noexcept;
@@ -96,7 +101,9 @@ class Link {
     std::exception_ptr broken_;
     std::stop_token stop_;
     std::chrono::steady_clock::time_point last_answer_;
-    unsigned fruitless_ = 0;  // connections in a row that broke with questions open and nothing answered
+    std::chrono::steady_clock::time_point connected_at_;
+    // Connections in a row that broke and over which nothing was answered: with questions open, and soon.
+    unsigned fruitless_ = 0, brief_ = 0;
     std::uint64_t sent_before_ = 0, received_before_ = 0;  // over earlier connections
     unsigned reconnected_ = 0;
     std::jthread receiver_;

@@ -24,8 +24,6 @@ inline constexpr std::size_t kMostAsked = kMiB;
 inline constexpr std::size_t kMostDigests = 256;
 /// The most extents in a message.
 inline constexpr std::size_t kMostExtents = 4096;
-/// The most extents that a round names, over all of its messages.
-inline constexpr std::size_t kMostChanged = 256 * 1024;
 /// The longest question; only answers are longer.
 inline constexpr std::size_t kMostQuestion = 64 * kKiB;
 inline constexpr std::size_t kMostPayload = kMostAsked + 64 * kKiB;

@@ -118,15 +118,20 @@ AnsweredAll answer_until_done(const std::function<Peer()>& call, const Offer& of
             lost = e.what();
         }
         if (peer) {
+            const Deadline latest = after(patience.outage);
             const Answered answered = answer(std::move(*peer), offer, options);
+            const bool lived = answered.was_open && std::chrono::steady_clock::now() > latest;
             all.bytes_sent += answered.bytes_sent;
             all.bytes_received += answered.bytes_received;
             if (answered.result) {
                 all.result = *answered.result;
                 return all;
             }
-            fruitless = answered.got_on ? 0 : fruitless + 1;
-            if (answered.got_on || (answered.was_open && all.times_broken == 0)) {
+            if (answered.got_on || lived)
+                fruitless = 0;
+            else if (!answered.was_turned_away)
+                ++fruitless;
+            if (answered.got_on || lived || (answered.was_open && all.times_broken == 0)) {
                 pause = patience.pause;
                 give_up = after(patience.outage);
             }

@@ -62,7 +62,8 @@ struct AnswerOptions {
     Patience patience;
     std::stop_token stop;
     std::string version;
-    /// Another connection after the first may only go on with this copy.
+    /// Another connection after the first may only go on with this copy. What it is refused with before the
+    /// disk is open again is kPeer then: nobody may say any more that nothing was written.
     std::optional<Token> only_transfer = {};
     /// How far the other end is. From the thread that answers.
     std::function<void(const ProgressNote&)> on_progress = {};
@@ -74,8 +75,9 @@ struct Answered {
     std::optional<Result> result;  ///< what the other end came to; empty: the connection was lost
     std::string lost;              ///< why
     bool was_open = false;
-    bool got_on = false;  ///< something was asked or told after it was open
-    Token transfer{};     ///< if it was open
+    bool got_on = false;           ///< more was asked after an answer, or how far it is was told
+    bool was_turned_away = false;  ///< the other end could not go on with it at this moment
+    Token transfer{};              ///< if it was open
     std::uint64_t bytes_sent = 0, bytes_received = 0;
 };
 
@@ -92,9 +94,10 @@ struct AnsweredAll {
 };
 
 /// The source's end of a copy that this end began: answers over the connection that `call` makes, and calls
-/// again when one broke, until the other end is done. It goes on with the same machine and the same copy
-/// only: kAuthenticity and kRefused otherwise. Throws as answer() and `call`; kPeer after Patience::outage,
-/// or after Patience::fruitless connections, over which nothing came; kInterrupted if it was stopped.
+/// again when one broke, or when the other end has not noticed yet that one broke, until it is done. It goes
+/// on with the same machine and the same copy only: kAuthenticity and kPeer otherwise. Throws as answer() and
+/// `call`; kPeer after Patience::outage, or after Patience::fruitless connections, over which nothing came;
+/// kInterrupted if it was stopped.
 AnsweredAll answer_until_done(const std::function<Peer()>& call, const Offer& offer, AnswerOptions options);
 
 }  // namespace dupengine::wire

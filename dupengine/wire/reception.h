@@ -14,10 +14,12 @@
 
 namespace dupengine::wire {
 
+/// Shorter than the time that who connects has: what is silent is out before it gives up.
+inline constexpr std::chrono::milliseconds kHandshake{5'000};
+
 struct ReceptionOptions {
     std::string peers_folder;
-    /// Shorter than the time that who connects has: what is silent is out before it gives up.
-    ChannelOptions channel{.handshake = std::chrono::milliseconds(5'000)};
+    ChannelOptions channel{.handshake = kHandshake};
     GuestLimits limits;
     /// For those that were taken to come to an end, when it is stopped.
     std::chrono::milliseconds farewell{10'000};

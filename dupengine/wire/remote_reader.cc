@@ -59,12 +59,16 @@ void RemoteReader::read(ByteOffset offset, std::span<std::byte> buffer) const {
     check_inside(offset, buffer.size());
     if (prefill_.read(offset, buffer)) return;
     ask(offset, buffer, From::kAnywhere);
+    refuse_contradictions(offset, buffer);
+}
+
+// What the other end told of a piece and what it sends of it have to be the same.
+void RemoteReader::refuse_contradictions(ByteOffset offset, std::span<const std::byte> bytes) const {
     // A hot one may change in between: a round tells then.
     if (digests_ == nullptr || is_hot()) return;
-    // What the other end told of a piece and what it sends of it have to be the same.
-    for (ByteOffset at = align_up(offset, kPieceBytes); at + kPieceBytes <= offset + buffer.size();
+    for (ByteOffset at = align_up(offset, kPieceBytes); at + kPieceBytes <= offset + bytes.size();
          at += kPieceBytes)
-        if (digests_->contradicts(at, buffer.subspan(at - offset, kPieceBytes)))
+        if (digests_->contradicts(at, bytes.subspan(at - offset, kPieceBytes)))
             throw_error(Code::kIntegrity,
                         "{}: what was sent of byte {} is not what its digest is of: it changed meanwhile, or "
                         "the machine is damaged",
@@ -79,12 +83,14 @@ void RemoteReader::read_from_medium(ByteOffset offset, std::span<std::byte> buff
 void RemoteReader::start_read(block::Transfers& transfers, std::uint64_t tag, ByteOffset offset,
                               std::span<std::byte> buffer, From from) const {
     check_inside(offset, buffer.size());
-    if (read_ahead_ != nullptr && from == From::kAnywhere)
+    if (read_ahead_ != nullptr && from == From::kAnywhere) {
         read_ahead_->read(offset, buffer);
-    else if (from == From::kAnywhere)
+        refuse_contradictions(offset, buffer);
+    } else if (from == From::kAnywhere) {
         read(offset, buffer);
-    else
+    } else {
         read_from_medium(offset, buffer);
+    }
     transfers.done(tag);
 }
 
@@ -108,7 +114,7 @@ block::Changes RemoteReader::next_round() const {
         const Changed changed =
             decode_changed(link_.wait(link_.ask(Type::kRound, encode(request)), Type::kChanged));
         for (const Extent e : changed.extents) {
-            if (e.begin < request.from || e.end > size || ++count > kMostChanged)
+            if (e.begin < request.from || e.end > size || ++count > block::kMostChanges)
                 throw_not_honest("changes that cannot be");
             round.extents.insert(e);
         }

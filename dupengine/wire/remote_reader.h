@@ -44,6 +44,7 @@ class RemoteReader final : public block::Reader {
   private:
     void ask(ByteOffset offset, std::span<std::byte> buffer, From from) const;
     void check_inside(ByteOffset offset, std::size_t size) const;
+    void refuse_contradictions(ByteOffset offset, std::span<const std::byte> bytes) const;
 
     Link& link_;
     std::string name_;

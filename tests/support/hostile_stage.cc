@@ -61,7 +61,8 @@ Ending ending_of(const std::function<void()>& work) {
     } catch (const Error& e) {
         ending = {e.code(), e.what()};
     }
-    EXPECT_LT(std::chrono::steady_clock::now() - start, 20s) << "it kept us for too long";
+    ending.time = std::chrono::steady_clock::now() - start;
+    EXPECT_LT(ending.time, 20s) << "it kept us for too long";
     EXPECT_EQ(ending.text.find('\n'), std::string::npos);
     return ending;
 }
@@ -102,12 +103,16 @@ Ending lying_target(const std::vector<Bytes>& script) {
     Stage stage;
     for (const Bytes& bytes : script)
         stage.say(bytes);
-    return ending_of([&] {
+    bool was_lost = false;
+    Ending ending = ending_of([&] {
         AnswerOptions options;
         options.patience = hostile_patience();
         const Answered answered = answer(stage.us(), offer, options);
-        if (!answered.result) throw_error(Code::kPeer, "{}", answered.lost);
+        was_lost = !answered.result;
+        if (was_lost) throw_error(Code::kPeer, "{}", answered.lost);
     });
+    ending.was_lost = was_lost;
+    return ending;
 }
 
 void Tampered::send(std::span<const std::byte> bytes, Deadline deadline) {

@@ -2,6 +2,7 @@
 // Peers that say what a test likes: a connection of which one end is ours and the other says a script, and
 // one between two honest ends that is tampered with on the way.
 
+#include <chrono>
 #include <functional>
 #include <string>
 #include <vector>
@@ -34,6 +35,8 @@ Bytes together(Bytes first, const Bytes& second);
 struct Ending {
     Code code = Code::kInternal;
     std::string text;
+    std::chrono::steady_clock::duration time{};
+    bool was_lost = false;  ///< the connection, as far as our end knows; otherwise the other end was at fault
 };
 Ending ending_of(const std::function<void()>& work);
 

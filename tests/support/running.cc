@@ -2,6 +2,7 @@
 
 #include <arpa/inet.h>
 #include <netinet/in.h>
+#include <signal.h>
 #include <sys/socket.h>
 
 #include <chrono>
@@ -69,6 +70,11 @@ pid_t Running::process() const {
     pid_t process = 0;
     std::ifstream(scratch_.file("process")) >> process;
     return process;
+}
+
+void Running::signal(int number) const {
+    const pid_t running = process();
+    if (running > 0) ::kill(running, number);
 }
 
 Running::Usage Running::usage() const {

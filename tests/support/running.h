@@ -26,6 +26,7 @@ class Running {
     /// Throws if it has not come to that in ten seconds.
     void wait_until_listening(std::uint16_t port) const;
     void kill() { stop_.request_stop(); }
+    void signal(int number) const;
     /// Waits for its end.
     RunResult end() { return result_.get(); }
 

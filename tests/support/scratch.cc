@@ -78,6 +78,15 @@ LoopDevice::~LoopDevice() {
         std::this_thread::sleep_for(kPause);
 }
 
+PartitionNodes::PartitionNodes(const LoopDevice& disk) : disk_(disk.path()) {
+    run_program({"partx", "-d", disk_});  // those that a kernel found by itself
+    must_run({"partx", "-a", disk_});
+}
+
+PartitionNodes::~PartitionNodes() {
+    run_program({"bash", "-c", "swapoff " + disk_ + "p* 2>/dev/null; partx -d " + disk_});
+}
+
 std::string must_run(const std::vector<std::string>& argv, const RunOptions& options) {
     const RunResult result = run_program(argv, options);
     if (result.status != 0) {

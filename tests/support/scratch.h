@@ -47,6 +47,20 @@ class LoopDevice {
     std::string path_;
 };
 
+/// The partitions of a loop device as devices of their own (PATHp1, ...), also where the kernel knows no
+/// tables.
+class PartitionNodes {
+  public:
+    explicit PartitionNodes(const LoopDevice& disk);
+    /// Swap on them is switched off.
+    ~PartitionNodes();
+    PartitionNodes(const PartitionNodes&) = delete;
+    PartitionNodes& operator=(const PartitionNodes&) = delete;
+
+  private:
+    std::string disk_;
+};
+
 /// Runs a program and throws (failing the test) with its complaint unless it exits with 0. Returns its
 /// stdout.
 std::string must_run(const std::vector<std::string>& argv, const RunOptions& options = {});

@@ -88,16 +88,11 @@ class Clone : public testing::TestWithParam<Layout> {
             must_run({"mkfs.ext4", "-q", source_.path()});
         } else {
             must_run({"sgdisk", "-n1:1M:+160M", "-c1:root", source_.path()});
-            must_run({"partx", "-a", source_.path()});
+            nodes_.emplace(source_);
             must_run({"mkfs.ext4", "-q", device()});
         }
         mount_.emplace(device(), root_);
     }
-    ~Clone() override {
-        mount_.reset();
-        if (!is_bare()) run_program({"partx", "-d", source_.path()});
-    }
-
     bool is_bare() const { return GetParam() == Layout::kBare; }
     std::string device() const { return source_.path() + (is_bare() ? "" : "p1"); }
 
@@ -134,6 +129,7 @@ class Clone : public testing::TestWithParam<Layout> {
     const test::LoopDevice source_{folder_.sparse_file("source.img", kSize)};
     std::string target_ = folder_.sparse_file("target.img", kSize);
     const std::string root_ = folder_.file("root");
+    std::optional<test::PartitionNodes> nodes_;
     std::optional<test::Mount> mount_;
 };
 
@@ -219,22 +215,18 @@ TEST_P(CloneOfATable, TheTargetsProfileStays) {
     EXPECT_NE(must_run({"sgdisk", "-v", target_}).find("No problems"), std::string::npos);
 }
 
-TEST_P(CloneOfATable, AReceiverThatIsKilledLeavesTheSourceAtWork) {
+TEST_P(CloneOfATable, EitherEndThatIsKilledLeavesTheSourceAtWork) {
     must_run({"dd", "if=/dev/urandom", "of=" + root_ + "/large", "bs=1M", "count=60", "status=none"});
     Writers writers(root_);
     const auto receiving = receive({"--rate", "20M"});
-    auto cloning = std::async(std::launch::async, [&] { return clone(); });
-    while (run_program({"stat", "-c", "%b", target_}).out < "9")  // blocks: it writes
+    Running cloning(
+        {"clone", "--disks-only", "--peers", source_folder_, source_.path(), "dup://" + address_});
+    while (std::stoull(run_program({"stat", "-c", "%b", target_}).out) < 64)  // it is copied
         ::usleep(20'000);
     receiving->kill();
-    const std::uint64_t then = number(writers.line_of("log"));
-    EXPECT_TRUE(writers.get_on(then)) << "the source stands still";
-    {
-        const auto other = receive();  // which is another transfer, and tells the one that waits
-        EXPECT_NE(cloning.get().status, 0);
-        other->kill();
-        other->end();
-    }
+    EXPECT_TRUE(writers.get_on(number(writers.line_of("log")))) << "the source stands still";
+    cloning.kill();
+    EXPECT_TRUE(writers.get_on(number(writers.line_of("log")))) << "the source stands still";
     const auto again = receive();
     EXPECT_EQ(clone().status, 0);
     EXPECT_EQ(again->end().status, 0);
@@ -254,6 +246,34 @@ TEST_P(CloneOfATable, ATableThatIsWrittenMeanwhileIsNoCopy) {
     EXPECT_NE(received.err.find("partition table was written"), std::string::npos) << received.err;
     EXPECT_TRUE(
         json::parse(test::run_dupengine({"inspect", "--json", target_}).out)["incomplete"].is_object());
+}
+
+TEST_P(CloneOfATable, AFilesystemThatIsMountedMeanwhileArrivesAtRest) {
+    must_run({"sgdisk", "-n2:0:+20M", source_.path()});
+    must_run({"partx", "-a", "--nr", "2", source_.path()});
+    must_run({"mkfs.ext4", "-q", source_.path() + "p2"});
+    must_run({"dd", "if=/dev/urandom", "of=" + root_ + "/large", "bs=1M", "count=40", "status=none"});
+    const auto receiving = receive({"--rate", "20M"});
+    auto cloning = std::async(std::launch::async, [&] { return clone(); });
+    ::sleep(1);
+    {
+        const test::Mount later(source_.path() + "p2", folder_.file("later"));
+        Writers writers(folder_.file("later"));
+        const RunResult cloned = cloning.get();
+        ASSERT_EQ(cloned.status, 0) << cloned.err;
+        writers.stop();
+    }
+    ASSERT_EQ(receiving->end().status, 0);
+    const std::string second = folder_.file("second.img");
+    test::extract_range(target_, {161 * kMiB, 181 * kMiB}, second);
+    const RunResult check = run_program({"e2fsck", "-fn", second});
+    EXPECT_EQ(check.status, 0) << check.out;
+    EXPECT_EQ(run_program({"dumpe2fs", "-h", second}).out.find("needs_recovery"), std::string::npos);
+}
+
+TEST_P(CloneOfATable, NobodyWaitsWhenNobodyReceives) {
+    const RunResult result = clone();
+    EXPECT_EQ(result.status, 8) << result.err;
 }
 
 TEST_P(CloneOfATable, WhatCannotBeHadIsRefusedBeforeTheFirstWrite) {

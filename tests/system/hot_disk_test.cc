@@ -1,8 +1,6 @@
 // A disk that is in use while it is copied: what is written to it is seen, filesystems come to rest for a
 // moment and never for longer than was promised, whatever happens to who asked for it.
 
-#include "machine/hot_disk.h"
-
 #include <fcntl.h>
 #include <gtest/gtest.h>
 #include <sys/wait.h>
@@ -10,10 +8,13 @@
 
 #include <chrono>
 #include <csignal>
+#include <fstream>
 #include <future>
+#include <thread>
 
 #include "base/fd.h"
 #include "block/open.h"
+#include "machine/disk_uses.h"
 #include "tests/support/aged_filesystem.h"
 
 namespace dupengine {
@@ -63,9 +64,8 @@ TEST_F(OnADisk, WhatIsDiscardedOrZeroedIsNamed) {
 
 TEST_F(OnADisk, ThatIsOnlyAPartOrAFileCannotBeWatched) {
     must_run({"sgdisk", "-n1:1M:+8M", loop_.path()});
-    must_run({"partx", "-a", loop_.path()});
+    const test::PartitionNodes nodes(loop_);
     EXPECT_THROW(machine::WriteTracker(loop_.path() + "p1", 8 * kMiB), Error);
-    must_run({"partx", "-d", loop_.path()});
     EXPECT_THROW(machine::WriteTracker(folder_.file("disk.img"), kSize), Error);
 }
 
@@ -79,6 +79,7 @@ class OnAFilesystem : public OnADisk {
         pwrite_exact(fd.get(), 0, as_bytes(std::string("some text")), Code::kInternal, name);
         if (::fsync(fd.get()) != 0) throw_errno(Code::kInternal, errno, "{}", name);
     }
+    std::vector<machine::MountPlace> mounts() const { return machine::look_at_uses(loop_.path()).mounts; }
     // How long a program waits that writes now.
     std::future<Clock::time_point> write_beside() const {
         return std::async(std::launch::async, [this] {
@@ -92,23 +93,25 @@ class OnAFilesystem : public OnADisk {
 };
 
 TEST_F(OnAFilesystem, WhoWritesWaitsUntilItThaws) {
-    machine::FilesystemFreezer freezer({root_}, 10s);
-    freezer.freeze();
+    const machine::OpenFilesystems open(mounts());
+    machine::FrozenFilesystems frozen(open, 10s);
     auto written = write_beside();
     EXPECT_EQ(written.wait_for(300ms), std::future_status::timeout) << "it is not at rest";
-    freezer.thaw();
+    EXPECT_TRUE(frozen.thaw());
     EXPECT_EQ(written.wait_for(5s), std::future_status::ready);
-    EXPECT_TRUE(freezer.not_frozen().empty());
+    EXPECT_TRUE(frozen.not_frozen().empty());
 }
 
 TEST_F(OnAFilesystem, TheDeadlineThawsAndTheOneWhoFrozeIsTold) {
-    machine::FilesystemFreezer freezer({root_}, 200ms);
-    freezer.freeze();
-    auto written = write_beside();
-    EXPECT_EQ(written.wait_for(5s), std::future_status::ready);
-    EXPECT_THROW(freezer.thaw(), Error) << "what was read in that time would be called one moment's";
-    freezer.freeze();
-    EXPECT_NO_THROW(freezer.thaw()) << "it can be tried again";
+    const machine::OpenFilesystems open(mounts());
+    {
+        machine::FrozenFilesystems frozen(open, 200ms);
+        auto written = write_beside();
+        EXPECT_EQ(written.wait_for(5s), std::future_status::ready);
+        EXPECT_FALSE(frozen.thaw()) << "what was read in that time would be called one moment's";
+    }
+    machine::FrozenFilesystems again(open, 10s);
+    EXPECT_TRUE(again.thaw()) << "it can be tried again";
 }
 
 TEST_F(OnAFilesystem, ItThawsWhenTheOneWhoFrozeIsKilled) {
@@ -117,8 +120,9 @@ TEST_F(OnAFilesystem, ItThawsWhenTheOneWhoFrozeIsKilled) {
     const pid_t child = ::fork();
     ASSERT_GE(child, 0);
     if (child == 0) {
-        machine::FilesystemFreezer freezer({root_}, 60s);
-        freezer.freeze();
+        const machine::OpenFilesystems open(mounts());
+        std::thread beside([] { ::pause(); });
+        machine::FrozenFilesystems frozen(open, 60s);
         if (::write(ready[1], "x", 1) == 1) ::pause();
         ::_exit(1);
     }
@@ -134,20 +138,56 @@ TEST_F(OnAFilesystem, ItThawsWhenTheOneWhoFrozeIsKilled) {
 
 TEST_F(OnAFilesystem, OneThatSomebodyElseFrozeIsLeftToHim) {
     must_run({"fsfreeze", "--freeze", root_});
-    {
-        machine::FilesystemFreezer freezer({root_}, 10s);
-        EXPECT_THROW(freezer.freeze(), Error);
-    }
+    const machine::OpenFilesystems open(mounts());
+    EXPECT_THROW(machine::FrozenFilesystems(open, 10s), Error);
     auto written = write_beside();
     EXPECT_EQ(written.wait_for(300ms), std::future_status::timeout) << "it was thawed";
     must_run({"fsfreeze", "--unfreeze", root_});
     EXPECT_EQ(written.wait_for(5s), std::future_status::ready);
 }
 
+TEST_F(OnAFilesystem, OneThatStandsOnAnotherIsFrozenFirst) {
+    const std::string file = root_ + "/inner.img", inner = folder_.file("inner");
+    must_run({"truncate", "-s", "16M", file});
+    const test::LoopDevice upper(file);
+    must_run({"mkfs.ext4", "-q", upper.path()});
+    const test::Mount mounted(upper.path(), inner);
+    std::ofstream(inner + "/waiting") << "not on any disk yet";
+    const auto both = mounts();
+    EXPECT_GE(both.size(), 2u);
+    const machine::OpenFilesystems open(both);
+    machine::FrozenFilesystems frozen(open, 10s);
+    EXPECT_TRUE(frozen.thaw()) << "the upper one could not write into the lower one";
+}
+
+TEST_F(OnAFilesystem, OneThatIsHiddenByAnotherMountIsNotTakenForIt) {
+    must_run({"mount", "-t", "tmpfs", "none", root_});
+    EXPECT_THROW(machine::OpenFilesystems{mounts()}, Error) << "another filesystem would be frozen";
+    const std::string second = folder_.file("second");
+    {
+        const test::Mount reachable(loop_.path(), second);
+        const machine::OpenFilesystems open(mounts());
+        ASSERT_EQ(open.all().size(), 1u);
+        EXPECT_EQ(open.all()[0].path, second);
+    }
+    must_run({"umount", root_});
+}
+
+TEST_F(OnAFilesystem, AFileOfItThatIsMountedElsewhereIsNoHindrance) {
+    write_file("hosts");
+    const std::string file = folder_.file("hosts");
+    must_run({"touch", file});
+    must_run({"mount", "--bind", root_ + "/hosts", file});
+    const machine::OpenFilesystems open(mounts());
+    EXPECT_EQ(open.all().size(), 1u);
+    must_run({"umount", file});
+}
+
 class AHotDisk : public OnAFilesystem {
   protected:
     machine::HotDisk make(machine::HotOptions options = {}) {
-        return machine::HotDisk(*disk_, loop_.path(), {root_}, std::move(options));
+        options.look_at_uses = [this] { return machine::look_at_uses(loop_.path()); };
+        return machine::HotDisk(*disk_, loop_.path(), std::move(options));
     }
     std::unique_ptr<block::Reader> disk_ = block::open_source(loop_.path());
 };
@@ -161,36 +201,39 @@ TEST_F(AHotDisk, TheLastRoundIsOfOneMoment) {
     ASSERT_FALSE(last->extents.empty());
     EXPECT_EQ(hot.round(1), last) << "asked again after a broken connection, it is the same";
     const Extent first = *last->extents.begin();
-    const Bytes then = [&] {
-        Bytes bytes(first.size());
-        hot.read_from_medium(first.begin, bytes);
-        return bytes;
-    }();
+    Bytes then(first.size()), now(first.size());
+    hot.read_from_medium(first.begin, then);
     write_at(first.begin, first.size());  // nobody needs this filesystem any more
-    Bytes now(first.size());
     hot.read_from_medium(first.begin, now);
     EXPECT_EQ(now, then) << "it went on with the disk";
     Bytes other(4096);
     EXPECT_THROW(hot.read_from_medium(kSize - 4096, other), Error) << "that is of another moment";
+    EXPECT_THROW(hot.read(kSize - 4096, other), Error);
     EXPECT_THROW(hot.round(2), Error);
 }
 
 TEST_F(AHotDisk, WhatPlanningReadStaysAsItWas) {
     machine::HotDisk hot = make();
-    Bytes then(kMiB), later(kMiB), medium(kMiB);
+    Bytes then(256 * kKiB), later(256 * kKiB), medium(256 * kKiB);
     hot.look_at_rest([&] {
+        hot.read(0, std::span(then).first(100));  // is kept, with its surroundings
         disk_->read_from_medium(0, then);
-        return ExtentSet{{0, 64 * kKiB}, {128 * kKiB, kMiB}};
+        return ExtentSet{{128 * kKiB, 192 * kKiB}};
     });
     for (int i = 0; i < 20; ++i)
         write_file(fmt::format("file{}", i));
     must_run({"sync", "-f", root_});
     hot.read(0, later);
     hot.read_from_medium(0, medium);
-    EXPECT_EQ(Bytes(then.begin(), then.begin() + 64 * kKiB), Bytes(later.begin(), later.begin() + 64 * kKiB));
-    EXPECT_NE(Bytes(then.begin(), then.begin() + 64 * kKiB),
-              Bytes(medium.begin(), medium.begin() + 64 * kKiB))
-        << "nothing changed: the test showed nothing";
+    const auto is_same = [&](const Bytes& a, const Bytes& b, Extent e) {
+        return std::equal(a.begin() + static_cast<std::ptrdiff_t>(e.begin),
+                          a.begin() + static_cast<std::ptrdiff_t>(e.end),
+                          b.begin() + static_cast<std::ptrdiff_t>(e.begin));
+    };
+    EXPECT_TRUE(is_same(then, later, {0, 64 * kKiB}));
+    EXPECT_TRUE(is_same(then, later, {128 * kKiB, 192 * kKiB}));
+    EXPECT_TRUE(is_same(medium, later, {64 * kKiB, 128 * kKiB}));
+    EXPECT_FALSE(is_same(then, medium, {0, 64 * kKiB})) << "nothing changed: the test showed nothing";
 }
 
 TEST_F(AHotDisk, AVetoCallsItOffAndNothingStandsStill) {
@@ -202,24 +245,131 @@ TEST_F(AHotDisk, AVetoCallsItOffAndNothingStandsStill) {
     EXPECT_NO_THROW(write_file("after"));
 }
 
+TEST_F(AHotDisk, WithoutAnyWritesAShortPauseIsEnough) {
+    machine::HotOptions options;
+    options.max_pause = 500ms;
+    machine::HotDisk hot = make(std::move(options));
+    hot.look_at_rest([] {
+        std::this_thread::sleep_for(700ms);  // planning takes longer than that
+        return ExtentSet{};
+    });
+    EXPECT_TRUE(hot.round(1)->is_last);
+}
+
 TEST_F(AHotDisk, ADiskThatIsWrittenTooFastIsGivenUpWithoutAPause) {
     machine::HotOptions options;
-    options.max_pause = 0ms;
+    options.max_pause = 200ms;
     bool was_prepared = false;
     options.prepare = [&] { was_prepared = true; };
     machine::HotDisk hot = make(std::move(options));
     hot.look_at_rest([] { return ExtentSet{}; });
     std::string refused;
     for (std::uint32_t number = 1; number < 100 && refused.empty(); ++number) {
-        write_file("again");
+        must_run({"dd", "if=/dev/urandom", "of=" + root_ + "/large", "bs=1M", "count=28", "status=none"});
         try {
             EXPECT_FALSE(hot.round(number)->is_last);
         } catch (const Error& e) {
             refused = e.what();
         }
     }
-    EXPECT_NE(refused.find("--max-pause"), std::string::npos) << refused;
+    EXPECT_NE(refused.find("too fast for --max-pause"), std::string::npos) << refused;
     EXPECT_FALSE(was_prepared);
+}
+
+// Whoever writes past the filesystems is not brought to rest; it shows while they are.
+TEST_F(AHotDisk, ARawWriterKeepsItFromBeingOneMoment) {
+    machine::HotDisk hot = make();
+    hot.look_at_rest([] { return ExtentSet{}; });
+    std::jthread writer([&](const std::stop_token& stop) {
+        const Fd fd = open_path(loop_.path(), O_WRONLY | O_DIRECT, Code::kInternal);
+        alignas(4096) static std::byte block[4096];
+        while (!stop.stop_requested())
+            pwrite_exact(fd.get(), kSize - 4096, block, Code::kInternal, "writer");
+    });
+    std::string refused;
+    for (std::uint32_t number = 1; number < 20 && refused.empty(); ++number) {
+        try {
+            EXPECT_FALSE(hot.round(number)->is_last);
+        } catch (const Error& e) {
+            refused = e.what();
+        }
+    }
+    EXPECT_NE(refused.find("was not at rest"), std::string::npos) << refused;
+}
+
+TEST_F(AHotDisk, ManyScatteredPlacesAreNamedInFewer) {
+    const std::string file = folder_.sparse_file("large.img", 3 * 1024 * kMiB);
+    const test::LoopDevice large(file);
+    machine::WriteTracker tracker(large.path(), 3 * 1024 * kMiB);
+    const Fd fd = open_path(large.path(), O_WRONLY | O_DIRECT, Code::kInternal);
+    alignas(4096) static std::byte block[4096];
+    for (ByteOffset at = 0; at < 2200 * kMiB; at += 8192)
+        pwrite_exact(fd.get(), at, block, Code::kInternal, "large");
+    const ExtentSet written = tracker.take();
+    EXPECT_LE(written.count(), block::kMostChanges);
+    for (ByteOffset at = 0; at < 2200 * kMiB; at += 64 * kMiB)
+        EXPECT_TRUE(written.contains({at, at + 4096}));
+}
+
+// Two partitions: a disk as people have it.
+class APartitionedDisk : public testing::Test {
+  protected:
+    APartitionedDisk() {
+        must_run({"sgdisk", "-n1:1M:+40M", "-n2:0:+20M", loop_.path()});
+        nodes_.emplace(loop_);
+        must_run({"mkfs.ext4", "-q", loop_.path() + "p1"});
+        mount_.emplace(loop_.path() + "p1", folder_.file("root"));
+    }
+    test::ScratchFolder folder_;
+    test::LoopDevice loop_{folder_.sparse_file("disk.img", kSize)};
+    std::optional<test::PartitionNodes> nodes_;
+    std::optional<test::Mount> mount_;
+    const Extent second_{41 * kMiB, 61 * kMiB};
+    std::unique_ptr<block::Reader> disk_ = block::open_source(loop_.path());
+};
+
+TEST_F(APartitionedDisk, WhatIsMountedLaterIsBroughtToRestToo) {
+    must_run({"mkfs.ext4", "-q", loop_.path() + "p2"});
+    machine::HotOptions options;
+    options.look_at_uses = [this] { return machine::look_at_uses(loop_.path()); };
+    std::optional<test::Mount> later;
+    bool is_mounted_in_between = false;
+    options.prepare = [&] {
+        if (!later) later.emplace(loop_.path() + "p2", folder_.file("later"));
+    };
+    machine::HotDisk hot(*disk_, loop_.path(), options);
+    hot.look_at_rest([] { return ExtentSet{}; });
+    const auto last = hot.round(1);
+    ASSERT_TRUE(last->is_last);
+    is_mounted_in_between = last->extents.touches(second_);
+    EXPECT_TRUE(is_mounted_in_between) << "mounting it wrote nothing: the test showed nothing";
+    // At rest it needs no journal.
+    Bytes superblock(4096);
+    hot.read_from_medium(second_.begin, superblock);
+    const auto incompatible = load_le<std::uint32_t>(superblock, 1024 + 0x60);
+    EXPECT_EQ(incompatible & 0x4, 0u) << "it was copied while it was written";
+}
+
+TEST_F(APartitionedDisk, WhatWasSwapIsFollowedWhenItBecomesAFilesystem) {
+    must_run({"mkswap", loop_.path() + "p2"});
+    must_run({"swapon", loop_.path() + "p2"});
+    machine::HotOptions options;
+    options.look_at_uses = [this] { return machine::look_at_uses(loop_.path()); };
+    machine::HotDisk hot(*disk_, loop_.path(), options);
+    hot.look_at_rest([] { return ExtentSet{}; });
+    EXPECT_EQ(machine::look_at_uses(loop_.path()).swap, (ExtentSet{{second_.begin + 4096, second_.end}}));
+    const ByteOffset early = second_.begin + 500 * 4096;
+    {
+        const Fd fd = open_path(loop_.path(), O_WRONLY | O_DIRECT, Code::kInternal);
+        alignas(4096) static std::byte block[4096];
+        pwrite_exact(fd.get(), early, block, Code::kInternal, "as if it was swapped out");
+    }
+    must_run({"swapoff", loop_.path() + "p2"});
+    must_run({"mkfs.ext4", "-q", "-F", loop_.path() + "p2"});
+    const auto last = hot.round(1);
+    EXPECT_TRUE(last->is_last);
+    EXPECT_TRUE(last->extents.contains({early, early + 4096})) << "written while it was swap";
+    EXPECT_TRUE(last->extents.contains({second_.begin + 4096, second_.begin + 8192}));
 }
 
 }  // namespace

@@ -2,18 +2,23 @@
 
 #include <fcntl.h>
 #include <gtest/gtest.h>
+#include <signal.h>
 #include <unistd.h>
 
 #include <chrono>
+#include <future>
 #include <nlohmann/json.hpp>
 #include <thread>
 
 #include "base/fd.h"
 #include "base/random.h"
+#include "tests/support/aged_filesystem.h"
 #include "tests/support/disk_image.h"
 #include "tests/support/gpt_disk.h"
 #include "tests/support/running.h"
 #include "tests/support/test_pki.h"
+#include "tests/support/theatre.h"
+#include "wire/channel.h"
 #include "wire/tcp.h"
 
 namespace dupengine {
@@ -179,26 +184,32 @@ TEST_F(Peers, AMachineOfAnotherAuthorityGetsNothing) {
     serving.end();
 }
 
-// What changes while it is read is no copy of anything: whoever wants it all the same has to say so here.
+// What changes while it is read is no copy of anything: whoever wants it all the same has to say so here. Of
+// what is offered beside it, and is not in use, nobody has to.
 TEST_F(Peers, ADiskThatIsOfferedWhileInUseIsOnlyTakenByThoseWhoSaySo) {
-    const auto source = a_source(), old = a_target();
-    const std::string from = disk_file("source.img", *source), target = disk_file("target.img", *old);
-    Running serving(
-        {"serve", "--busy-source", "--peers", source_folder_, "--listen", address_, "web=" + from});
+    const auto idle = a_source(), old = a_target();
+    const test::DiskImage disk = test::make_disk_image(folder_, "used.img");
+    const std::string from = disk_file("source.img", *idle), target = folder_.sparse_file("to.img", 96 << 20);
+    const test::LoopDevice root(disk.path, {.offset_bytes = disk.root.begin, .size_bytes = disk.root.size()});
+    const test::Mount mounted(root.path(), folder_.file("mounted"));
+    Running serving({"serve", "--busy-source", "--peers", source_folder_, "--listen", address_,
+                     "web=" + disk.path, "idle=" + from});
     serving.wait_until_listening(port_);
-    const auto pull = [&](std::vector<std::string> more) {
-        std::vector<std::string> words{"copy", "--yes", "--peers", target_folder_, url_ + "/web", target};
+    const auto pull = [&](const std::string& name, std::vector<std::string> more) {
+        std::vector<std::string> words{"copy", "--yes", "--peers", target_folder_, url_ + "/" + name, target};
         words.insert(words.end(), more.begin(), more.end());
         return test::run_dupengine(words);
     };
-    const RunResult refused = pull({});
+    const RunResult refused = pull("web", {});
     EXPECT_EQ(refused.status, 3) << refused.err;
     EXPECT_NE(refused.err.find("--busy-source"), std::string::npos) << refused.err;
-    EXPECT_EQ(content_of(target), old->content);
-    const RunResult taken = pull({"--busy-source"});
+    EXPECT_EQ(content_of(target), Bytes(96 << 20));
+    const RunResult taken = pull("web", {"--busy-source"});
     EXPECT_EQ(taken.status, 0) << taken.err;
     EXPECT_NE(taken.out.find("in use there"), std::string::npos) << taken.out;
-    expect_copy(target, *source, *old);
+    const RunResult other = pull("idle", {});
+    EXPECT_EQ(other.status, 0) << other.err;
+    EXPECT_EQ(part(content_of(target), kData), part(idle->content, kData));
     serving.kill();
     serving.end();
 }
@@ -250,6 +261,142 @@ TEST_F(Peers, ASecondSenderHearsWithWhomReceiveIsBusy) {
     EXPECT_NE(second.err.find("busy with source"), std::string::npos) << second.err;
     EXPECT_EQ(first.end().status, 0);
     EXPECT_EQ(receiving->end().status, 0);
+}
+
+// The other end describes a large disk, or only says that it lives.
+TEST_F(Peers, ACopyIsStoppedWhileTheSourceStillPrepares) {
+    const std::string target = disk_file("target.img", *a_target());
+    const auto source = pki_.credentials("slow");
+    wire::Listener listener({"127.0.0.1", port_});
+    std::promise<void> asked;
+    const std::jthread slow([&] {
+        try {
+            test::Actor actor(wire::accept_channel(listener.accept(wire::after(10s)), *source),
+                              wire::Patience{});
+            actor.open_as_source(test::a_disk());
+            EXPECT_EQ(actor.next().type, wire::Type::kPrepare);
+            asked.set_value();
+            const wire::Message last = actor.next();
+            EXPECT_EQ(last.type, wire::Type::kAbort) << "the other end is not told";
+            actor.answer(last, wire::Type::kAlive, {});
+            actor.live();
+        } catch (const Error&) {
+            // It has ended the connection.
+        }
+    });
+    Running pulling({"copy", "--yes", "--peers", target_folder_, url_ + "/web", target});
+    ASSERT_EQ(asked.get_future().wait_for(10s), std::future_status::ready);
+    const auto begin = std::chrono::steady_clock::now();
+    pulling.signal(SIGTERM);
+    const RunResult stopped = pulling.end();
+    EXPECT_LT(std::chrono::steady_clock::now() - begin, 4s);
+    EXPECT_EQ(stopped.status, 10) << stopped.err;
+    EXPECT_EQ(content_of(target), a_target()->content);
+}
+
+TEST_F(Peers, OnlyTheMachineThatWasNamedIsAskedOrAnswered) {
+    const auto source = a_source(), old = a_target();
+    const std::string from = disk_file("source.img", *source), to = disk_file("target.img", *old);
+    const auto pull = [&](const std::string& name) {
+        return test::run_dupengine(
+            {"copy", "--yes", "--peers", target_folder_, "--peer", name, url_ + "/web", to});
+    };
+    {
+        Running serving({"serve", "--peers", source_folder_, "--peer", "backup", "--peer", "target",
+                         "--listen", address_, "web=" + from});
+        serving.wait_until_listening(port_);
+        const RunResult other = pull("other");
+        EXPECT_EQ(other.status, 7) << other.err;
+        EXPECT_NE(other.err.find("is source, not other"), std::string::npos) << other.err;
+        const RunResult third =
+            test::run_dupengine({"copy", "--yes", "--peers", pki_.enrol("third"), url_ + "/web", to});
+        EXPECT_NE(third.status, 0) << "serve answered a machine that was not named";
+        EXPECT_EQ(content_of(to), old->content);
+        EXPECT_EQ(pull("source").status, 0);
+        expect_copy(to, *source, *old);
+        serving.kill();
+        serving.end();
+    }
+    const std::string next = disk_file("next.img", *old);
+    const auto receiving = receive(next, {"--peer", "source"});
+    const auto send_as = [&](const std::string& folder, const std::string& name) {
+        return test::run_dupengine({"copy", "--peers", folder, "--peer", name, from, url_});
+    };
+    EXPECT_EQ(send_as(source_folder_, "other").status, 7);
+    EXPECT_NE(send_as(pki_.enrol("third"), "target").status, 0) << "receive took it from another machine";
+    EXPECT_EQ(content_of(next), old->content);
+    EXPECT_EQ(send_as(source_folder_, "target").status, 0);
+    EXPECT_EQ(receiving->end().status, 0);
+    expect_copy(next, *source, *old);
+}
+
+// Otherwise the sender would take the other end for gone after a quarter of an hour.
+TEST_F(Peers, TheSenderHearsThatAPersonIsAsked) {
+    const auto source = a_source(), old = a_target();
+    const std::string from = disk_file("source.img", *source), to = disk_file("target.img", *old);
+    const std::string receive =
+        fmt::format("{} receive --peers {} --listen {} {}", test::command(), target_folder_, address_, to);
+    // On a terminal of its own; the person thinks for a while.
+    std::future<RunResult> received = std::async(std::launch::async, [&] {
+        return run_program(
+            {"sh", "-c", "(sleep 4; echo yes; sleep 4) | script -qec \"$0\" /dev/null", receive});
+    });
+    for (int i = 0; i < 200 && !test::is_listening(port_); ++i)
+        std::this_thread::sleep_for(20ms);
+    const RunResult sent =
+        test::run_dupengine({"copy", "--progress", "json", "--peers", source_folder_, from, url_});
+    EXPECT_EQ(sent.status, 0) << sent.err;
+    EXPECT_NE(sent.err.find("\"asking\""), std::string::npos) << sent.err;
+    EXPECT_EQ(received.get().status, 0);
+    expect_copy(to, *source, *old);
+}
+
+TEST_F(Peers, AMachineToNameIsAtTheOtherEnd) {
+    const std::string from = disk_file("source.img", *a_source()), to = disk_file("target.img", *a_target());
+    EXPECT_EQ(test::run_dupengine({"copy", "--yes", "--peer", "web1", from, to}).status, 2);
+    EXPECT_EQ(test::run_dupengine({"copy", "--yes", "--peer", "no name", from, url_}).status, 2);
+    EXPECT_EQ(content_of(to), a_target()->content);
+}
+
+TEST_F(Peers, FiveDisksOfOneMachineAreCopiedAsASet) {
+    constexpr std::uint64_t kSmall = 8 * kMiB;
+    std::vector<std::string> serve = {"serve", "--peers", source_folder_, "--listen", address_};
+    std::vector<std::string> pull = {"copy", "--yes", "--peers", target_folder_};
+    std::vector<std::shared_ptr<test::DiskBytes>> disks;
+    for (unsigned i = 0; i < 5; ++i) {
+        disks.push_back(test::make_gpt_disk(kSmall, {{1, {kMiB, 2 * kMiB}, "data"}}, 10 + i));
+        serve.push_back(fmt::format("d{0}={1}", i, disk_file(fmt::format("from{}.img", i), *disks.back())));
+        const std::string to = folder_.sparse_file(fmt::format("to{}.img", i), kSmall);
+        pull.insert(pull.end(), {"--map", fmt::format("{}/d{}={}", url_, i, to)});
+    }
+    Running serving(serve);
+    serving.wait_until_listening(port_);
+    const RunResult pulled = test::run_dupengine(pull);
+    EXPECT_EQ(pulled.status, 0) << pulled.err;
+    for (unsigned i = 0; i < 5; ++i)
+        EXPECT_EQ(part(content_of(folder_.file(fmt::format("to{}.img", i))), {kMiB, 2 * kMiB}),
+                  part(disks[i]->content, {kMiB, 2 * kMiB}));
+    serving.kill();
+    serving.end();
+}
+
+// The sender finds another `receive` there than the one that has written half of the target.
+TEST_F(Peers, ARestartedTargetsEndIsNoRefusalToTheSender) {
+    const auto source = a_source(), old = a_target();
+    const std::string from = disk_file("source.img", *source), to = disk_file("target.img", *old);
+    auto receiving = receive(to, {"--rate", "24M"});
+    Running sending({"copy", "--peers", source_folder_, from, url_});
+    std::this_thread::sleep_for(1s);
+    receiving->kill();
+    receiving->end();
+    ASSERT_NE(content_of(to), old->content) << "nothing had been written yet";
+    receiving = receive(to);
+    const RunResult sent = sending.end();
+    EXPECT_EQ(sent.status, 8) << sent.err;
+    EXPECT_NE(sent.err.find("run both ends again"), std::string::npos) << sent.err;
+    EXPECT_EQ(send(from).status, 0) << "that end waits for another copy";
+    EXPECT_EQ(receiving->end().status, 0);
+    expect_copy(to, *source, *old);
 }
 
 // Which end is killed, in the middle.

@@ -111,6 +111,18 @@ TEST_F(QuiesceCommand, ACommandThatFailsIsToldAsAbortAndItsStatusKept) {
     EXPECT_THAT(log(), ElementsAre("prepare", "abort", "prepare", "abort"));
 }
 
+TEST_F(QuiesceCommand, AWaitersCommandThatIsKilledHalfWayIsFollowedByItsAbort) {
+    const RunResult result = shell(R"(
+        "$D" quiesce wait --name 50-db --sockets "$sockets" --prepare 'kill -KILL $$' \
+            --abort "echo abort >>$LOG" >$LOG.out &
+        W=$!
+        until grep -q waiting $LOG.out; do sleep 0.05; done
+        run; status=$?
+        kill $W; wait $W; exit $status)");
+    EXPECT_EQ(result.status, 3) << result.err;
+    EXPECT_THAT(log(), ElementsAre("abort"));
+}
+
 TEST_F(QuiesceCommand, AParticipantThatIsEndedWhileAtRestGoesOnAndIsReported) {
     const RunResult result =
         shell("waiter 50-db; export W; run -- sh -c 'kill $W; while kill -0 $W; do sleep 0.05; done'");

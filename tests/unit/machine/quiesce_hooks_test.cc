@@ -119,6 +119,26 @@ TEST_F(QuiesceHooks, OneThatHangsIsKilledWithItsChildren) {
     EXPECT_NE(::kill(child, 0), 0) << "the child goes on";
 }
 
+// Its application is at rest, and nobody else would let it go on.
+TEST_F(QuiesceHooks, OneThatIsKilledHalfWayIsToldToAbort) {
+    add("etc/10-db", "echo $1 >>" + scratch_.file("log") + "; test $1 = abort || kill -KILL $$");
+    Quiesce quiesce(std::move(find_hooks(places_).participants), {});
+    try {
+        quiesce.prepare({"web1", ""});
+        ADD_FAILURE() << "it was prepared";
+    } catch (const Error& e) {
+        EXPECT_EQ(e.code(), Code::kRefused);
+        EXPECT_THAT(e.what(), HasSubstr("killed half-way"));
+        EXPECT_THAT(e.what(), HasSubstr("told to abort"));
+    }
+    EXPECT_EQ(content("log"), "prepare\nabort\n");
+}
+
+TEST_F(QuiesceHooks, OneWhoseCommandWasKilledIsToldToAbort) {
+    add("etc/10-db", "sh -c 'kill -KILL $$'; exit $?");
+    EXPECT_EQ(call_only().outcome, Outcome::kDied);
+}
+
 TEST_F(QuiesceHooks, AChildThatHoldsItsOutputIsNotWaitedFor) {
     add("etc/10-a", "sleep 1000 & echo $! > " + scratch_.file("child") + "; echo prepared");
     const auto begin = steady_clock::now();
@@ -156,6 +176,18 @@ TEST_F(QuiesceHooks, ALinkToWhereOthersMayWriteIsRefused) {
     EXPECT_THAT(why_refused(), HasSubstr("of its folder"));
     ::unlink(scratch_.file("open/real").c_str());
     EXPECT_THAT(why_refused(), HasSubstr("cannot be read"));
+}
+
+// Whoever owns a folder above can put another one in its place.
+TEST_F(QuiesceHooks, OneBelowAFolderThatOthersMayWriteIsRefused) {
+    fs::create_directories(scratch_.file("open/quiesce.d"));
+    ::chmod(scratch_.file("open/quiesce.d").c_str(), 0755);
+    ::chmod(scratch_.file("open").c_str(), 0777);
+    add("open/quiesce.d/10-a", "true");
+    places_.folders = {scratch_.file("open/quiesce.d")};
+    EXPECT_THAT(why_refused(), HasSubstr("others may write it"));
+    ::chmod(scratch_.file("open").c_str(), 01777);  // like /tmp: nobody moves what is another's
+    EXPECT_EQ(call_only().outcome, Outcome::kDone);
 }
 
 TEST_F(QuiesceHooks, OneThatWasChangedSinceItWasFoundIsNotRun) {

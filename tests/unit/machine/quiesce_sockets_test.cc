@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <gmock/gmock.h>
 #include <poll.h>
+#include <sys/file.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -16,6 +17,7 @@
 #include <filesystem>
 #include <functional>
 #include <mutex>
+#include <optional>
 #include <thread>
 
 #include "base/error.h"
@@ -235,6 +237,22 @@ TEST_F(QuiesceSockets, OneNameIsOfOneProgramAndAPlaceLeftBehindIsTaken) {
     EXPECT_EQ(found.ignored[0].why, "nobody listens any more");
     Program next(places_.folder, "10-a");
     EXPECT_THAT(find_sockets(places_).participants, SizeIs(1));
+}
+
+// It needs no right to write there. A program that waited for him would not start.
+TEST_F(QuiesceSockets, WhoLocksTheFolderKeepsNoProgramWaiting) {
+    std::optional<Fd> locked(open_path(places_.folder, O_RDONLY | O_DIRECTORY, Code::kInternal));
+    ASSERT_EQ(::flock(locked->get(), LOCK_EX), 0);
+    const auto begin = std::chrono::steady_clock::now();
+    dupengine_quiesce* handle = nullptr;
+    EXPECT_EQ(dupengine_quiesce_open(&handle, "50-a", places_.folder.c_str()), EBUSY);
+    EXPECT_LT(std::chrono::steady_clock::now() - begin, std::chrono::seconds(5));
+    const std::jthread soon([&] {
+        std::this_thread::sleep_for(std::chrono::milliseconds(200));
+        locked.reset();
+    });
+    ASSERT_EQ(dupengine_quiesce_open(&handle, "50-a", places_.folder.c_str()), 0);
+    dupengine_quiesce_close(handle);
 }
 
 TEST_F(QuiesceSockets, BadNamesAndLongFoldersAreRefusedByTheLibrary) {

@@ -127,10 +127,11 @@ TEST_F(ChannelTest, WithoutItsListAMachineTakesNobody) {
 }
 
 TEST_F(ChannelTest, OnlyTheMachineThatWasNamedIsTaken) {
-    const Both wrong = shake_hands(*a_, *b_, memory_transports(), {.expected_name = "c"});
+    const Both wrong = shake_hands(*a_, *b_, memory_transports(), {.expected_names = {"c", "d"}});
     EXPECT_EQ(wrong.connected.code, Code::kAuthenticity);
     EXPECT_THAT(wrong.connected.message, HasSubstr("is b, not c"));
-    EXPECT_NE(shake_hands(*a_, *b_, memory_transports(), {.expected_name = "b"}).connected.channel, nullptr);
+    EXPECT_NE(shake_hands(*a_, *b_, memory_transports(), {.expected_names = {"c", "b"}}).connected.channel,
+              nullptr);
 }
 
 TEST_F(ChannelTest, AKeyThatOthersCanReadIsNotUsed) {

@@ -300,6 +300,33 @@ TEST_F(EnrolmentTest, ACertificateThatCouldNotBeTakenBackIsNotSaidToBeRevoked) {
     }
 }
 
+// The disk is full, say. Whoever is told that the new certificate was revoked would leave the old one alone.
+TEST_F(EnrolmentTest, AMachineIsEnrolledAlthoughWhoHadItsNameCouldNotBeRevoked) {
+    Invitation first = invite();
+    ASSERT_EQ(try_to_join(first, token(), machine("web1")), "");
+    Invitation invitation = invite({.name = "web1"});
+    auto ends = memory_transports();
+    auto served = std::async(std::launch::async, [&] { return invitation.serve(std::move(ends.second)); });
+    const std::string list = folder("golden") + "/revoked.pem", aside = folder("golden") + "/aside";
+    {
+        const PresharedKey shared(token());
+        EnrolmentStream connection(std::move(ends.first), shared, TlsRole::kConnects);
+        connection.handshake(after(5s));
+        connection.stream().send_block(text_of(JoinMessage{"web1", "h", make_request(*make_key(), "web1")}),
+                                       after(5s));
+        static_cast<void>(connection.stream().receive_block(kWelcomeMessageLimit, after(5s)));
+        std::filesystem::rename(list, aside);
+        connection.stream().send_block("stored", after(5s));
+    }
+    const std::optional<Joined> joined = served.get();
+    ASSERT_TRUE(joined) << "it is enrolled, and nobody says so";
+    EXPECT_THAT(joined->not_revoked, HasSubstr("could NOT be revoked"));
+    EXPECT_THAT(joined->not_revoked, HasSubstr(joined->serial));
+    EXPECT_THAT(log_, ::testing::Contains(joined->not_revoked));
+    std::filesystem::rename(aside, list);
+    EXPECT_THAT(valid_names(), ElementsAre("golden", "web1", "web1"));
+}
+
 TEST_F(EnrolmentTest, WhatAKilledInvitationGaveOutIsRevokedByTheNext) {
     const auto issue = [&](const char* name) {
         return authority_->issue(name, make_request(*make_key(), name), NameInUse::kRefuse);

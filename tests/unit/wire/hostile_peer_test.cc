@@ -91,13 +91,17 @@ TEST(HostileTarget, EndsItsConnectionSoonAndWithOneLine) {
     const auto ask = [](Type type, Bytes payload) { return encode(Message{type, 1, std::move(payload)}); };
     const std::vector<block::Extent> behind = {{8 * kMiB, 9 * kMiB}};
     const std::vector<block::Extent> many = {{0, 8 * kMiB}}, wide = {{0, 1ull << 60}};
-    const std::vector<std::pair<const char*, std::vector<Bytes>>> scripts = {
+    // What is only lost is tried again over another connection; what is not honest is the end.
+    const std::vector<std::pair<const char*, std::vector<Bytes>>> lost = {
         {"says nothing", {}},
+        {"is silent", {greeting, open}},
+        {"never ends", {greeting, open, header_of(Type::kRead, 1000)}},
+    };
+    const std::vector<std::pair<const char*, std::vector<Bytes>>> dishonest = {
         {"offers as well", {encode(hello(Role::kAnswers))}},
         {"asks before it opens", {greeting, ask(Type::kRead, {})}},
         {"answers", {greeting, open, ask(Type::kData, {})}},
         {"opens twice", {greeting, open, open}},
-        {"is silent", {greeting, open}},
         {"asks for what lies behind the end",
          {greeting, open, ask(Type::kRead, encode(ReadRequest{{}, behind}))}},
         {"asks for nothing", {greeting, open, ask(Type::kRead, encode(ReadRequest{{}, {}}))}},
@@ -107,12 +111,13 @@ TEST(HostileTarget, EndsItsConnectionSoonAndWithOneLine) {
         {"wants a map of nothing", {greeting, open, ask(Type::kMap, encode_extents({}))}},
         {"asks at length", {greeting, open, ask(Type::kRead, Bytes(kMostQuestion + 1))}},
         {"claims a length", {greeting, open, header_of(Type::kRead, 0x7fffffff)}},
-        {"never ends", {greeting, open, header_of(Type::kRead, 1000)}},
     };
-    for (const auto& [name, script] : scripts) {
-        const Ending ending = lying_target(script);
-        EXPECT_EQ(ending.code, Code::kPeer) << name << ": " << ending.text;
-    }
+    for (const bool is_lost : {false, true})
+        for (const auto& [name, script] : is_lost ? lost : dishonest) {
+            const Ending ending = lying_target(script);
+            EXPECT_EQ(ending.code, Code::kPeer) << name << ": " << ending.text;
+            EXPECT_EQ(ending.was_lost, is_lost) << name << ": " << ending.text;
+        }
     EXPECT_EQ(lying_target({greeting, encode(Message{Type::kOpen, 0, encode(Open{"other", {}, {}})})}).code,
               Code::kRefused);
     Token stolen{};

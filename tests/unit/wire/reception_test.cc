@@ -146,7 +146,7 @@ TEST(Callers, ASecondMachineHearsWithWhomWeAreBusy) {
     test::TestPki pki;
     const auto first = pki.credentials("first"), second = pki.credentials("second");
     Listener listener({"127.0.0.1", 0});
-    Callers callers(listener, pki.enrol("target"), {});
+    Callers callers(listener, pki.enrol("target"), {}, {});
     const auto call_as = [&](const Credentials& who) {
         return connect_channel(connect_tcp(listener.address(), after(10s)), who);
     };

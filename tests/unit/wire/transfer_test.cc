@@ -6,6 +6,7 @@
 
 #include "block/transfers.h"
 #include "tests/support/gpt_disk.h"
+#include "tests/support/remote_copy.h"
 #include "tests/support/wire_rig.h"
 #include "wire/remote_reader.h"
 
@@ -116,6 +117,20 @@ TEST(RemoteReader, BytesThatAreNotThoseOfTheirDigestAreNotTaken) {
     }
     ends.bytes->content[6 * kMiB + 600] ^= std::byte{1};
     ends.reader->read(6 * kMiB, theirs);  // its digest is of a part of it
+}
+
+TEST(RemoteReader, BytesThatComeAheadAreThoseOfTheirDigestToo) {
+    const Ends ends;
+    const Extent expected{5 * kMiB, 6 * kMiB};
+    ends.reader->expect({expected});
+    EXPECT_FALSE(ends.reader->holds(expected.begin, Bytes(kPieceBytes)));
+    ends.bytes->content[expected.begin + 7] ^= std::byte{1};
+    try {
+        ends.start_read(expected);
+        FAIL() << "it was taken";
+    } catch (const Error& e) {
+        EXPECT_EQ(e.code(), Code::kIntegrity) << e.what();
+    }
 }
 
 TEST(RemoteReader, ManySmallExtentsHaveTheirDigests) {
@@ -253,6 +268,33 @@ TEST(Offer, ARefusalOfTheTargetEndIsTold) {
     EXPECT_EQ(ends.rig.outcomes(), std::vector<std::string>{"asker: /dev/target: is in use"});
 }
 
+// The digests of a whole group cannot be had then; the rest of the group can.
+TEST(Transfer, OneBadSectorCostsASectorWhereTheTargetIsCompared) {
+    constexpr std::uint64_t kDisk = 8 * kMiB;
+    const Extent data{kMiB, 6 * kMiB}, bad{3 * kMiB + 512, 3 * kMiB + 1024};
+    const auto from = test::make_gpt_disk(kDisk, {{1, data, "root"}}, 1);
+    const auto to = std::make_shared<DiskBytes>(kDisk);
+    to->content = from->content;
+    to->content[2 * kMiB] ^= std::byte{1};
+    to->content[bad.begin] ^= std::byte{1};
+    MemoryDevice device(from, 512, "/dev/source");
+    device.set_interceptor([&](std::size_t, const test::Call& call) {
+        if (call.extent.touches(bad)) throw_errno(Code::kSourceIo, EIO, "/dev/source: {}", bad.text());
+    });
+    WireRig rig(device);
+    test::RemoteCopyOptions options;
+    options.copy.delta = engine::Delta::kAlways;
+    const auto link = rig.link();
+    EXPECT_THROW(test::copy_over(*link, to, options), Error) << "nobody has said that it may lack a sector";
+    const auto again = rig.link();
+    options.copy.tolerate_bad_sectors = true;
+    const engine::CopyReport report = test::copy_over(*again, to, options);
+    Bytes want = test::part_of(from->content, data);
+    std::fill_n(want.begin() + static_cast<std::ptrdiff_t>(bad.begin - data.begin), bad.size(), std::byte{0});
+    EXPECT_EQ(test::part_of(to->content, data), want);
+    EXPECT_EQ(report.bad_sectors.size(), 1u);
+}
+
 TEST(Offer, AStopAtTheSourceEndsTheTargetToo) {
     Ends ends;
     ends.rig.stop.request_stop();
@@ -261,7 +303,8 @@ TEST(Offer, AStopAtTheSourceEndsTheTargetToo) {
         for (;;)
             ends.reader->read_from_medium(0, buffer);
     } catch (const Error& e) {
-        EXPECT_EQ(e.code(), Code::kInterrupted) << e.what();
+        EXPECT_EQ(e.code(), Code::kPeer) << "nobody stopped this end";
+        EXPECT_NE(std::string(e.what()).find("stopped on request at the source's end"), std::string::npos);
     }
 }
 
