@@ -64,6 +64,11 @@ void run(std::uint8_t what, std::span<const std::byte> payload) {
             return check_again(decode_failure(payload), decode_failure);
         case Type::kKnown:
             return check_again(decode_known(payload), decode_known);
+        case Type::kRound:
+            return check_again(decode_round(payload), decode_round);
+        case Type::kChanged:
+            check_extents(decode_changed(payload).extents);
+            return check_again(decode_changed(payload), decode_changed);
         default:
             require(decode_header(payload).payload_bytes <= kMostPayload, "no memory for more");
     }

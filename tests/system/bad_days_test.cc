@@ -39,7 +39,8 @@ TEST(BadDays, AKilledCopyIsNoDiskAndTheNextRunCompletesIt) {
     const ScratchFolder folder;
     const DiskImage source = test::make_disk_image(folder, "source.img");
     int killed_half_way = 0;
-    for (int delay_ms = 4; delay_ms < 600 && killed_half_way < 4; delay_ms += delay_ms / 3) {
+    // The rate gives it some time between its first write and its last.
+    for (int delay_ms = 4; delay_ms < 3000 && killed_half_way < 4; delay_ms += delay_ms / 3) {
         const std::string target = folder.sparse_file("target.img", kLarger);
         test::fill_with_old_data(target, kLarger);
         must_run({"sgdisk", "--clear", "--new=128:120M:+4M",
@@ -47,8 +48,8 @@ TEST(BadDays, AKilledCopyIsNoDiskAndTheNextRunCompletesIt) {
         const std::string profile = folder.file("profile");
         test::extract_range(target, {120 * kMiB, 124 * kMiB}, profile);
         const std::string profile_before = test::file_sha256(profile);
-        run_program({"timeout", "-s", "KILL", fmt::format("0.{:03}", delay_ms), test::command(), "copy",
-                     "--yes", "--progress=none", source.path, target});
+        run_program({"timeout", "-s", "KILL", fmt::format("{}.{:03}", delay_ms / 1000, delay_ms % 1000),
+                     test::command(), "copy", "--yes", "--progress=none", "--rate=30M", source.path, target});
         const std::string type = table_type(target);
         const bool old_disk =
             type == "gpt\n" && must_run({"sgdisk", "-p", target}).find("20.0 MiB") != std::string::npos;

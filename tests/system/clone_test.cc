@@ -271,6 +271,34 @@ TEST_P(CloneOfATable, AFilesystemThatIsMountedMeanwhileArrivesAtRest) {
     EXPECT_EQ(run_program({"dumpe2fs", "-h", second}).out.find("needs_recovery"), std::string::npos);
 }
 
+// In a mount namespace of its own: the folder of participants is everybody's.
+TEST_P(CloneOfATable, ParticipantsAreAskedAndOneOfThemCanCallItOff) {
+    const std::string log = folder_.file("calls");
+    for (const bool is_veto : {false, true}) {
+        const auto receiving = receive();
+        const std::string script = fmt::format(
+            "mkdir -p /run/dupengine && mount -t tmpfs none /run/dupengine && mkdir -m 755 "
+            "/run/dupengine/quiesce.d &&"
+            " printf '#!/bin/sh\\necho $1 >> {0}\\n[ $1 != prepare ] || exit {1}\\n'"
+            " > /run/dupengine/quiesce.d/50-db && chmod 755 /run/dupengine/quiesce.d/50-db &&"
+            " {2} clone --disks-only --json --peers {3} {4} dup://{5}",
+            log, is_veto ? 1 : 0, test::command(), source_folder_, source_.path(), address_);
+        const RunResult cloned = run_program({"unshare", "--mount", "bash", "-c", script});
+        const RunResult received = receiving->end();
+        if (!is_veto) {
+            ASSERT_EQ(cloned.status, 0) << cloned.err;
+            EXPECT_EQ(json::parse(cloned.out)["rounds"]["participants"], 1);
+            EXPECT_EQ(read_file(log, Code::kInternal), "prepare\nresume-source\n");
+        } else {
+            EXPECT_EQ(cloned.status, 8) << cloned.err;
+            EXPECT_NE(received.err.find("50-db"), std::string::npos) << received.err;
+            EXPECT_EQ(read_file(log, Code::kInternal), "prepare\nresume-source\nprepare\n");
+            EXPECT_TRUE(json::parse(test::run_dupengine({"inspect", "--json", target_}).out)["incomplete"]
+                            .is_object());
+        }
+    }
+}
+
 TEST_P(CloneOfATable, NobodyWaitsWhenNobodyReceives) {
     const RunResult result = clone();
     EXPECT_EQ(result.status, 8) << result.err;

@@ -16,6 +16,7 @@
 #include "block/open.h"
 #include "machine/disk_uses.h"
 #include "tests/support/aged_filesystem.h"
+#include "tests/support/watched_reader.h"
 
 namespace dupengine {
 namespace {
@@ -278,16 +279,18 @@ TEST_F(AHotDisk, ADiskThatIsWrittenTooFastIsGivenUpWithoutAPause) {
 
 // Whoever writes past the filesystems is not brought to rest; it shows while they are.
 TEST_F(AHotDisk, ARawWriterKeepsItFromBeingOneMoment) {
-    machine::HotDisk hot = make();
-    hot.look_at_rest([] { return ExtentSet{}; });
-    std::jthread writer([&](const std::stop_token& stop) {
-        const Fd fd = open_path(loop_.path(), O_WRONLY | O_DIRECT, Code::kInternal);
-        alignas(4096) static std::byte block[4096];
-        while (!stop.stop_requested())
-            pwrite_exact(fd.get(), kSize - 4096, block, Code::kInternal, "writer");
+    bool is_watched = false;
+    const test::WatchedReader watched(*disk_, [&] {
+        if (is_watched) write_at(kSize - 4096, 4096);
     });
+    machine::HotOptions options;
+    options.look_at_uses = [this] { return machine::look_at_uses(loop_.path()); };
+    machine::HotDisk hot(watched, loop_.path(), options);
+    hot.look_at_rest([] { return ExtentSet{}; });
+    is_watched = true;
     std::string refused;
     for (std::uint32_t number = 1; number < 20 && refused.empty(); ++number) {
+        write_file("something to read");
         try {
             EXPECT_FALSE(hot.round(number)->is_last);
         } catch (const Error& e) {

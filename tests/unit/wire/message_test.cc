@@ -161,6 +161,25 @@ TEST(WirePieces, BytesArriveAsTheyWere) {
     EXPECT_EQ(code_of([&] { decode_pieces(packed, std::span(back).first(back.size() - 1)); }), Code::kPeer);
 }
 
+TEST(Message, RoundsComeBackAsTheyWere) {
+    const RoundRequest request = decode_round(encode(RoundRequest{7, 4096}));
+    EXPECT_EQ(request.number, 7u);
+    EXPECT_EQ(request.from, 4096u);
+    const Changed changed = decode_changed(encode(Changed{{{0, 4096}, {8192, 12288}}, 16384, true}));
+    EXPECT_EQ(changed.extents, (std::vector<block::Extent>{{0, 4096}, {8192, 12288}}));
+    EXPECT_EQ(changed.next, 16384u);
+    EXPECT_TRUE(changed.is_last);
+    const Bytes whole = encode(Changed{{{0, 4096}}, 0, false});
+    for (std::size_t size = 0; size < whole.size(); ++size)
+        EXPECT_EQ(code_of([&] { decode_changed(std::span(whole).first(size)); }), Code::kPeer);
+}
+
+TEST(Message, ARoundThatDoesNotGetOnIsNotHonest) {
+    for (const ByteOffset next : {ByteOffset{1}, ByteOffset{4095}})
+        EXPECT_EQ(code_of([&] { decode_changed(encode(Changed{{{0, 4096}}, next, false})); }), Code::kPeer);
+    EXPECT_EQ(code_of([&] { decode_changed(encode(Changed{{}, 4096, false})); }), Code::kPeer);
+}
+
 TEST(WirePieces, CompressingIsGivenUpWhereItDoesNotPayAndTriedAgain) {
     CompressionGauge gauge;
     gauge.learn_sent(1000, std::chrono::nanoseconds(1000));
