@@ -105,7 +105,8 @@ class Clone : public testing::TestWithParam<Layout> {
         return running;
     }
     RunResult clone(const std::vector<std::string>& more = {}) const {
-        std::vector<std::string> words = {"clone",        "--disks-only", "--json",           "--peers",
+        std::vector<std::string> words = {"clone",        "--disks-only", "--max-pause",
+                                          "20",           "--json",       "--peers",
                                           source_folder_, source_.path(), "dup://" + address_};
         words.insert(words.end(), more.begin(), more.end());
         return test::run_dupengine(words);
@@ -224,8 +225,10 @@ TEST_P(CloneOfATable, EitherEndThatIsKilledLeavesTheSourceAtWork) {
     while (std::stoull(run_program({"stat", "-c", "%b", target_}).out) < 64)  // it is copied
         ::usleep(20'000);
     receiving->kill();
+    receiving->end();
     EXPECT_TRUE(writers.get_on(number(writers.line_of("log")))) << "the source stands still";
     cloning.kill();
+    cloning.end();
     EXPECT_TRUE(writers.get_on(number(writers.line_of("log")))) << "the source stands still";
     const auto again = receive();
     EXPECT_EQ(clone().status, 0);
@@ -281,7 +284,7 @@ TEST_P(CloneOfATable, ParticipantsAreAskedAndOneOfThemCanCallItOff) {
             "/run/dupengine/quiesce.d &&"
             " printf '#!/bin/sh\\necho $1 >> {0}\\n[ $1 != prepare ] || exit {1}\\n'"
             " > /run/dupengine/quiesce.d/50-db && chmod 755 /run/dupengine/quiesce.d/50-db &&"
-            " {2} clone --disks-only --json --peers {3} {4} dup://{5}",
+            " {2} clone --disks-only --max-pause 20 --json --peers {3} {4} dup://{5}",
             log, is_veto ? 1 : 0, test::command(), source_folder_, source_.path(), address_);
         const RunResult cloned = run_program({"unshare", "--mount", "bash", "-c", script});
         const RunResult received = receiving->end();

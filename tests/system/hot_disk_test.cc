@@ -186,7 +186,8 @@ TEST_F(OnAFilesystem, AFileOfItThatIsMountedElsewhereIsNoHindrance) {
 
 class AHotDisk : public OnAFilesystem {
   protected:
-    machine::HotDisk make(machine::HotOptions options = {}) {
+    // Freezing takes its time on a busy machine.
+    machine::HotDisk make(machine::HotOptions options = {20s}) {
         options.look_at_uses = [this] { return machine::look_at_uses(loop_.path()); };
         return machine::HotDisk(*disk_, loop_.path(), std::move(options));
     }
@@ -238,7 +239,7 @@ TEST_F(AHotDisk, WhatPlanningReadStaysAsItWas) {
 }
 
 TEST_F(AHotDisk, AVetoCallsItOffAndNothingStandsStill) {
-    machine::HotOptions options;
+    machine::HotOptions options{20s};
     options.prepare = [] { throw_error(Code::kRefused, "not now"); };
     machine::HotDisk hot = make(std::move(options));
     hot.look_at_rest([] { return ExtentSet{}; });
@@ -248,10 +249,10 @@ TEST_F(AHotDisk, AVetoCallsItOffAndNothingStandsStill) {
 
 TEST_F(AHotDisk, WithoutAnyWritesAShortPauseIsEnough) {
     machine::HotOptions options;
-    options.max_pause = 500ms;
+    options.max_pause = 2s;
     machine::HotDisk hot = make(std::move(options));
     hot.look_at_rest([] {
-        std::this_thread::sleep_for(700ms);  // planning takes longer than that
+        std::this_thread::sleep_for(2200ms);  // planning takes longer than that
         return ExtentSet{};
     });
     EXPECT_TRUE(hot.round(1)->is_last);
@@ -273,7 +274,7 @@ TEST_F(AHotDisk, ADiskThatIsWrittenTooFastIsGivenUpWithoutAPause) {
             refused = e.what();
         }
     }
-    EXPECT_NE(refused.find("too fast for --max-pause"), std::string::npos) << refused;
+    EXPECT_NE(refused.find("--max-pause"), std::string::npos) << refused;
     EXPECT_FALSE(was_prepared);
 }
 
@@ -283,7 +284,7 @@ TEST_F(AHotDisk, ARawWriterKeepsItFromBeingOneMoment) {
     const test::WatchedReader watched(*disk_, [&] {
         if (is_watched) write_at(kSize - 4096, 4096);
     });
-    machine::HotOptions options;
+    machine::HotOptions options{20s};
     options.look_at_uses = [this] { return machine::look_at_uses(loop_.path()); };
     machine::HotDisk hot(watched, loop_.path(), options);
     hot.look_at_rest([] { return ExtentSet{}; });
@@ -333,7 +334,7 @@ class APartitionedDisk : public testing::Test {
 
 TEST_F(APartitionedDisk, WhatIsMountedLaterIsBroughtToRestToo) {
     must_run({"mkfs.ext4", "-q", loop_.path() + "p2"});
-    machine::HotOptions options;
+    machine::HotOptions options{20s};
     options.look_at_uses = [this] { return machine::look_at_uses(loop_.path()); };
     std::optional<test::Mount> later;
     bool is_mounted_in_between = false;
@@ -356,7 +357,7 @@ TEST_F(APartitionedDisk, WhatIsMountedLaterIsBroughtToRestToo) {
 TEST_F(APartitionedDisk, WhatWasSwapIsFollowedWhenItBecomesAFilesystem) {
     must_run({"mkswap", loop_.path() + "p2"});
     must_run({"swapon", loop_.path() + "p2"});
-    machine::HotOptions options;
+    machine::HotOptions options{20s};
     options.look_at_uses = [this] { return machine::look_at_uses(loop_.path()); };
     machine::HotDisk hot(*disk_, loop_.path(), options);
     hot.look_at_rest([] { return ExtentSet{}; });
