@@ -133,7 +133,14 @@ std::shared_ptr<const Changes> HotDisk::round(std::uint32_t number) {
     if (number == number_ && round_) return round_;
     if (number != number_ + 1 || (round_ && round_->is_last))
         throw_error(Code::kPeer, "round {} was asked for after round {}", number, number_);
-    round_ = next_round(number);
+    // What a round took and did not tell would be in no later one.
+    if (failure_) std::rethrow_exception(failure_);
+    try {
+        round_ = next_round(number);
+    } catch (...) {
+        failure_ = std::current_exception();
+        throw;
+    }
     number_ = number;
     report_.round_bytes.push_back(round_->extents.total_bytes());
     return round_;

@@ -19,6 +19,7 @@
 
 #include <atomic>
 #include <chrono>
+#include <exception>
 #include <functional>
 #include <map>
 #include <memory>
@@ -71,6 +72,7 @@ class HotDisk final : public block::Reader {
     /// The round with this number, from 1: a new one if it follows the one that was asked before, else that
     /// one again. Throws kPeer for any other; kRefused if more is written than can be copied, or somebody
     /// writes who cannot be brought to rest.
+    /// After a round that failed, the same failure.
     std::shared_ptr<const block::Changes> round(std::uint32_t number);
     HotReport report() const;
 
@@ -106,6 +108,7 @@ class HotDisk final : public block::Reader {
     std::uint32_t number_ = 0;
     unsigned tries_ = 0;
     std::shared_ptr<const block::Changes> round_;
+    std::exception_ptr failure_;  // of a round: there is none after it
     mutable Kept at_rest_;  // of the first moment; grows while that lasts, and does not change afterwards
     bool is_looking_ = false;
     Kept held_;  // of the last round

@@ -301,6 +301,25 @@ TEST_F(AHotDisk, ARawWriterKeepsItFromBeingOneMoment) {
     EXPECT_NE(refused.find("was not at rest"), std::string::npos) << refused;
 }
 
+// The answer that says so may be lost with its connection: then the round is asked for again.
+TEST_F(AHotDisk, AfterARoundThatFailedThereIsNoOther) {
+    bool is_broken = false;
+    const test::WatchedReader watched(*disk_, [&] {
+        if (is_broken) throw_error(Code::kSourceIo, "a bad sector");
+    });
+    machine::HotOptions options{20s};
+    options.look_at_uses = [this] { return machine::look_at_uses(loop_.path()); };
+    machine::HotDisk hot(watched, loop_.path(), options);
+    hot.look_at_rest([] { return ExtentSet{}; });
+    write_file("something to read");
+    is_broken = true;
+    EXPECT_THROW(hot.round(1), Error);
+    is_broken = false;
+    EXPECT_THROW(hot.round(1), Error)
+        << "what was written is in no round, and the copy would be called whole";
+    EXPECT_NO_THROW(write_file("after")) << "the machine stands still";
+}
+
 TEST_F(AHotDisk, ManyScatteredPlacesAreNamedInFewer) {
     const std::string file = folder_.sparse_file("large.img", 3 * 1024 * kMiB);
     const test::LoopDevice large(file);
