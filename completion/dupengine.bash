@@ -14,7 +14,7 @@ _dupengine_values() {
         --delta) echo auto always never ;;
         --progress) echo auto bar json none ;;
         --sector-size) echo 512 4096 ;;
-        --store) echo partition: file: ;;
+        --store) echo partition: file: memory: ;;
         *) return 1 ;;
     esac
 }

@@ -96,6 +96,7 @@ void stage_items(ItemContext& context, System& system) {
     stage_hosts(context);
     stage_users(context);
     stage_services(context);
+    stage_links(context);
 }
 
 }  // namespace

@@ -45,6 +45,10 @@ class Merger {
         named(layer, "file", merged_.profile.files, layer.profile.files, &File::path, [](const File& file) {
             return fmt::format("mode {:04o}, {} bytes", file.mode, file.content.size());
         });
+        named(layer, "link", merged_.profile.links, layer.profile.links, &Link::name, [](const Link& link) {
+            return fmt::format("mac: {}, {}{}", shown(link.mac), link.dhcp ? "dhcp" : joined(link.addresses),
+                               link.up ? "" : ", down");
+        });
     }
 
     Merged finish(const Layer& node) {

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <array>
+#include <charconv>
 
 namespace dupengine::profiles {
 namespace {
@@ -75,6 +76,36 @@ std::string role_name_fault(std::string_view text) {
     if (text.front() == '.' || text.front() == '-') return "may not begin with '.' or '-'";
     if (text.find("..") != std::string_view::npos) return "may not hold '..'";
     return {};
+}
+
+std::string link_name_fault(std::string_view text) {
+    if (text.empty() || text.size() > 15) return "must have 1 to 15 characters";
+    if (!only(text, "._-")) return "may hold letters, digits, '.', '_' and '-' only";
+    return text == "." || text == ".." || text == "lo" || text.front() == '-' ? "is no interface of a network"
+                                                                              : "";
+}
+
+std::string mac_fault(std::string_view text) {
+    constexpr std::string_view kDigits = "0123456789abcdef";
+    bool good = text.size() == 17;
+    for (std::size_t i = 0; good && i < text.size(); ++i)
+        good = i % 3 == 2 ? text[i] == ':' : kDigits.find(text[i]) != std::string_view::npos;
+    if (!good) return "must be six pairs of hexadecimal digits in lower case, as 52:54:00:12:34:56";
+    if (kDigits.find(text[1]) % 2 != 0) return "is the address of a group";
+    return text == "00:00:00:00:00:00" ? "may not be all zeros" : "";
+}
+
+std::string prefixed_address_fault(std::string_view text) {
+    const std::size_t slash = text.find('/');
+    if (slash == std::string_view::npos) return "needs the length of its network, as in 10.0.0.5/24";
+    const std::string_view address = text.substr(0, slash), length = text.substr(slash + 1);
+    if (const std::string fault = address_fault(address); !fault.empty()) return fault;
+    unsigned bits = 0;
+    const auto [end, error] = std::from_chars(length.data(), length.data() + length.size(), bits);
+    const unsigned most = address.find(':') == std::string_view::npos ? 32 : 128;
+    const bool good =
+        error == std::errc() && end == length.data() + length.size() && bits > 0 && bits <= most;
+    return good ? "" : fmt::format("must have a length of its network from 1 to {}", most);
 }
 
 std::string user_name_fault(std::string_view text) {

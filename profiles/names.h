@@ -14,6 +14,12 @@ std::string host_name_fault(std::string_view text);
 std::string address_fault(std::string_view text);
 /// One file name without folder: letters, digits, '.', '_', '-'; no dot in front; at most 64 characters.
 std::string role_name_fault(std::string_view text);
+/// The name of a network interface: at most 15 characters (IFNAMSIZ) of those that names are made of.
+std::string link_name_fault(std::string_view text);
+/// "52:54:00:12:34:56", lower case; an address of one machine, and not all zeros.
+std::string mac_fault(std::string_view text);
+/// "10.0.0.5/24", "2001:db8::5/64"
+std::string prefixed_address_fault(std::string_view text);
 /// POSIX portable user name of at most 32 characters.
 std::string user_name_fault(std::string_view text);
 /// As systemd.unit(5): the name with a known suffix, at most 255 characters.

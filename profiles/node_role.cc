@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "block/in_place.h"
 #include "block/open.h"
 #include "profiles/merge.h"
 #include "profiles/names.h"
@@ -49,6 +50,25 @@ Layer load_role(const Profile& node, const std::string& role, const std::vector<
     return find_roles(one, folders).front();
 }
 
+// Several disks may have it, and then it has to be the same one.
+template <typename Open, typename Read>
+StoredRole find_role(const std::vector<std::string>& disks, Open open, Read read) {
+    std::vector<StoredRole> held;
+    for (const std::string& disk : disks)
+        if (find_profile_place(*open(disk))) held.push_back(read(disk));
+    if (held.empty()) return read(disks.front());  // says what is missing there
+    const auto is_filled = [](const StoredRole& role) { return !role.profile.text.empty(); };
+    const auto first = std::find_if(held.begin(), held.end(), is_filled);
+    if (first == held.end()) return held.front();
+    for (const StoredRole& other : held)
+        if (is_filled(other) && (other.profile.text != first->profile.text ||
+                                 other.profile.secret.bytes != first->profile.secret.bytes))
+            throw_error(Code::kRefused,
+                        "{} and {}: hold different profiles; say which one counts with --store", first->store,
+                        other.store);
+    return *first;
+}
+
 }  // namespace
 
 StoredRole read_stored_role(const std::string& store) {
@@ -57,23 +77,18 @@ StoredRole read_stored_role(const std::string& store) {
 
 StoredRole find_stored_role(const std::vector<std::string>& disks) {
     return refusing([&] {
-        std::vector<StoredRole> held;
-        for (const std::string& disk : disks)
-            if (find_profile_place(*block::open_source(disk)))
-                held.push_back(read_stored_role("partition:" + disk));
-        if (held.empty())
-            return read_stored_role("partition:" + disks.front());  // says what is missing there
-        const auto is_filled = [](const StoredRole& role) { return !role.profile.text.empty(); };
-        const auto first = std::find_if(held.begin(), held.end(), is_filled);
-        if (first == held.end()) return held.front();
-        for (const StoredRole& other : held)
-            if (is_filled(other) && (other.profile.text != first->profile.text ||
-                                     other.profile.secret.bytes != first->profile.secret.bytes))
-                throw_error(Code::kRefused,
-                            "{} and {}: hold different profiles; say which one counts with --store",
-                            first->store, other.store);
-        return *first;
+        return find_role(
+            disks, [](const std::string& disk) { return block::open_source(disk); },
+            [](const std::string& disk) { return read_stored_role("partition:" + disk); });
     });
+}
+
+StoredRole read_role_from_medium(const std::string& disk) {
+    return refusing([&] { return StoredRole{"partition:" + disk, read_profile(*block::open_medium(disk))}; });
+}
+
+StoredRole find_role_on_media(const std::vector<std::string>& disks) {
+    return refusing([&] { return find_role(disks, block::open_medium, read_role_from_medium); });
 }
 
 Profile merge_role(const StoredRole& stored, const std::vector<std::string>& folders, const Tree& system,

@@ -58,6 +58,29 @@ struct Host {
     bool operator==(const Host&) const = default;
 };
 
+/// A network interface, and what it is on this node.
+struct Link {
+    std::string name;  ///< as the system calls it: "ens3"
+    Item mac;          ///< kSet: "52:54:00:12:34:56"; kDerive: locally administered; kIgnore
+    bool dhcp = false;
+    std::vector<std::string> addresses;  ///< "10.0.0.5/24", "2001:db8::5/64"; none with dhcp
+    std::vector<std::string> gateways;   ///< at most one of each family
+    std::vector<std::string> dns;
+    std::optional<unsigned> mtu;
+    bool up = true;
+    bool operator==(const Link&) const = default;
+};
+
+/// The same with its MAC address known; empty: none is asked for.
+struct WantedLink {
+    std::string name, mac;
+    bool dhcp = false;
+    std::vector<std::string> addresses, gateways, dns;
+    std::optional<unsigned> mtu;
+    bool up = true;
+    bool operator==(const WantedLink&) const = default;
+};
+
 enum class Kind { kNode, kRole };
 
 struct Profile {
@@ -85,6 +108,7 @@ struct Profile {
     std::vector<Host> hosts;  // [[host]]: further lines of /etc/hosts
     std::vector<User> users;  // [[user]]
     std::vector<File> files;  // [[file]]
+    std::vector<Link> links;  // [[link]]
 
     bool operator==(const Profile&) const = default;
 };

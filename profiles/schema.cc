@@ -72,7 +72,7 @@ void read_name(Walk& walk, const TomlEntry& entry) {
     walk.profile().*kMember = *text;
 }
 
-constexpr std::array<Key, 13> kTopKeys = {
+constexpr std::array<Key, 14> kTopKeys = {
     {{"schema", read_schema},
      {"kind", read_kind},
      {"generation", read_generation},
@@ -85,7 +85,8 @@ constexpr std::array<Key, 13> kTopKeys = {
      {"services", read_section<kServicesKeys>},
      {"host", read_hosts},
      {"user", read_users},
-     {"file", read_files}}};
+     {"file", read_files},
+     {"link", read_links}}};
 
 // -- rules about the whole
 // ------------------------------------------------------------------------------------------
@@ -112,6 +113,7 @@ void check_kind(Walk& walk) {
     refuse(walk, "generation", "does not belong into a role");
     refuse(walk, "roles", "does not belong into a role: roles do not name other roles");
     check_nothing_set(walk);
+    check_links_of_role(walk);
 }
 
 }  // namespace

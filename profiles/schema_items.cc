@@ -96,39 +96,44 @@ ItemEntries item_entries(SchemaWalk& walk, const TomlEntry& item, std::string_vi
     return found;
 }
 
-void set_item(SchemaWalk& walk, const ItemRule& rule, const TomlEntry& value) {
+void set_item(SchemaWalk& walk, const TomlEntry& value, std::string_view name, Item& into,
+              std::string (*value_fault)(std::string_view)) {
     const auto text = walk.text(value, kShortText);
     if (!text) return;
-    const std::string fault = rule.value_fault(*text);
+    const std::string fault = value_fault(*text);
     if (!fault.empty())
-        return walk.complain(value.value.at, fmt::format("{} {} {}", rule.name, quoted(*text), fault));
-    walk.profile().*rule.member = {Mode::kSet, *text};
+        return walk.complain(value.value.at, fmt::format("{} {} {}", name, quoted(*text), fault));
+    into = {Mode::kSet, *text};
 }
 
-void read_item_of(SchemaWalk& walk, const TomlEntry& item, const ItemRule& rule) {
-    walk.note_given(fmt::format("{}.{}", rule.section, rule.name), item.at);
-    const bool settable = rule.value_fault != nullptr;
-    if (item.value.kind == TomlNode::Kind::kString && settable) return set_item(walk, rule, item);
+}  // namespace
+
+void read_item_into(SchemaWalk& walk, const TomlEntry& item, Item& into, const std::vector<Mode>& modes,
+                    std::string (*value_fault)(std::string_view)) {
+    const bool settable = value_fault != nullptr;
+    if (item.value.kind == TomlNode::Kind::kString && settable)
+        return set_item(walk, item, item.key, into, value_fault);
     if (!walk.is(item, TomlNode::Kind::kTable, settable ? "a string or { mode = ... }" : "{ mode = ... }"))
         return;
     const ItemEntries entries = item_entries(walk, item, settable ? "value" : "");
     if (entries.mode == nullptr) return;
-    const auto mode = read_mode(walk, item, *entries.mode, rule.modes);
+    const auto mode = read_mode(walk, item, *entries.mode, modes);
     if (!mode) return;
     if (*mode == Mode::kSet && entries.further == nullptr)
         return walk.complain(item.value.at, fmt::format("{}: mode \"set\" needs a value", item.key));
     if (*mode != Mode::kSet && entries.further != nullptr)
         return walk.complain(entries.further->at,
                              fmt::format("{}: only mode \"set\" takes a value", item.key));
-    if (*mode == Mode::kSet) return set_item(walk, rule, *entries.further);
-    walk.profile().*rule.member = {*mode, {}};
+    if (*mode == Mode::kSet) return set_item(walk, *entries.further, item.key, into, value_fault);
+    into = {*mode, {}};
 }
-
-}  // namespace
 
 void read_item(SchemaWalk& walk, const TomlEntry& item) {
     for (const ItemRule& rule : item_rules())
-        if (rule.name == item.key) return read_item_of(walk, item, rule);
+        if (rule.name == item.key) {
+            walk.note_given(fmt::format("{}.{}", rule.section, rule.name), item.at);
+            return read_item_into(walk, item, walk.profile().*rule.member, rule.modes, rule.value_fault);
+        }
     throw_error(Code::kInternal, "the schema has no rule for {}", item.key);
 }
 

@@ -63,6 +63,11 @@ std::optional<std::uint64_t> SchemaWalk::number(const TomlEntry& entry) {
     return std::nullopt;
 }
 
+std::optional<bool> SchemaWalk::boolean(const TomlEntry& entry) {
+    if (!is(entry, TomlNode::Kind::kBoolean, "true or false")) return std::nullopt;
+    return entry.value.integer != 0;
+}
+
 std::vector<TomlEntry> SchemaWalk::texts(const TomlEntry& entry) {
     std::vector<TomlEntry> found;
     if (!is_list(entry, "an array of strings")) return found;

@@ -38,6 +38,7 @@ class SchemaWalk {
     // Each answers nothing, after a complaint, if the value is of another type or too large.
     std::optional<std::string> text(const TomlEntry& entry, std::size_t limit_bytes);
     std::optional<std::uint64_t> number(const TomlEntry& entry);
+    std::optional<bool> boolean(const TomlEntry& entry);
     /// An array of strings, with the position of each.
     std::vector<TomlEntry> texts(const TomlEntry& entry);
     bool is(const TomlEntry& entry, TomlNode::Kind kind, std::string_view wanted);
@@ -58,6 +59,14 @@ void read_item(SchemaWalk& walk, const TomlEntry& item);
 void read_ssh_host_keys(SchemaWalk& walk, const TomlEntry& item);
 /// A role is shared by many nodes: none of their identities may be written into it.
 void check_nothing_set(SchemaWalk& walk);
+/// Reads `{ mode = "...", value = "..." }` or a plain string of an item that is no key of a section.
+void read_item_into(SchemaWalk& walk, const TomlEntry& item, Item& into, const std::vector<Mode>& modes,
+                    std::string (*value_fault)(std::string_view));
+
+// schema_links.cc: [[link]].
+void read_links(SchemaWalk& walk, const TomlEntry& entry);
+/// As check_nothing_set(), of addresses.
+void check_links_of_role(SchemaWalk& walk);
 
 // schema_lists.cc: [services], [[host]], [[user]], [[file]], roles.
 void read_units(SchemaWalk& walk, const TomlEntry& entry, std::vector<std::string>& into);

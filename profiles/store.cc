@@ -23,7 +23,9 @@ StoreSpec parse_store_spec(const std::string& spec) {
     if (spec.starts_with("partition:") && spec.size() > 10)
         return {StoreSpec::Kind::kPartition, after("partition:")};
     if (spec.starts_with("file:") && spec.size() > 5) return {StoreSpec::Kind::kFile, after("file:")};
-    throw_error(Code::kUsage, "{} is no profile store; partition:DISK and file:PATH are", quoted(spec));
+    if (spec.starts_with("memory:") && spec.size() > 7) return {StoreSpec::Kind::kMemory, after("memory:")};
+    throw_error(Code::kUsage, "{} is no profile store; partition:DISK, file:PATH and memory:ADDRESS are",
+                quoted(spec));
 }
 
 Layer load_node(const StoredProfile& stored, const std::string& store_name) {

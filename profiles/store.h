@@ -30,15 +30,17 @@ class ProfileStore {
 
 /// The two parts of a store's name.
 struct StoreSpec {
-    enum class Kind { kPartition, kFile };
+    enum class Kind { kPartition, kFile, kMemory };
     Kind kind = Kind::kPartition;
-    std::string path;
+    std::string path;  ///< or the address
 };
-/// Throws kUsage unless it is "partition:DISK" or "file:PATH".
+/// Throws kUsage unless it is "partition:DISK", "file:PATH" or "memory:ADDRESS".
 StoreSpec parse_store_spec(const std::string& spec);
 
 /// "partition:DISK": the profile partition of a disk or raw image (stores/partition.h).
-/// "file:PATH": a file (stores/file.h). Throws kUsage for anything else; opens nothing yet.
+/// "file:PATH": a file (stores/file.h).
+/// "memory:ADDRESS": memory that the kernel leaves alone (stores/memory.h). Throws kUsage for anything else;
+/// opens nothing yet.
 std::unique_ptr<ProfileStore> open_store(const std::string& spec);
 
 /// The profile in a store, checked; its generation is the store's. Throws kRefused if there is none yet,

@@ -91,6 +91,17 @@ void write_ssh_host_keys(Writer& out, const SshHostKeys& keys) {
              fmt::format("{{ mode = \"{}\", types = {} }}", mode_name(keys.mode), array(keys.types)));
 }
 
+void write_link(Writer& out, const Link& link) {
+    out.text("name", link.name);
+    out.item("mac", link.mac);
+    if (link.dhcp) out.line("dhcp", "true");
+    out.list("addresses", link.addresses);
+    out.list("gateways", link.gateways);
+    out.list("dns", link.dns);
+    if (link.mtu) out.line("mtu", std::to_string(*link.mtu));
+    if (!link.up) out.line("up", "false");
+}
+
 void write_tables(Writer& out, const Profile& profile) {
     for (const Host& host : profile.hosts)
         out.section("[[host]]", [&] {
@@ -108,6 +119,8 @@ void write_tables(Writer& out, const Profile& profile) {
             out.line("mode", fmt::format("\"{:04o}\"", file.mode));
             out.line("content", long_string(file.content));
         });
+    for (const Link& link : profile.links)
+        out.section("[[link]]", [&] { write_link(out, link); });
 }
 
 }  // namespace

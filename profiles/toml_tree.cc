@@ -117,7 +117,8 @@ TomlNode convert(const toml::node& from) {
             to.integer = from.as_integer()->get();
             break;
         case toml::node_type::boolean:
-            is(TomlNode::Kind::kOther, "a boolean");
+            is(TomlNode::Kind::kBoolean, "a boolean");
+            to.integer = from.as_boolean()->get() ? 1 : 0;
             break;
         case toml::node_type::floating_point:
             is(TomlNode::Kind::kOther, "a floating-point number");

@@ -22,12 +22,12 @@ struct TomlPosition {
 struct TomlEntry;
 
 struct TomlNode {
-    enum class Kind { kTable, kArray, kString, kInteger, kOther };
+    enum class Kind { kTable, kArray, kString, kInteger, kBoolean, kOther };
     Kind kind = Kind::kTable;
     const char* kind_name = "a table";  ///< for messages: "a string", "a floating-point number", ...
     TomlPosition at;
     std::string text;                ///< kString
-    std::int64_t integer = 0;        ///< kInteger
+    std::int64_t integer = 0;        ///< kInteger; kBoolean: 0 or 1
     std::vector<TomlNode> items;     ///< kArray
     std::vector<TomlEntry> entries;  ///< kTable, in the order of the text
 };

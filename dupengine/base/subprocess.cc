@@ -177,7 +177,7 @@ pid_t spawn(const std::string& program, const std::vector<std::string>& argv, co
     sigset_t none, defaults;
     sigemptyset(&none);
     sigemptyset(&defaults);
-    for (int s : {SIGINT, SIGTERM, SIGPIPE})
+    for (int s : {SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGPIPE})
         sigaddset(&defaults, s);
     posix_spawnattr_setsigmask(&attributes, &none);
     posix_spawnattr_setsigdefault(&attributes, &defaults);

@@ -268,8 +268,9 @@ void add_assume(CLI::App& app, Globals& globals, Action& action) {
                      "Folder where its root is mounted; identifiers of the disk stay")
         ->option_text("DIR")
         ->excludes(disk);
-    verb->add_option("--store", options->store,
-                     "Where the profile is: partition:DISK (default: the disk's own) or file:PATH")
+    verb->add_option(
+            "--store", options->store,
+            "Where the profile is: partition:DISK (default: the disk's own), file:PATH or memory:ADDRESS")
         ->option_text("STORE");
     verb->add_option("--roles", options->role_folders,
                      "Folder of role files; may be repeated, the first has precedence")

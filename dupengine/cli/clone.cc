@@ -6,16 +6,19 @@
 #include <memory>
 
 #include "base/random.h"
+#include "base/subprocess.h"
 #include "base/units.h"
 #include "block/open.h"
+#include "cli/ask_alike.h"
 #include "cli/copy_arguments.h"
 #include "cli/interrupt.h"
+#include "cli/live_clone.h"
+#include "cli/participants.h"
 #include "cli/peers_option.h"
 #include "cli/send.h"
 #include "cli/terminal.h"
 #include "cli/text.h"
 #include "machine/disk_uses.h"
-#include "machine/quiesce_participants.h"
 
 namespace dupengine::cli {
 namespace {
@@ -23,50 +26,10 @@ namespace {
 using Json = nlohmann::ordered_json;
 
 struct CloneArguments {
-    std::string disk, target;
-    bool disks_only = false, nice = false;
+    std::string disk, target, store;
+    bool disks_only = false, move = false, nice = false;
     double max_pause = 2;
     PeerOptions peers;
-};
-
-std::string host_name() {
-    char name[256] = "";
-    if (::gethostname(name, sizeof name - 1) != 0) throw_errno(Code::kInternal, errno, "no host name");
-    return name;
-}
-
-// Those who asked to be prepared are, around the last pause.
-class Participants {
-  public:
-    Participants(std::string target, std::stop_token stop) : target_(std::move(target)) {
-        auto found = machine::find_participants();
-        machine::require_callable(found);
-        count_ = found.participants.size();
-        machine::QuiesceOptions options;
-        options.on_call = [this](const machine::CallReport& call) {
-            if (call.answer.outcome != machine::Outcome::kDone)
-                notes_.push_back(fmt::format("{}: {} went wrong: {}", call.name,
-                                             machine::phase_name(call.phase), call.answer.text));
-        };
-        options.is_called_off = [stop = std::move(stop)] { return stop.stop_requested(); };
-        quiesce_ = std::make_unique<machine::Quiesce>(std::move(found.participants), std::move(options));
-    }
-    void prepare() { quiesce_->prepare({host_name(), target_}); }
-    void resume(bool is_done) {
-        try {
-            is_done ? quiesce_->resume_source() : quiesce_->abort();
-        } catch (const std::exception& e) {
-            notes_.push_back(fmt::format("not all participants were told to go on: {}", e.what()));
-        }
-    }
-    std::size_t count() const { return count_; }
-    const std::vector<std::string>& notes() const { return notes_; }
-
-  private:
-    std::string target_;
-    std::size_t count_ = 0;
-    std::vector<std::string> notes_;
-    std::unique_ptr<machine::Quiesce> quiesce_;
 };
 
 std::string draw_rounds(const machine::HotReport& report) {
@@ -105,54 +68,132 @@ machine::HotOptions hot_options(const CloneArguments& arguments, Participants& p
     return options;
 }
 
-void print_result(const CloneArguments& arguments, const Sent& sent, const machine::HotReport& report,
-                  const Participants& participants, const Globals& globals) {
+// The live process prepares and resumes; `live` is there before anything is asked.
+machine::HotOptions live_options(const CloneArguments& arguments, const std::unique_ptr<LiveClone>& live,
+                                 const std::stop_token& stop) {
+    machine::HotOptions options;
+    options.max_pause = to_milliseconds(arguments.max_pause);
+    options.freeze_deadline = std::max(options.freeze_deadline, 2 * options.max_pause);
+    options.look_at_uses = [disk = arguments.disk] {
+        machine::DiskUses uses = machine::look_at_uses(disk);
+        uses.swap = {};  // what is written there from here on is memory of the duplicate
+        return uses;
+    };
+    options.wait_for_rest = [&live, stop] { return live->wait_for_rest(stop); };
+    options.most_rounds = 4000;  // most of them are for passes over memory that take longer than a wait
+    options.rest = [&live] { return live->rest(); };
+    return options;
+}
+
+struct Cloned {
+    Sent sent;
+    machine::HotReport disk;
+    std::optional<machine::LiveReport> memory;
+    std::optional<std::string> life;  ///< what the duplicate said
+};
+
+void print_result(const CloneArguments& arguments, const Cloned& cloned, const Participants& participants,
+                  const Globals& globals) {
     if (globals.json) {
-        Json json = sent_json(arguments.disk, sent);
-        json["rounds"] = rounds_json(report, participants);
+        Json json = sent_json(arguments.disk, cloned.sent);
+        json["rounds"] = rounds_json(cloned.disk, participants);
+        if (cloned.memory) json["memory"] = live_json(*cloned.memory);
+        if (cloned.memory) json["target_lives"] = cloned.life.has_value();
+        if (cloned.life) json["target_said"] = Json::parse(*cloned.life, nullptr, false);
         fmt::print("{}\n", json.dump(2, ' ', false, Json::error_handler_t::replace));
         return;
     }
     const Charset charset = look_at_terminal(STDOUT_FILENO).style.charset;
-    fmt::print("{}{}", draw_rounds(report), sent_text(arguments.disk, sent, charset));
+    fmt::print("{}{}{}", draw_rounds(cloned.disk), cloned.memory ? draw_live(*cloned.memory) : "",
+               sent_text(arguments.disk, cloned.sent, charset));
+    if (cloned.life) fmt::print("the target lives: {}\n", printable(*cloned.life, charset));
 }
 
-int run_clone(const CloneArguments& arguments, const Globals& globals) {
-    if (!arguments.disks_only)
+// Before anything is paused.
+void refuse_if_not_alike(const wire::PeerReference& to, const PeerOptions& peers, std::uint64_t disk_bytes,
+                         const std::stop_token& stop) {
+    const auto differences = ask_alike(to.address, peers, disk_bytes, stop);
+    if (!differences.empty())
         throw_error(
             Code::kUnsupported,
-            "memory and CPU state cannot be duplicated yet; --disks-only copies the disk of a running "
-            "machine, and the target starts from it");
-    const auto to = wire::parse_peer_reference(arguments.target);
-    if (!to || !to->name.empty())
-        throw_error(Code::kUsage, "{}: is not a machine that receives (dup://HOST)", arguments.target);
-    if (arguments.nice) go_last();
-    refuse_if_not_in_use(arguments.disk);
-    const InterruptWatch interrupt;
-    Participants participants(to->address.text(), interrupt.token());
-    const auto disk = block::open_source(arguments.disk);
-    const block::SourceHold hold(disk->native_fd(), arguments.disk);
-    machine::HotDisk hot(*disk, arguments.disk, hot_options(arguments, participants));
+            "{}: cannot become this machine while it runs: {}. What works: clone --disks-only, and starting "
+            "the target from its disk",
+            to.address.text(), printable(fmt::format("{}", fmt::join(differences, "; ")), Charset::kUtf8));
+}
+
+Cloned duplicate(const CloneArguments& arguments, const wire::PeerReference& to, machine::HotDisk& hot,
+                 LiveClone* live, const std::stop_token& stop, const Globals& globals) {
     // Nothing waits before somebody is there who wants the disk.
-    std::optional<wire::Peer> first = call(to->address, arguments.peers, interrupt.token());
+    std::optional<wire::Peer> first = call(to.address, arguments.peers, stop);
     wire::OfferedDisk offered{"disk", hot};
     hot.look_at_rest([&] { return offered.preparation->get(hot, wire::Lasting::kForGood)->ranges; });
     offered.change = [] { return std::string(); };  // it changes, and rounds tell how
     offered.round = [&](std::uint32_t number) { return hot.round(number); };
+    if (live != nullptr) {
+        offered.memory = live->offered();
+        offered.group = [live](std::uint32_t number) { return live->group(number); };
+    }
     SystemRandom random;
     wire::Offer offer(random);
     offer.add(offered);
     const auto call_again = [&] {
-        if (!first) return call(to->address, arguments.peers, interrupt.token());
+        if (!first) return call(to.address, arguments.peers, stop);
         wire::Peer peer = std::move(*first);
         first.reset();
         return peer;
     };
-    Sent sent = send_offer(offer, call_again, interrupt.token(), globals);
-    const machine::HotReport report = hot.report();
-    for (const auto* notes : {&report.notes, &participants.notes()})
-        sent.answered.result.notes.insert(sent.answered.result.notes.end(), notes->begin(), notes->end());
-    print_result(arguments, sent, report, participants, globals);
+    Cloned cloned{send_offer(offer, call_again, stop, globals), hot.report(), {}, {}};
+    if (live == nullptr) return cloned;
+    cloned.memory = live->report();
+    cloned.life = live->wait_for_life(stop);
+    return cloned;
+}
+
+// In order, as a person would: what runs here is told, and its disks are left clean.
+void switch_off() {
+    const RunResult result = run_program({"systemctl", "poweroff"});
+    if (result.status != 0)
+        throw_error(Code::kInternal, "the target lives, but this machine does not switch off: {}",
+                    result.complaint());
+}
+
+int run_clone(const CloneArguments& arguments, const Globals& globals) {
+    const auto to = wire::parse_peer_reference(arguments.target);
+    if (!to || !to->name.empty())
+        throw_error(Code::kUsage, "{}: is not a machine that receives (dup://HOST)", arguments.target);
+    if (arguments.move && arguments.disks_only)
+        throw_error(Code::kUsage, "--move waits for the target's life, and --disks-only does not start it");
+    if (arguments.nice) go_last();
+    refuse_if_not_in_use(arguments.disk);
+    if (!arguments.disks_only) refuse_if_memory_cannot_go(arguments.disk);
+    const InterruptWatch interrupt;
+    Participants participants(to->address.text(), interrupt.token());
+    const auto disk = block::open_source(arguments.disk);
+    if (!arguments.disks_only)
+        refuse_if_not_alike(*to, arguments.peers, disk->geometry().size_bytes, interrupt.token());
+    const block::SourceHold hold(disk->native_fd(), arguments.disk);
+    std::unique_ptr<LiveClone> live;
+    machine::HotDisk hot(*disk, arguments.disk,
+                         arguments.disks_only ? hot_options(arguments, participants)
+                                              : live_options(arguments, live, interrupt.token()));
+    SystemRandom random;
+    if (!arguments.disks_only)
+        live = std::make_unique<LiveClone>(
+            hot, participants,
+            LiveCloneOptions{arguments.disk, to->address, to_milliseconds(arguments.max_pause),
+                             arguments.store},
+            random);
+    Cloned cloned = duplicate(arguments, *to, hot, live.get(), interrupt.token(), globals);
+    std::vector<std::string>& notes = cloned.sent.answered.result.notes;
+    for (const auto& more : {cloned.disk.notes, participants.take_notes()})
+        notes.insert(notes.end(), more.begin(), more.end());
+    print_result(arguments, cloned, participants, globals);
+    if (live && !cloned.life)
+        throw_error(
+            Code::kPeer,
+            "{}: was given everything, and has not said that it lives; its console tells who it became",
+            to->address.text());
+    if (arguments.move) switch_off();
     return 0;
 }
 
@@ -166,10 +207,15 @@ void add_clone(CLI::App& app, Globals& globals, Action& action) {
     verb->add_option("TARGET", arguments->target, "Machine that receives (dup://HOST)")->required();
     verb->add_flag("--disks-only", arguments->disks_only,
                    "Without memory and CPU state: the target starts from the disk");
+    verb->add_flag("--move", arguments->move,
+                   "Switch this machine off when the target has said that it lives");
     verb->add_option("--max-pause", arguments->max_pause,
                      "Go on in rounds until writers are expected to wait no longer than this (2)")
         ->check(CLI::Range(0.01, 3600.0).description(""))
         ->option_text("SECONDS");
+    verb->add_option("--store", arguments->store,
+                     "Where the target finds its profile (the profile partition of its disk)")
+        ->option_text("STORE");
     add_peer_options(*verb, arguments->peers);
     verb->add_flag("--nice", arguments->nice,
                    "Let other programs go first, on the processor and on the disks");

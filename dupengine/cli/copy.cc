@@ -247,8 +247,8 @@ std::vector<engine::CopyReport> execute(const std::vector<engine::CopyPlan>& pla
                             [&, i] { return change_of(disks[i], arguments); },
                             [&, i] { disks[i].source->finish(); }});
         if (disks[i].source->is_hot())
-            contexts.back().next_round = [source = disks[i].source->remote()] {
-                return source->next_round();
+            contexts.back().next_round = [&progress, source = disks[i].source->remote()] {
+                return source->next_round(progress);
             };
         jobs.push_back({plans[i], disks[i].fitted->reader(), *targets[i], contexts.back()});
     }
@@ -265,6 +265,8 @@ std::vector<engine::CopyReport> execute(const std::vector<engine::CopyPlan>& pla
     try {
         auto reports = engine::apply_plans(jobs);
         keep_what_was_written();
+        for (const RemoteSource* remote : remotes_of(disks))
+            remote->wait_for_memory(interrupt.token());
         if (report_file)
             write_report(*report_file, plans.front(), reports.front(), digests, *targets.front());
         return reports;

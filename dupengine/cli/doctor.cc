@@ -7,16 +7,21 @@
 
 #include "base/subprocess.h"
 #include "base/units.h"
+#include "block/open.h"
+#include "cli/ask_alike.h"
 #include "cli/command.h"
 #include "cli/drawing.h"
+#include "cli/interrupt.h"
 #include "cli/peers_option.h"
 #include "cli/terminal.h"
 #include "engine/grow.h"
 #include "engine/refit/shrink_programs.h"
+#include "machine/egress_gate.h"
 #include "machine/facts.h"
 #include "machine/quiesce_participants.h"
 #include "machine/write_tracker.h"
 #include "wire/credentials.h"
+#include "wire/peer_reference.h"
 
 namespace dupengine::cli {
 namespace {
@@ -32,7 +37,8 @@ struct Ability {
 };
 
 struct DoctorArguments {
-    std::string peers = wire::kPeersFolder;
+    PeerOptions peers;
+    std::string against, disk;
 };
 
 Ability with_programs(std::string name, std::string of, const std::vector<const char*>& programs,
@@ -71,13 +77,19 @@ Ability clone_of_disks() {
     return ability;
 }
 
-// What the kernel would allow is worth knowing before there is a version that does it.
 Ability clone_with_memory() {
-    Ability ability{"clone", "", {"memory and CPU state cannot be duplicated by this version"}, {}};
-    const std::vector<std::string> obstacles = machine::obstacles_to_snapshots(machine::read_facts());
-    if (obstacles.empty()) ability.notes.emplace_back("nothing in this kernel would stand against it");
-    for (const std::string& obstacle : obstacles)
-        ability.notes.push_back("and " + obstacle);
+    Ability ability = as_root("clone");
+    for (const std::string& obstacle : machine::obstacles_to_snapshots(machine::read_facts()))
+        ability.lacks.push_back(obstacle);
+    for (const std::string& obstacle : {machine::WriteTracker::obstacle(), machine::EgressGate::obstacle()})
+        if (!obstacle.empty()) ability.lacks.push_back(obstacle);
+    return ability;
+}
+
+Ability receive_live() {
+    Ability ability = as_root("receive --live");
+    for (const std::string& obstacle : machine::obstacles_to_restoring(machine::read_facts()))
+        ability.lacks.push_back(obstacle);
     return ability;
 }
 
@@ -111,10 +123,24 @@ std::vector<Ability> look(const DoctorArguments& arguments) {
     abilities.push_back(with_programs("copy from qcow2", "", {"qemu-img", "qemu-nbd"}, "qemu-utils"));
     abilities.push_back(
         with_programs("assume", "FAT", {"mcopy", "mdel", "mdir", "mdu", "mmd", "mmove", "mrd"}, "mtools"));
-    abilities.push_back(to_peers(arguments.peers));
+    abilities.push_back(to_peers(arguments.peers.folder));
     abilities.push_back(clone_of_disks());
     abilities.push_back(clone_with_memory());
+    abilities.push_back(receive_live());
     return abilities;
+}
+
+// Whether the machine that waits there could become this one.
+Ability against(const DoctorArguments& arguments) {
+    const auto to = wire::parse_peer_reference(arguments.against);
+    if (!to || !to->name.empty())
+        throw_error(Code::kUsage, "{}: is not a machine that waits (dup://HOST)", arguments.against);
+    if (arguments.disk.empty()) throw_error(Code::kUsage, "--against needs --disk, the disk that would go");
+    const InterruptWatch interrupt;
+    Ability ability{"clone", "onto " + to->address.text(), {}, {}};
+    ability.lacks = ask_alike(to->address, arguments.peers,
+                              block::open_source(arguments.disk)->geometry().size_bytes, interrupt.token());
+    return ability;
 }
 
 Json to_json(const machine::Facts& facts, const std::vector<Ability>& abilities) {
@@ -147,7 +173,8 @@ std::string draw(const machine::Facts& facts, const std::vector<Ability>& abilit
 
 int run_doctor(const DoctorArguments& arguments, const Globals& globals) {
     const machine::Facts facts = machine::read_facts();
-    const std::vector<Ability> abilities = look(arguments);
+    std::vector<Ability> abilities = look(arguments);
+    if (!arguments.against.empty()) abilities.push_back(against(arguments));
     if (globals.json)
         fmt::print("{}\n", to_json(facts, abilities).dump(2, ' ', false, Json::error_handler_t::replace));
     else
@@ -160,7 +187,12 @@ int run_doctor(const DoctorArguments& arguments, const Globals& globals) {
 void add_doctor(CLI::App& app, Globals& globals, Action& action) {
     CLI::App* verb = app.add_subcommand("doctor", "Show what this machine can do, and what stops the rest");
     const auto arguments = std::make_shared<DoctorArguments>();
-    add_peers_option(*verb, arguments->peers);
+    verb->add_option("--against", arguments->against,
+                     "Also whether the machine that waits there (receive --live) could become this one")
+        ->option_text("dup://HOST");
+    verb->add_option("--disk", arguments->disk, "The disk of this machine that would go there")
+        ->option_text("DISK");
+    add_peer_options(*verb, arguments->peers);
     add_json_option(*verb, globals);
     verb->callback([arguments, &globals, &action] {
         action = [=, &globals] { return run_doctor(*arguments, globals); };

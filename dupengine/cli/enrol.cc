@@ -88,8 +88,7 @@ int run_invite(const Globals& globals, const Options& options) {
     if (!options.name.empty()) wire::check_peer_name(options.name);
     const InterruptWatch interrupt;
     SystemRandom random;
-    wire::Listener listener(options.listen.empty() ? wire::Address{"", wire::kEnrolPort}
-                                                   : wire::parse_address(options.listen, wire::kEnrolPort));
+    wire::Listener listener(wire::parse_listening_address(options.listen, wire::kEnrolPort));
     ensure_authority(options, random);
     wire::Authority authority(options.peers, random);
     wire::InviteOptions invite;

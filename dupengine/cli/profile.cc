@@ -8,6 +8,7 @@
 #include "cli/command.h"
 #include "cli/profile_text.h"
 #include "profiles/stores/file.h"
+#include "profiles/stores/memory.h"
 #include "profiles/stores/partition_init.h"
 
 namespace dupengine::cli {
@@ -78,18 +79,23 @@ void report_init(const Globals& globals, const Options& options, const StoredPro
         fmt::print("it holds no profile yet: dupengine profile set --store {} FILE.toml\n", options.store);
 }
 
+void init_without_table(const Globals& globals, const Options& options, const StoreSpec& spec,
+                        const StoredProfile& first) {
+    if (spec.kind == StoreSpec::Kind::kMemory)
+        return globals.dry_run ? check_new_memory_store(spec.path) : init_memory_store(spec.path, first);
+    return globals.dry_run ? check_new_file_store(spec.path, options.replace_damaged)
+                           : init_file_store(spec.path, first, options.replace_damaged);
+}
+
 int run_init(const Globals& globals, const Options& options) {
     const StoreSpec spec = parse_store_spec(options.store);
     SystemRandom random;
     const std::string text = options.from.empty() ? "" : read_profile_file(options.from);
     const StoredProfile first = first_profile(text, options.from, random);
-    if (spec.kind == StoreSpec::Kind::kFile) {
+    if (spec.kind != StoreSpec::Kind::kPartition) {
         if (!options.size.empty() || options.number != 0)
             throw_error(Code::kUsage, "--size and --number are for partition: stores only");
-        if (globals.dry_run)
-            check_new_file_store(spec.path, options.replace_damaged);
-        else
-            init_file_store(spec.path, first, options.replace_damaged);
+        init_without_table(globals, options, spec, first);
         report_init(globals, options, first, nullptr);
         return 0;
     }
@@ -202,7 +208,8 @@ CLI::App& add_sub_verb(CLI::App& profile, const char* name, const char* descript
 }
 
 void add_store_option(CLI::App& verb, Options& options) {
-    verb.add_option("--store", options.store, "The profile store: partition:DISK or file:PATH")
+    verb.add_option("--store", options.store,
+                    "The profile store: partition:DISK, file:PATH or memory:ADDRESS")
         ->required()
         ->option_text("STORE");
 }

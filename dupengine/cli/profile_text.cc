@@ -67,6 +67,17 @@ ordered_json profile_json(const profiles::Profile& profile) {
     json["user"] = ordered_json::array();
     for (const auto& user : profile.users)
         json["user"].push_back({{"name", user.name}, {"ssh_authorized_keys", user.ssh_authorized_keys}});
+    json["link"] = ordered_json::array();
+    for (const auto& link : profile.links) {
+        json["link"].push_back({{"name", link.name},
+                                {"mac", item_json(link.mac)},
+                                {"dhcp", link.dhcp},
+                                {"addresses", link.addresses},
+                                {"gateways", link.gateways},
+                                {"dns", link.dns},
+                                {"up", link.up}});
+        if (link.mtu) json["link"].back()["mtu"] = *link.mtu;
+    }
     json["file"] = ordered_json::array();
     for (const auto& file : profile.files)
         json["file"].push_back({{"path", file.path},

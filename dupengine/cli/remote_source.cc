@@ -123,6 +123,25 @@ std::shared_ptr<RemoteSource> RemoteSource::wait(wire::Listener& listener, const
     }
 }
 
+block::Changes RemoteSource::next_round(Progress& progress) const {
+    if (!intake_) return reader_->next_round();
+    intake_->check();
+    progress.begin("memory", 0);
+    intake_->show(&progress);
+    intake_->start();
+    const auto hide = [this](Progress*) { intake_->show(nullptr); };
+    const std::unique_ptr<Progress, decltype(hide)> shown(&progress, hide);
+    return reader_->next_round();
+}
+
+void RemoteSource::take_memory() {
+    intake_ = std::make_unique<MemoryIntake>(*reader_);
+}
+
+void RemoteSource::wait_for_memory(const std::stop_token& stop) const {
+    if (intake_) intake_->wait(stop);
+}
+
 std::string RemoteSource::state() const {
     const wire::Token& state = link_->opened().state;
     return state == wire::Token{} ? "" : to_hex(state);

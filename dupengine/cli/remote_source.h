@@ -10,6 +10,7 @@
 
 #include "base/progress.h"
 #include "base/random.h"
+#include "cli/memory_intake.h"
 #include "wire/channel.h"
 #include "wire/peer_reference.h"
 #include "wire/remote_reader.h"
@@ -49,7 +50,16 @@ class RemoteSource {
     bool is_busy() const { return link_->opened().is_busy; }
     /// It is in use there, and followed: next_round() tells what was written.
     bool is_hot() const { return reader_->is_hot(); }
-    block::Changes next_round() const { return reader_->next_round(); }
+    /// With the first one memory begins to come, if it is taken, and is shown as a phase of its own.
+    block::Changes next_round(Progress& progress) const;
+    bool has_memory() const { return reader_->memory() != nullptr; }
+    const wire::RemoteReader& remote_reader() const { return *reader_; }
+    /// Throws as MemoryIntake. Without this it does not come.
+    void take_memory();
+    /// Until it is here, if it is taken.
+    void wait_for_memory(const std::stop_token& stop) const;
+    /// After wait_for_memory().
+    machine::ReceivedMemory& memory() const { return intake_->memory(); }
     bool could_change_unseen() const { return link_->opened().could_change_unseen; }
     /// From here on the other end is told how far it is, until unwatch().
     void watch(const Progress& progress, std::stop_token stop);
@@ -66,6 +76,7 @@ class RemoteSource {
     SystemRandom random_;
     std::unique_ptr<wire::Link> link_;
     std::unique_ptr<wire::RemoteReader> reader_;
+    std::unique_ptr<MemoryIntake> intake_;
     bool is_over_ = false;
     std::jthread teller_;
 };

@@ -121,7 +121,7 @@ int run_serve(const ServeArguments& arguments) {
     }
     const wire::Credentials enrolled(arguments.source.peers.folder);
     const InterruptWatch interrupt;
-    wire::Listener listener(wire::parse_address(arguments.listen, wire::kPeerPort));
+    wire::Listener listener(wire::parse_listening_address(arguments.listen, wire::kPeerPort));
     fmt::print(stderr, "offering {} on {} as {}\n", offer.disks().size(), listener.address().text(),
                enrolled.identity().name);
     Server(offer, arguments.source.peers, interrupt.token()).run(listener);

@@ -124,6 +124,24 @@ GroupWriter::Added GroupWriter::add_whole(std::uint64_t number, std::span<const 
     return take(number, after, kPageWords);
 }
 
+GroupWriter::Added GroupWriter::add_lines(std::uint64_t number, std::uint64_t changed_lines,
+                                          std::span<const std::byte> after) {
+    check_next(number, after.size());
+    if (changed_lines == 0) return Added::kEqual;
+    if (is_full()) return Added::kFull;
+    // A line is eight words: a byte of the map.
+    constexpr std::size_t kLineBytes = kPageBytes / 64;
+    std::byte* words = next_words();
+    for (std::size_t line = 0; line < 64; ++line) {
+        const bool is_changed = (changed_lines >> line & 1) != 0;
+        next_entry()[8 + line] = is_changed ? std::byte{0xFF} : std::byte{0};
+        if (!is_changed) continue;
+        std::memcpy(words, after.data() + line * kLineBytes, kLineBytes);
+        words += kLineBytes;
+    }
+    return take(number, after, static_cast<std::size_t>(std::popcount(changed_lines)) * 8);
+}
+
 GroupWriter::Added GroupWriter::take(std::uint64_t number, std::span<const std::byte> after,
                                      std::size_t changed) {
     const bool became_zero = is_zero(after);

@@ -58,6 +58,9 @@ class GroupWriter {
     /// For a page whose old content the sender does not know: what the receiver holds is replaced.
     Added add_whole(std::uint64_t number, std::span<const std::byte> after);
 
+    /// For a page of which is known which lines of 64 bytes changed: bit n stands for line n.
+    Added add_lines(std::uint64_t number, std::uint64_t changed_lines, std::span<const std::byte> after);
+
     std::size_t pages() const { return pages_; }
     /// The group, complete; it begins where the room does. Called once, and nothing is added any more.
     std::span<const std::byte> finish();

@@ -13,8 +13,8 @@ using block::Extent;
 using block::ExtentSet;
 
 constexpr std::size_t kAtOnce = kMiB;
-// More than any source makes (machine/hot_disk.cc).
-constexpr std::size_t kMostRounds = 64;
+// More than any source makes (cli/clone.cc).
+constexpr std::size_t kMostRounds = 4096;
 
 class Rounds {
   public:

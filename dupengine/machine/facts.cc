@@ -79,7 +79,7 @@ Facts read_facts(const layout::SystemRoots& roots) {
     return facts;
 }
 
-std::vector<std::string> obstacles_to_snapshots(const Facts& facts) {
+std::vector<std::string> obstacles_to_restoring(const Facts& facts) {
     std::vector<std::string> obstacles;
     if (!facts.lockdown.empty() && facts.lockdown != "none")
         obstacles.push_back(
@@ -88,6 +88,11 @@ std::vector<std::string> obstacles_to_snapshots(const Facts& facts) {
         obstacles.emplace_back("the kernel cannot hibernate (no \"disk\" in /sys/power/state)");
     if (!facts.has_snapshot_device)
         obstacles.emplace_back("there is no /dev/snapshot (CONFIG_HIBERNATION_SNAPSHOT_DEV)");
+    return obstacles;
+}
+
+std::vector<std::string> obstacles_to_snapshots(const Facts& facts) {
+    std::vector<std::string> obstacles = obstacles_to_restoring(facts);
     if (!facts.has_kcore) obstacles.emplace_back("/proc/kcore cannot be read (root, CONFIG_PROC_KCORE)");
     if (facts.memory_in_use_bytes > facts.memory_bytes / 2)
         obstacles.push_back(fmt::format("{} of {} of memory are in use; a snapshot needs half of it",

@@ -26,6 +26,9 @@ Facts read_facts(const layout::SystemRoots& roots = {});
 /// against it. What has to match another machine is not looked at.
 std::vector<std::string> obstacles_to_snapshots(const Facts& facts);
 
+/// Why this machine could not become an image of another one, each a line.
+std::vector<std::string> obstacles_to_restoring(const Facts& facts);
+
 struct MountedFilesystem {
     std::string point, type;
     bool can_freeze = true;

@@ -122,7 +122,8 @@ void OpenFilesystems::sync() const {
             throw_errno(Code::kSourceIo, errno, "{}: cannot be written out", filesystem.path);
 }
 
-FrozenFilesystems::FrozenFilesystems(const OpenFilesystems& filesystems, std::chrono::milliseconds deadline)
+FrozenFilesystems::FrozenFilesystems(const OpenFilesystems& filesystems, std::chrono::milliseconds deadline,
+                                     Begin begin)
     : filesystems_(filesystems), deadline_(deadline), was_frozen_(filesystems.all().size()) {
     void* shared =
         ::mmap(nullptr, was_frozen_.size() + 1, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
@@ -131,11 +132,20 @@ FrozenFilesystems::FrozenFilesystems(const OpenFilesystems& filesystems, std::ch
     try {
         for (std::size_t i = 0; i < was_frozen_.size(); ++i)
             guardians_.push_back(start_guardian(i));
-        for (std::size_t i = was_frozen_.size(); i-- > 0;)
-            freeze(i);
+        if (begin == Begin::kNow) freeze();
     } catch (...) {
         thaw();
         end_guardians();
+        throw;
+    }
+}
+
+void FrozenFilesystems::freeze() {
+    try {
+        for (std::size_t i = was_frozen_.size(); i-- > 0;)
+            freeze_one(i);
+    } catch (...) {
+        thaw();
         throw;
     }
 }
@@ -169,7 +179,7 @@ FrozenFilesystems::Guardian FrozenFilesystems::start_guardian(std::size_t number
     return guardian;
 }
 
-void FrozenFilesystems::freeze(std::size_t number) {
+void FrozenFilesystems::freeze_one(std::size_t number) {
     const OpenFilesystems::Filesystem& filesystem = filesystems_.all()[number];
     // Before it is: what is killed in between is thawed all the same.
     std::atomic_ref(frozen_[number]).store(true);

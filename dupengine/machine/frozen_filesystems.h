@@ -44,9 +44,13 @@ class OpenFilesystems {
 
 class FrozenFilesystems {
   public:
+    enum class Begin { kNow, kLater };
+    /// Starts the guardians, from when on the deadline counts, and freezes; or leaves that to freeze().
+    FrozenFilesystems(const OpenFilesystems& filesystems, std::chrono::milliseconds deadline,
+                      Begin begin = Begin::kNow);
     /// Freezes them, the last first; those whose kind cannot be frozen (FAT) are written out. Throws
     /// kRefused, with all thawed again, if one is frozen by somebody else, or the deadline passed.
-    FrozenFilesystems(const OpenFilesystems& filesystems, std::chrono::milliseconds deadline);
+    void freeze();
     /// Thaws what is frozen.
     ~FrozenFilesystems();
     FrozenFilesystems(const FrozenFilesystems&) = delete;
@@ -63,7 +67,7 @@ class FrozenFilesystems {
         int pid = -1;
     };
     Guardian start_guardian(std::size_t number) const;
-    void freeze(std::size_t number);
+    void freeze_one(std::size_t number);
     void end_guardians();
 
     const OpenFilesystems& filesystems_;

@@ -14,10 +14,11 @@ using block::ExtentSet;
 
 // What planning reads, and what the last round names: in memory until it was copied.
 constexpr std::uint64_t kMostAtRest = 512 * kMiB, kMostHeld = 256 * kMiB;
-// A disk that is written as fast as it is copied never gets there; and one on which somebody writes who is
-// not brought to rest never is.
-constexpr std::uint32_t kMostRounds = 32;
+// A disk on which somebody writes who is not brought to rest never is.
 constexpr unsigned kMostTries = 5;
+// What the last round would have to read, and another one before it could take off it.
+constexpr std::uint64_t kFewBytes = 4 * kMiB;
+constexpr unsigned kMostShorteningRounds = 4;
 // Before anything was measured: what a disk reads at least.
 constexpr double kSlowDisk = 100e6;
 constexpr std::size_t kReadAtOnce = kMiB;
@@ -124,6 +125,16 @@ HotDisk::Seconds HotDisk::expected_pause(const DiskUses& uses) const {
     return to_freeze_ + Seconds(static_cast<double>(tracker_.pending_bytes(uses.swap)) / bytes_per_second_);
 }
 
+// Short enough is not as short as it can be: a round before the last one takes what was written until then.
+bool HotDisk::is_worth_a_round(const DiskUses& uses) {
+    const std::uint64_t pending = tracker_.pending_bytes(uses.swap);
+    if (pending <= kFewBytes || shortening_rounds_ == kMostShorteningRounds) return false;
+    const auto& before = report_.round_bytes;
+    const bool gains = shortening_rounds_ == 0 || before.empty() || pending < before.back() / 2;
+    if (gains) ++shortening_rounds_;
+    return gains;
+}
+
 bool HotDisk::can_be_last(const DiskUses& uses) const {
     return expected_pause(uses) <= options_.max_pause && tracker_.pending_bytes(uses.swap) <= kMostHeld;
 }
@@ -163,8 +174,11 @@ void HotDisk::give_up(std::uint32_t number, const DiskUses& uses) const {
 std::shared_ptr<const Changes> HotDisk::next_round(std::uint32_t number) {
     const DiskUses uses = options_.look_at_uses();
     OpenFilesystems(uses.mounts).sync();
-    if (can_be_last(uses)) return last_round();
-    if (number >= kMostRounds || to_freeze_ > options_.max_pause) give_up(number, uses);
+    const bool can_go_on = number < options_.most_rounds;
+    if (can_be_last(uses) && options_.wait_for_rest() && can_be_last(uses) &&
+        !(can_go_on && is_worth_a_round(uses)))
+        return last_round();
+    if (number >= options_.most_rounds || to_freeze_ > options_.max_pause) give_up(number, uses);
     auto round = std::make_shared<Changes>();
     round->extents = take_changes(uses);
     return round;
@@ -183,28 +197,34 @@ HotDisk::Kept HotDisk::read_all(const ExtentSet& extents) const {
     return kept;
 }
 
-// True if it was one moment: all of it read in time, and nothing written meanwhile. What it names is a
-// round's in any case.
-bool HotDisk::take_at_rest(const OpenFilesystems& filesystems, Changes& round) {
+AtRest HotDisk::take_frozen(const DiskUses& uses) {
+    AtRest rest;
+    rest.extents = take_changes(uses);
+    const auto begin = Clock::now();
+    const std::uint64_t bytes = rest.extents.total_bytes();
+    const bool has_room = bytes <= kMostHeld;
+    if (has_room) rest.held = read_all(rest.extents);
+    if (bytes > 16 * kMiB && has_room)
+        bytes_per_second_ =
+            static_cast<double>(bytes) / std::max(Seconds(Clock::now() - begin).count(), 1e-3);
+    rest.is_moment = has_room && tracker_.pending_bytes(uses.swap) == 0;
+    return rest;
+}
+
+// What it names is a round's in any case.
+AtRest HotDisk::take_at_rest(const OpenFilesystems& filesystems) {
     const DiskUses uses = options_.look_at_uses();
     const auto start = Clock::now();
     FrozenFilesystems frozen(filesystems, options_.freeze_deadline);
     to_freeze_ = Clock::now() - start;
-    round.extents = take_changes(uses);
-    const auto begin = Clock::now();
-    const std::uint64_t bytes = round.extents.total_bytes();
-    const bool has_room = bytes <= kMostHeld;
-    if (has_room) held_ = read_all(round.extents);
-    if (bytes > 16 * kMiB && has_room)
-        bytes_per_second_ =
-            static_cast<double>(bytes) / std::max(Seconds(Clock::now() - begin).count(), 1e-3);
-    const bool was_quiet = tracker_.pending_bytes(uses.swap) == 0;
+    AtRest rest = take_frozen(uses);
     const bool was_in_time = frozen.thaw();
-    report_.last_pause = Seconds(Clock::now() - start).count();
+    rest.pause = Seconds(Clock::now() - start).count();
     note_not_frozen(frozen);
     const DiskUses after = options_.look_at_uses();
     const bool is_the_same = filesystems_of(after) == filesystems_of(uses) && after.swap == uses.swap;
-    return has_room && was_quiet && was_in_time && is_the_same;
+    rest.is_moment = rest.is_moment && was_in_time && is_the_same;
+    return rest;
 }
 
 std::shared_ptr<const Changes> HotDisk::last_round() {
@@ -221,10 +241,16 @@ std::shared_ptr<const Changes> HotDisk::last_round() {
         const DiskUses uses = options_.look_at_uses();
         const OpenFilesystems filesystems(uses.mounts);
         filesystems.sync();
-        if (can_be_last(uses))
-            round->is_last = take_at_rest(filesystems, *round);
-        else
+        if (can_be_last(uses)) {
+            AtRest rest = options_.rest ? options_.rest() : take_at_rest(filesystems);
+            round->extents = std::move(rest.extents);
+            round->is_last = rest.is_moment;
+            held_ = std::move(rest.held);
+            report_.last_pause = rest.pause;
+            report_.notes.insert(report_.notes.end(), rest.notes.begin(), rest.notes.end());
+        } else {
             round->extents = take_changes(uses);
+        }
     } catch (...) {
         if (options_.resume) options_.resume(false);
         throw;

@@ -39,6 +39,15 @@ struct DiskUses {
     bool operator==(const DiskUses&) const = default;
 };
 
+/// What was written to a disk up to a moment, and what it held then.
+struct AtRest {
+    block::ExtentSet extents;
+    std::map<ByteOffset, Bytes> held;
+    bool is_moment = false;  ///< all of it was read, and nothing was written meanwhile
+    double pause = 0;        ///< in seconds
+    std::vector<std::string> notes = {};
+};
+
 struct HotOptions {
     /// Rounds go on until the last one is expected to take less.
     std::chrono::milliseconds max_pause{2000};
@@ -48,6 +57,13 @@ struct HotOptions {
     /// Around the last freeze: called before, and after the thaw. `prepare` throws to call it off.
     std::function<void()> prepare = {};
     std::function<void(bool is_done)> resume = {};
+    /// Where more than the disk is brought to rest (live_process.h): waits for a while until that can be.
+    /// False: not yet, and the round is one like any other.
+    std::function<bool()> wait_for_rest = [] { return true; };
+    /// Does what take_at_rest() does, by calling take_frozen() there. Empty: filesystems are frozen here.
+    std::function<AtRest()> rest = {};
+    /// A disk that is written as fast as it is copied never gets there.
+    std::uint32_t most_rounds = 32;
 };
 
 /// For the report; times in seconds.
@@ -76,6 +92,10 @@ class HotDisk final : public block::Reader {
     std::shared_ptr<const block::Changes> round(std::uint32_t number);
     HotReport report() const;
 
+    /// What was written, and what it holds: for who has frozen everything that writes to the disk, in this
+    /// process or in a copy of it. Throws kSourceIo.
+    AtRest take_frozen(const DiskUses& uses);
+
     const block::Geometry& geometry() const override { return disk_.geometry(); }
     const std::string& name() const override { return disk_.name(); }
     /// Never from the page cache: that may be older than the disk. What was kept at rest is as it was then.
@@ -89,10 +109,11 @@ class HotDisk final : public block::Reader {
     using Kept = std::map<ByteOffset, Bytes>;
     std::shared_ptr<const block::Changes> next_round(std::uint32_t number);
     std::shared_ptr<const block::Changes> last_round();
-    bool take_at_rest(const OpenFilesystems& filesystems, block::Changes& round);
+    AtRest take_at_rest(const OpenFilesystems& filesystems);
     block::ExtentSet take_changes(const DiskUses& uses);
     Seconds expected_pause(const DiskUses& uses) const;
     bool can_be_last(const DiskUses& uses) const;
+    bool is_worth_a_round(const DiskUses& uses);
     [[noreturn]] void give_up(std::uint32_t number, const DiskUses& uses) const;
     void keep(block::Extent extent) const;
     Kept read_all(const block::ExtentSet& extents) const;
@@ -106,7 +127,7 @@ class HotDisk final : public block::Reader {
     Seconds to_freeze_{};
     mutable std::mutex mutex_;
     std::uint32_t number_ = 0;
-    unsigned tries_ = 0;
+    unsigned tries_ = 0, shortening_rounds_ = 0;
     std::shared_ptr<const block::Changes> round_;
     std::exception_ptr failure_;  // of a round: there is none after it
     mutable Kept at_rest_;  // of the first moment; grows while that lasts, and does not change afterwards

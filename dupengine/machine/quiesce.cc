@@ -122,6 +122,13 @@ std::size_t Quiesce::resume_target(const std::string& node) {
     return finish(Phase::kResumeTarget);
 }
 
+std::size_t Quiesce::abort_all() {
+    prepared_.clear();
+    for (const auto& participant : participants_)
+        prepared_.push_back(participant.get());
+    return abort();
+}
+
 // Each is forgotten before it is called: whatever throws, no participant is told twice.
 std::size_t Quiesce::finish(Phase phase) {
     std::size_t wrong = 0;

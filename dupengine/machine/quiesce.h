@@ -100,6 +100,9 @@ class Quiesce {
     /// The node is now called otherwise.
     std::size_t resume_target(const std::string& node);
     std::size_t abort() { return finish(Phase::kAbort); }
+    /// Calls all participants with abort: where it is not known any more who was prepared, because that was
+    /// done by a copy of this object in a process that died.
+    std::size_t abort_all();
 
   private:
     Answer call(Participant& participant, Phase phase, std::chrono::milliseconds deadline);

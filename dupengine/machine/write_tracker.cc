@@ -9,8 +9,6 @@
 
 #include <atomic>
 #include <bit>
-#include <cstdarg>
-#include <cstdio>
 #include <filesystem>
 #include <fstream>
 #include <utility>
@@ -18,6 +16,7 @@
 #include "base/error.h"
 #include "base/units.h"
 #include "block/changes.h"
+#include "machine/bpf_complaints.h"
 
 namespace dupengine::machine {
 namespace {
@@ -78,18 +77,6 @@ struct stat look_at_disk(const std::string& disk) {
     return st;
 }
 
-// Of what libbpf has to say only the last line is kept, for the error.
-thread_local std::string last_complaint;
-int keep_complaint(enum libbpf_print_level level, const char* format, va_list arguments) {
-    if (level != LIBBPF_WARN) return 0;
-    char line[512];
-    std::vsnprintf(line, sizeof line, format, arguments);
-    last_complaint = line;
-    while (!last_complaint.empty() && last_complaint.back() == '\n')
-        last_complaint.pop_back();
-    return 0;
-}
-
 std::uint64_t take_word(std::uint64_t& word) {
     return std::atomic_ref(word).exchange(0, std::memory_order_acq_rel);
 }
@@ -128,13 +115,13 @@ WriteTracker::~WriteTracker() {
 }
 
 void WriteTracker::load(int major, int minor) {
-    libbpf_set_print(keep_complaint);
+    keep_bpf_complaints();
     const auto refuse = [this](int error) {
         throw_errno(
             Code::kUnsupported, error,
             "{}: writes to it cannot be watched: this kernel (5.17 or newer is needed, with BTF, and not "
             "locked down) takes no BPF program ({})",
-            disk_, last_complaint.empty() ? "it did not say why" : last_complaint);
+            disk_, last_bpf_complaint());
     };
     auto& skeleton = program_->skeleton;
     skeleton = write_tracker_program__open();

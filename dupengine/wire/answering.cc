@@ -110,6 +110,7 @@ bool Answering::take(const Message& message) {
         case Type::kMap:
         case Type::kCheck:
         case Type::kRound:
+        case Type::kMemory:
             if (message.payload.size() > kMostQuestion) throw_not_honest("a question that is too long");
             wait_for(message);
             return true;

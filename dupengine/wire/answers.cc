@@ -36,6 +36,8 @@ void Answers::give(const Message& question) {
             return map(question.id, decode_extents(question.payload));
         case Type::kRound:
             return round(question.id, decode_round(question.payload));
+        case Type::kMemory:
+            return memory(question.id, decode_memory(question.payload));
         default:
             begin_message();
             const std::string change = disk_.change ? disk_.change() : "";
@@ -182,6 +184,16 @@ void Answers::round(std::uint64_t id, const RoundRequest& request) {
     const Bytes payload = encode(changed);
     message_.insert(message_.end(), payload.begin(), payload.end());
     send_message(Type::kChanged, id);
+}
+
+void Answers::memory(std::uint64_t id, const MemoryRequest& request) {
+    if (!disk_.group) throw_not_honest("a question for memory that was not offered");
+    const OfferedDisk::Group group = disk_.group(request.number);
+    begin_message();
+    const Bytes head = encode(GroupHead{group.kind, static_cast<std::uint32_t>(group.bytes.size())});
+    message_.insert(message_.end(), head.begin(), head.end());
+    encoder_.encode(group.bytes, message_);
+    send_message(Type::kGroup, id);
 }
 
 }  // namespace dupengine::wire

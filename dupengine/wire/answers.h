@@ -25,6 +25,7 @@ class Answers {
     void digest(std::uint64_t id, std::span<const block::Extent> extents);
     void map(std::uint64_t id, std::span<const block::Extent> extents);
     void round(std::uint64_t id, const RoundRequest& request);
+    void memory(std::uint64_t id, const MemoryRequest& request);
     void check_inside(std::span<const block::Extent> extents) const;
     void read_extent(block::Extent extent, block::Reader::From from, std::span<std::byte> to) const;
     void begin_message() { message_.resize(kHeaderBytes); }

@@ -12,11 +12,11 @@ using block::Extent;
 constexpr std::size_t kMostText = 4096;
 constexpr std::size_t kMostNotes = 64;
 constexpr std::uint8_t kIsBlockDevice = 1, kIsRotational = 2, kIsBusy = 4, kCouldChangeUnseen = 8,
-                       kIsHot = 16;
+                       kIsHot = 16, kHasMemory = 32;
+constexpr std::size_t kMostMachine = 32 * kKiB;
 
 bool is_type(std::uint8_t type) {
-    return type >= static_cast<std::uint8_t>(Type::kHello) &&
-           type <= static_cast<std::uint8_t>(Type::kChanged);
+    return type >= static_cast<std::uint8_t>(Type::kHello) && type <= static_cast<std::uint8_t>(Type::kGroup);
 }
 
 bool is_sector_size(std::uint32_t bytes) {
@@ -157,10 +157,17 @@ Bytes encode(const Opened& opened) {
     fields.number8(static_cast<std::uint8_t>(
         (geometry.is_block_device ? kIsBlockDevice : 0) | (geometry.rotational ? kIsRotational : 0) |
         (opened.is_busy ? kIsBusy : 0) | (opened.could_change_unseen ? kCouldChangeUnseen : 0) |
-        (opened.is_hot ? kIsHot : 0)));
+        (opened.is_hot ? kIsHot : 0) | (opened.memory ? kHasMemory : 0)));
     fields.text(opened.name);
     fields.raw(opened.state);
     fields.raw(opened.resume);
+    if (opened.memory) {
+        fields.text(opened.memory->machine);
+        fields.number64(opened.memory->span_pages);
+        fields.number64(opened.memory->ram_pages);
+        fields.raw(opened.memory->key);
+        fields.number8(opened.memory->is_question ? 1 : 0);
+    }
     return fields.take();
 }
 
@@ -180,13 +187,21 @@ Opened decode_opened(std::span<const std::byte> payload) {
     opened.name = tame(fields.text(kMostText));
     opened.state = fields.digest();
     opened.resume = fields.digest();
+    if ((flags & kHasMemory) != 0) {
+        OfferedMemory& memory = opened.memory.emplace();
+        memory.machine = fields.text(kMostMachine);
+        memory.span_pages = fields.number64();
+        memory.ram_pages = fields.number64();
+        memory.key = fields.digest();
+        memory.is_question = fields.flag();
+    }
     fields.end();
     // Sizes are added to offsets everywhere: a disk ends where a file could.
     constexpr std::uint64_t kLargest = std::numeric_limits<std::int64_t>::max();
     if (geometry.size_bytes == 0 || geometry.size_bytes > kLargest ||
         !is_sector_size(geometry.logical_sector_bytes) || !is_sector_size(geometry.physical_sector_bytes) ||
-        flags > (kIsBlockDevice | kIsRotational | kIsBusy | kCouldChangeUnseen | kIsHot) ||
-        opened.resume == Token{})
+        flags > (kIsBlockDevice | kIsRotational | kIsBusy | kCouldChangeUnseen | kIsHot | kHasMemory) ||
+        (opened.memory && !opened.is_hot) || opened.resume == Token{})
         throw_not_honest("a disk that cannot be");
     return opened;
 }
@@ -272,6 +287,38 @@ Changed decode_changed(std::span<const std::byte> payload) {
     if (changed.next != 0 && (changed.extents.empty() || changed.next < changed.extents.back().end))
         throw_not_honest("a round that has no end");
     return changed;
+}
+
+Bytes encode(const MemoryRequest& request) {
+    FieldWriter fields;
+    fields.number32(request.number);
+    return fields.take();
+}
+
+MemoryRequest decode_memory(std::span<const std::byte> payload) {
+    FieldReader fields(payload);
+    MemoryRequest request{fields.number32()};
+    fields.end();
+    return request;
+}
+
+Bytes encode(const GroupHead& head) {
+    FieldWriter fields;
+    fields.number8(static_cast<std::uint8_t>(head.kind));
+    fields.number32(head.bytes);
+    return fields.take();
+}
+
+GroupHead decode_group_head(std::span<const std::byte> head) {
+    FieldReader fields(head);
+    const std::uint8_t kind = fields.number8();
+    const std::uint32_t bytes = fields.number32();
+    fields.end();
+    const bool is_group = kind == static_cast<std::uint8_t>(GroupHead::Kind::kGroup);
+    if (kind < 1 || kind > static_cast<std::uint8_t>(GroupHead::Kind::kEnd) || bytes > kMostAsked ||
+        is_group != (bytes != 0))
+        throw_not_honest("a group of memory that cannot be");
+    return {static_cast<GroupHead::Kind>(kind), bytes};
 }
 
 Bytes encode(const ReadRequest& request) {

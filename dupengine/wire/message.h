@@ -50,7 +50,9 @@ enum class Type : std::uint8_t {
     kKnown = 18,     ///< <- Known
     kAlive = 19,     ///< either: nothing; only to be heard
     kRound = 20,     ///< -> RoundRequest; answered by kChanged
-    kChanged = 21    ///< <- Changed
+    kChanged = 21,   ///< <- Changed
+    kMemory = 22,    ///< -> MemoryRequest; answered by kGroup
+    kGroup = 23      ///< <- GroupHead, and pieces (pieces.h) of what it tells of
 };
 
 struct Message {
@@ -88,6 +90,15 @@ struct Open {
     Token resume{};      ///< what Opened gave to this transfer before; zeros: a new one
 };
 
+/// That of a machine that is duplicated while it runs, with its memory.
+struct OfferedMemory {
+    std::string machine;  ///< what has to be alike there (machine/likeness.h)
+    std::uint64_t span_pages = 0, ram_pages = 0;
+    std::array<std::byte, 32> key{};  ///< of the tags of pages
+    bool is_question = false;         ///< only whether it could come; it is answered with a Result
+    bool operator==(const OfferedMemory&) const = default;
+};
+
 struct Opened {
     block::Geometry geometry;
     std::string name;  ///< for people
@@ -96,7 +107,25 @@ struct Opened {
     bool is_busy = false;              ///< it is in use, and read all the same
     bool could_change_unseen = false;  ///< nothing would show that it is written meanwhile
     bool is_hot = false;               ///< in use, and what is written meanwhile is told in rounds (kRound)
+    std::optional<OfferedMemory> memory = {};  ///< goes with the disk; only of one that is hot
 };
+
+/// Groups of page differences (codec/page_difference.h), one after the other. Asked again, the last one is
+/// given again.
+struct MemoryRequest {
+    std::uint32_t number = 0;  ///< from 0
+};
+
+struct GroupHead {
+    enum class Kind : std::uint8_t {
+        kGroup = 1,   ///< its pieces follow
+        kNotYet = 2,  ///< the same is to be asked for again, a little later
+        kEnd = 3      ///< that was all
+    };
+    Kind kind = Kind::kNotYet;
+    std::uint32_t bytes = 0;  ///< at most kMostAsked
+};
+inline constexpr std::size_t kGroupHeadBytes = 5;
 
 /// What was written since the round before; the first: since it was opened. Asked again, it is the same
 /// round.
@@ -161,6 +190,8 @@ Bytes encode_extents(std::span<const block::Extent> extents);
 Bytes encode(const Mapped& mapped);
 Bytes encode(const RoundRequest& request);
 Bytes encode(const Changed& changed);
+Bytes encode(const MemoryRequest& request);
+Bytes encode(const GroupHead& head);
 Bytes encode(const ProgressNote& note);
 Bytes encode(const Result& result);
 Bytes encode(const Failure& failure);
@@ -176,6 +207,9 @@ std::vector<block::Extent> decode_extents(std::span<const std::byte> payload);
 Mapped decode_mapped(std::span<const std::byte> payload);
 RoundRequest decode_round(std::span<const std::byte> payload);
 Changed decode_changed(std::span<const std::byte> payload);
+MemoryRequest decode_memory(std::span<const std::byte> payload);
+/// Of the first kGroupHeadBytes.
+GroupHead decode_group_head(std::span<const std::byte> head);
 ProgressNote decode_progress(std::span<const std::byte> payload);
 Result decode_result(std::span<const std::byte> payload);
 /// A code that only this end may give to a message (kInternal, kUsage) becomes kPeer.

@@ -67,7 +67,8 @@ Offer::Admitted Offer::admit(const Open& open, const codec::Sha256& peer) const 
                   codec::hmac_sha256(key_, what.take()),
                   disk.is_busy,
                   disk.could_change_unseen,
-                  disk.round != nullptr};
+                  disk.round != nullptr,
+                  disk.memory};
     if (open.resume != Token{} && !is_same(open.resume, opened.resume))
         throw_error(Code::kRefused, "{}: what was begun was another transfer than this one",
                     disk.reader.name());

@@ -33,6 +33,13 @@ struct OfferedDisk {
     /// Of a disk in use that is followed while it is copied: what was written since the round before
     /// (message.h). Empty for any other. Kept for who asks for the same again.
     std::function<std::shared_ptr<const block::Changes>(std::uint32_t number)> round = {};
+    /// The memory of the machine that it is the disk of, and its groups (message.h). Of one that has rounds.
+    std::optional<OfferedMemory> memory = {};
+    struct Group {
+        GroupHead::Kind kind = GroupHead::Kind::kNotYet;
+        Bytes bytes;
+    };
+    std::function<Group(std::uint32_t number)> group = {};
     /// What is told before questions; one for all connections.
     std::shared_ptr<KeptPreparation> preparation = std::make_shared<KeptPreparation>();
 };

@@ -1,6 +1,8 @@
 #include "wire/remote_reader.h"
 
 #include <algorithm>
+#include <thread>
+#include <utility>
 
 #include "block/transfers.h"
 #include "wire/pieces.h"
@@ -8,6 +10,7 @@
 namespace dupengine::wire {
 
 using block::Extent;
+using namespace std::chrono_literals;
 
 namespace {
 
@@ -123,6 +126,28 @@ block::Changes RemoteReader::next_round() const {
             return round;
         }
         request.from = changed.next;
+    }
+}
+
+// The next one is asked for before this one is worked at.
+std::optional<Bytes> RemoteReader::next_group(const std::stop_token& stop) const {
+    const auto ask_for = [&](std::uint32_t number) {
+        return link_.ask(Type::kMemory, encode(MemoryRequest{number}));
+    };
+    for (std::chrono::milliseconds pause = 5ms;; pause = std::min(2 * pause, 200ms)) {
+        if (stop.stop_requested()) throw_error(Code::kInterrupted, "stopped on request");
+        if (!next_group_) next_group_ = ask_for(groups_);
+        const Bytes answer = link_.wait(std::exchange(next_group_, nullptr), Type::kGroup);
+        if (answer.size() < kGroupHeadBytes) throw_not_honest("a group of memory without its head");
+        const GroupHead head = decode_group_head(std::span(answer).first(kGroupHeadBytes));
+        if (head.kind == GroupHead::Kind::kEnd) return std::nullopt;
+        if (head.kind == GroupHead::Kind::kGroup) {
+            next_group_ = ask_for(++groups_);
+            Bytes group(head.bytes);
+            decode_pieces(std::span(answer).subspan(kGroupHeadBytes), group);
+            return group;
+        }
+        std::this_thread::sleep_for(pause);
     }
 }
 

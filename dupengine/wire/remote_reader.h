@@ -38,6 +38,11 @@ class RemoteReader final : public block::Reader {
     bool is_hot() const { return link_.opened().is_hot; }
     /// The round after the one that was asked for last. Throws kPeer for one that cannot be.
     block::Changes next_round() const;
+    /// The memory that goes with it; null: none.
+    const OfferedMemory* memory() const { return link_.opened().memory ? &*link_.opened().memory : nullptr; }
+    /// The group of memory after the one before; nothing: that was all. While there is none yet it waits.
+    /// From one thread. Throws kInterrupted if it was stopped.
+    std::optional<Bytes> next_group(const std::stop_token& stop) const;
     /// How the source changed since the other end offered it; empty if it did not.
     std::string change() const;
 
@@ -54,7 +59,8 @@ class RemoteReader final : public block::Reader {
     mutable block::ExtentSet expected_;
     mutable std::unique_ptr<ReadAhead> read_ahead_;  // null: nothing is expected yet
     mutable std::unique_ptr<DigestAhead> digests_;
-    mutable std::uint32_t rounds_ = 0;
+    mutable std::uint32_t rounds_ = 0, groups_ = 0;
+    mutable Link::Asked next_group_;
 };
 
 }  // namespace dupengine::wire

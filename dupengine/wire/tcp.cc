@@ -214,6 +214,10 @@ Address parse_address(const std::string& text, std::uint16_t default_port) {
     return {host, rest.empty() ? default_port : parse_port(rest.substr(1), text)};
 }
 
+Address parse_listening_address(const std::string& text, std::uint16_t default_port) {
+    return text.empty() ? Address{"", default_port} : parse_address(text, default_port);
+}
+
 std::unique_ptr<Transport> connect_tcp(const Address& address, Deadline deadline,
                                        const std::stop_token& stop) {
     const AddressList list = resolve(address, 0, Code::kPeer);

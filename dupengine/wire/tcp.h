@@ -25,6 +25,8 @@ struct Address {
 
 /// "HOST", "HOST:PORT", "[IPV6]", "[IPV6]:PORT", "IPV6", ":PORT". Throws kUsage for anything else.
 Address parse_address(const std::string& text, std::uint16_t default_port);
+/// The same for an address to listen on; empty: all addresses, at the default port.
+Address parse_listening_address(const std::string& text, std::uint16_t default_port);
 
 /// Tries the addresses of the host one after another. The deadline does not bind the resolver, which has
 /// timeouts of its own. Throws kPeer, and kInterrupted if it was stopped.

@@ -37,10 +37,14 @@ void stage_files(ItemContext& context);
 void stage_hosts(ItemContext& context);     ///< a marked block in /etc/hosts
 void stage_users(ItemContext& context);     ///< ~/.ssh/authorized_keys
 void stage_services(ItemContext& context);  ///< as systemctl --root does
+void stage_links(ItemContext& context);     ///< for what manages the network there, after the services
 
 /// The machine-id that the system shall have, if it has one now and the profile gives it another; empty
 /// otherwise.
 std::string wanted_machine_id(ItemContext& context);
+
+/// What the profile's links are on this node.
+std::vector<WantedLink> wanted_links(const Profile& profile, const NodeSecret& secret);
 
 /// The identifiers that shall be different.
 std::vector<IdentifierChange> plan_identifiers(ItemContext& context, const std::vector<Identifier>& present,

@@ -62,4 +62,12 @@ std::optional<KernelPartition> find_kernel_partition(std::uint64_t disk_number, 
     return std::nullopt;
 }
 
+std::optional<std::uint64_t> disk_of_kernel_partition(std::uint64_t partition_number,
+                                                      const KernelRoots& roots) {
+    const std::string folder =
+        fmt::format("{}/dev/block/{}:{}", roots.sys, major(partition_number), minor(partition_number));
+    if (read_attribute(folder + "/partition").empty()) return std::nullopt;
+    return device_number(read_attribute(folder + "/../dev"));
+}
+
 }  // namespace dupengine::profiles

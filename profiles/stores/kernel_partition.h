@@ -25,4 +25,8 @@ struct KernelPartition {
 std::optional<KernelPartition> find_kernel_partition(std::uint64_t disk_number, block::Extent extent,
                                                      const KernelRoots& roots = {});
 
+/// The disk that the kernel has this partition on; empty if it is none.
+std::optional<std::uint64_t> disk_of_kernel_partition(std::uint64_t partition_number,
+                                                      const KernelRoots& roots = {});
+
 }  // namespace dupengine::profiles

@@ -84,6 +84,10 @@ std::unique_ptr<ProfileStore> partition_store(const std::string& disk) {
     return std::make_unique<PartitionStore>(disk);
 }
 
+StoredProfile read_profile(const block::Reader& disk) {
+    return newest_or_throw(read_slots(disk, place_or_refuse(disk).extent), "partition:" + disk.name());
+}
+
 void write_profile_partition(const std::string& disk, const WriteRegion& write) {
     const block::PathIdentity identity = block::identify(disk);
     const auto reader = block::open_source(disk);

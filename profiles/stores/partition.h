@@ -38,6 +38,10 @@ std::optional<ProfilePlace> find_profile_place(const block::Reader& disk);
 std::optional<ProfilePlace> profile_place_in(const layout::PartitionTable& table,
                                              const std::string& disk_name);
 
+/// The newest profile of a disk that somebody has opened. Throws kRefused if it has no profile partition,
+/// kIntegrity if no slot can be used.
+StoredProfile read_profile(const block::Reader& disk);
+
 /// Opens the profile partition of a disk for writing, as above, and hands `write` what was opened and the
 /// partition's extent in it: nothing else can be written. Throws kRefused if there is none or it is in use.
 using WriteRegion = std::function<void(block::Target& target, block::Extent region)>;

@@ -12,10 +12,11 @@
 #include <algorithm>
 #include <cerrno>
 
+#include "profiles/system/fat_tree.h"
+
 namespace dupengine::profiles {
 namespace {
 
-constexpr const char* kTemporary = ".dupengine-assume.tmp";
 constexpr std::size_t kAttributeLimit = 64 * kKiB;  // the kernel's own (XATTR_SIZE_MAX, XATTR_LIST_MAX)
 
 // -1 and errno, as the system call.
@@ -79,7 +80,8 @@ NodeKind kind_of(mode_t mode) {
 
 }  // namespace
 
-DirTree::DirTree(Fd folder, std::string name) : folder_(std::move(folder)), name_(std::move(name)) {}
+DirTree::DirTree(Fd folder, std::string name, Keeps keeps)
+    : folder_(std::move(folder)), name_(std::move(name)), keeps_(keeps) {}
 
 DirTree DirTree::open(const std::string& path) {
     std::string name = path;
@@ -126,7 +128,8 @@ Node DirTree::look(const std::string& path) const {
     node.gid = st.st_gid;
     if (node.kind == NodeKind::kFile) node.size_bytes = static_cast<std::uint64_t>(st.st_size);
     if (node.kind == NodeKind::kLink) node.link_target = read_link(parent.get(), leaf_of(path), full(path));
-    return node;
+    const bool has_nature = keeps_ == Keeps::kEverything || node.kind == NodeKind::kOther;
+    return has_nature ? node : as_stored_on_fat(node, full(path));
 }
 
 Node DirTree::take(const std::string& path) const {
@@ -138,7 +141,7 @@ Node DirTree::take(const std::string& path) const {
     const Fd fd = open_file(path);
     const Bytes content = read_to_end(fd.get(), kFileLimit, full(path));
     node = node.with_content(std::string(as_text(content)));
-    node.extended_attributes = read_attributes(fd.get(), full(path));
+    if (keeps_ == Keeps::kEverything) node.extended_attributes = read_attributes(fd.get(), full(path));
     return node;
 }
 
@@ -183,40 +186,43 @@ void DirTree::put(const std::string& path, const Node& node) {
     sync_folder(parent.get(), full(path));
 }
 
+void DirTree::set_attributes(const Fd& file, const std::string& path, const Node& node) {
+    drop_inherited_attributes(file.get(), node, full(path));  // before the mode, which an ACL changes
+    if (::fchown(file.get(), node.uid, node.gid) != 0 || ::fchmod(file.get(), node.mode) != 0)
+        throw_errno(Code::kTargetIo, errno, "{}: owner or mode cannot be set", full(path));
+    for (const auto& [key, value] : node.extended_attributes)
+        if (::fsetxattr(file.get(), key.c_str(), value.data(), value.size(), 0) != 0)
+            throw_errno(Code::kTargetIo, errno, "{}: extended attribute {} cannot be set", full(path), key);
+}
+
 void DirTree::put_file(const Fd& parent, const std::string& path, const Node& node) {
-    ::unlinkat(parent.get(), kTemporary, 0);  // of a run that was cut
-    Fd fd(::openat(parent.get(), kTemporary, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600));
+    ::unlinkat(parent.get(), kTemporaryName, 0);  // of a run that was cut
+    Fd fd(::openat(parent.get(), kTemporaryName, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600));
     if (!fd.valid())
         throw_errno(Code::kTargetIo, errno, "{}: no temporary file can be made beside it", full(path));
     try {
         pwrite_exact(fd.get(), 0, as_bytes(*node.content), Code::kTargetIo, full(path));
-        drop_inherited_attributes(fd.get(), node, full(path));  // before the mode, which an ACL changes
-        if (::fchown(fd.get(), node.uid, node.gid) != 0 || ::fchmod(fd.get(), node.mode) != 0)
-            throw_errno(Code::kTargetIo, errno, "{}: owner or mode cannot be set", full(path));
-        for (const auto& [key, value] : node.extended_attributes)
-            if (::fsetxattr(fd.get(), key.c_str(), value.data(), value.size(), 0) != 0)
-                throw_errno(Code::kTargetIo, errno, "{}: extended attribute {} cannot be set", full(path),
-                            key);
+        if (keeps_ == Keeps::kEverything) set_attributes(fd, path, node);
         if (::fsync(fd.get()) != 0) throw_errno(Code::kTargetIo, errno, "{}: flush failed", full(path));
         fd.close(Code::kTargetIo, full(path));
         replace(parent, path);
     } catch (...) {
-        ::unlinkat(parent.get(), kTemporary, 0);
+        ::unlinkat(parent.get(), kTemporaryName, 0);
         throw;
     }
 }
 
 void DirTree::put_link(const Fd& parent, const std::string& path, const Node& node) {
-    ::unlinkat(parent.get(), kTemporary, 0);
-    if (::symlinkat(node.link_target.c_str(), parent.get(), kTemporary) != 0)
+    ::unlinkat(parent.get(), kTemporaryName, 0);
+    if (::symlinkat(node.link_target.c_str(), parent.get(), kTemporaryName) != 0)
         throw_errno(Code::kTargetIo, errno, "{}: the symlink cannot be made", full(path));
     replace(parent, path);
 }
 
 void DirTree::replace(const Fd& parent, const std::string& path) {
-    if (::renameat(parent.get(), kTemporary, parent.get(), leaf_of(path).c_str()) == 0) return;
+    if (::renameat(parent.get(), kTemporaryName, parent.get(), leaf_of(path).c_str()) == 0) return;
     const int reason = errno;
-    ::unlinkat(parent.get(), kTemporary, 0);
+    ::unlinkat(parent.get(), kTemporaryName, 0);
     throw_errno(Code::kTargetIo, reason, "{}: cannot be replaced", full(path));
 }
 
@@ -225,8 +231,11 @@ void DirTree::put_folder(const Fd& parent, const std::string& path, const Node& 
     if (::mkdirat(parent.get(), leaf.c_str(), 0700) != 0 && errno != EEXIST)
         throw_errno(Code::kTargetIo, errno, "{}: the folder cannot be made", full(path));
     const Fd fd(::openat(parent.get(), leaf.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
-    if (!fd.valid() || ::fchown(fd.get(), node.uid, node.gid) != 0 || ::fchmod(fd.get(), node.mode) != 0 ||
-        ::fsync(fd.get()) != 0)
+    const auto owned = [&] {
+        return keeps_ == Keeps::kContent ||
+               (::fchown(fd.get(), node.uid, node.gid) == 0 && ::fchmod(fd.get(), node.mode) == 0);
+    };
+    if (!fd.valid() || !owned() || ::fsync(fd.get()) != 0)
         throw_errno(Code::kTargetIo, errno, "{}: the folder cannot be given its owner and mode", full(path));
 }
 
@@ -247,12 +256,12 @@ void DirTree::rename(const std::string& from, const std::string& to) {
 }
 
 void DirTree::sweep(const std::string& folder) {
-    const Fd parent = open_parent(join(folder, kTemporary));
-    if (parent.valid()) ::unlinkat(parent.get(), kTemporary, 0);
+    const Fd parent = open_parent(join(folder, kTemporaryName));
+    if (parent.valid()) ::unlinkat(parent.get(), kTemporaryName, 0);
 }
 
-Node DirTree::as_stored(const std::string&, const Node& node) const {
-    return node;
+Node DirTree::as_stored(const std::string& path, const Node& node) const {
+    return keeps_ == Keeps::kEverything ? node : as_stored_on_fat(node, full(path));
 }
 
 Fd DirTree::open_nearest(const std::string& path) const {

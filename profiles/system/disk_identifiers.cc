@@ -139,6 +139,20 @@ void change_table(layout::PartitionTable& table, const IdentifierChange& change)
 
 }  // namespace
 
+layout::DiskDescription describe_system_disk(const block::Reader& disk, const std::string& name) {
+    layout::DiskDescription description = layout::describe_disk(disk, layout::Depth::kTable);
+    if (description.incomplete)
+        throw_error(Code::kRefused, "{}: a copy onto it was begun and has not finished; complete it first",
+                    name);
+    if (!description.damaged_table.empty())
+        throw_error(Code::kRefused, "{}: its partition table is damaged: {}", name,
+                    description.damaged_table);
+    if (description.table.kind == layout::TableKind::kNone)
+        throw_error(Code::kRefused, "{}: has no partition table, so there is no system disk to work on",
+                    name);
+    return description;
+}
+
 bool is_ext(const PartitionDescription& partition) {
     return partition.signature &&
            (partition.signature->type == "ext2" || partition.signature->type == "ext3" ||
@@ -175,6 +189,18 @@ std::vector<Identifier> list_identifiers(const block::Reader& disk,
     return identifiers;
 }
 
+block::ExtentSet content_identifier_extents(const block::Reader& part, IdentifierKind kind) {
+    block::ExtentSet extents;
+    if (kind == IdentifierKind::kFatId)
+        for (const ByteOffset offset : fat_places(part).offsets)
+            extents.insert(sectors_around(part, offset, 4));
+    if (kind == IdentifierKind::kSwapUuid) {
+        check_swap(part);
+        extents.insert(sectors_around(part, kSwapUuidOffset, 16));
+    }
+    return extents;
+}
+
 block::ExtentSet identifier_extents(const block::Reader& disk, const layout::DiskDescription& description,
                                     const std::vector<IdentifierChange>& changes) {
     block::ExtentSet extents;
@@ -185,13 +211,7 @@ block::ExtentSet identifier_extents(const block::Reader& disk, const layout::Dis
         }
         const block::Extent place = require_partition(description, change.partition.number).partition.extent;
         const block::Window part(disk, place, change.where);
-        if (change.kind == IdentifierKind::kFatId)
-            for (const ByteOffset offset : fat_places(part).offsets)
-                extents.insert(sectors_around(disk, place.begin + offset, 4));
-        if (change.kind == IdentifierKind::kSwapUuid) {
-            check_swap(part);
-            extents.insert(sectors_around(disk, place.begin + kSwapUuidOffset, 16));
-        }
+        extents.insert(content_identifier_extents(part, change.kind).shifted(place.begin));
     }
     return extents;
 }

@@ -12,6 +12,10 @@
 
 namespace dupengine::profiles {
 
+/// The table of a system's disk. Throws kRefused for a disk on which no system can be: an unfinished copy, a
+/// damaged table, or none; messages call it `name`.
+layout::DiskDescription describe_system_disk(const block::Reader& disk, const std::string& name);
+
 /// What there is, on a disk by itself. The profile's own partition is left out: it is never changed.
 std::vector<Identifier> list_identifiers(const block::Reader& disk,
                                          const layout::DiskDescription& description);
@@ -23,6 +27,9 @@ bool is_fat(const layout::PartitionDescription& partition);
 /// Throws kIntegrity if a place is not what it should be.
 block::ExtentSet identifier_extents(const block::Reader& disk, const layout::DiskDescription& description,
                                     const std::vector<IdentifierChange>& changes);
+
+/// The same for a change inside one partition, of which `part` is a view: what of it is written.
+block::ExtentSet content_identifier_extents(const block::Reader& part, IdentifierKind kind);
 
 void set_fat_id(block::Target& disk, block::Extent part, const std::string& id);
 void set_swap_uuid(block::Target& disk, block::Extent part, const std::string& uuid);

@@ -12,29 +12,6 @@ namespace dupengine::profiles {
 
 using layout::PartitionDescription;
 
-namespace {
-
-bool is_boot_type(const layout::DiskDescription& description, const layout::Partition& partition) {
-    if (description.table.kind == layout::TableKind::kMbr) return partition.mbr_type == 0xef;
-    return partition.type_guid == layout::type_guid::kEfiSystem ||
-           partition.type_guid == layout::type_guid::kXbootldr;
-}
-
-// Whether references are searched at, below or above this place (stage_references.cc).
-bool may_hold_references(const std::string& path) {
-    for (const char* folder : {"/boot", "/efi", "/etc", "/usr/lib", "/usr/local/lib"})
-        if (is_within(path, folder) || is_within(folder, path)) return true;
-    return false;
-}
-
-}  // namespace
-
-std::string DiskSystem::default_place_of_efi() {
-    for (const char* path : {"/efi", "/boot/efi"})
-        if (root().look(path).kind == NodeKind::kFolder) return path;
-    return "/efi";
-}
-
 // Why nothing of it can be read; empty if it can.
 std::string DiskSystem::why_closed(PartitionId id) {
     const PartitionDescription& part = partition(id);
@@ -106,13 +83,12 @@ void DiskSystem::find_boot_partitions(std::vector<MountPoint>& mounts, std::set<
     for (const PartitionId id : partitions()) {
         const layout::Partition& part = partition(id).partition;
         if (!is_boot_type(disks_[id.disk].description(), part) || !placed.insert(id).second) continue;
-        std::string path = part.type_guid == layout::type_guid::kXbootldr ? "/boot" : default_place_of_efi();
+        std::string path = default_place_of(part, root());
         const auto is_there = [&](const auto& mount) { return mount.path == path; };
         if (std::any_of(mounts.begin(), mounts.end(), is_there) ||
             std::any_of(unsearchable_.begin(), unsearchable_.end(), is_there))
             // One of several; it must not hide the other.
-            path = id.disk == 0 ? fmt::format("/partition-{}", id.number)
-                                : fmt::format("/disk-{}-partition-{}", id.disk + 1, id.number);
+            path = place_beside(id);
         const std::string closed = why_closed(id);
         if (closed.empty())
             mounts.push_back({path, id});

@@ -6,7 +6,6 @@
 #include <algorithm>
 #include <cerrno>
 
-#include "layout/in_use.h"
 #include "profiles/system/dir_tree.h"
 #include "profiles/system/disk_identifiers.h"
 #include "profiles/system/fat_tree.h"
@@ -27,11 +26,7 @@ struct DiskSystem::Trees {
 namespace {
 
 std::vector<SystemDisk> open_disks(const std::vector<std::string>& paths) {
-    for (std::size_t a = 0; a < paths.size(); ++a)
-        for (std::size_t b = a + 1; b < paths.size(); ++b)
-            if (layout::same_storage(paths[a], paths[b]))
-                throw_error(Code::kRefused, "{} and {}: are the same storage; name each disk once", paths[a],
-                            paths[b]);
+    refuse_given_twice(paths);
     std::vector<SystemDisk> disks;
     for (const std::string& path : paths)
         disks.emplace_back(path);
@@ -40,19 +35,6 @@ std::vector<SystemDisk> open_disks(const std::vector<std::string>& paths) {
 
 std::string of_which(const std::vector<SystemDisk>& disks, std::size_t disk) {
     return disks.size() > 1 ? " of " + disks[disk].name() : "";
-}
-
-// The journal knows the disks of a set by their identifiers, and so does a person.
-void refuse_twins(const System& system) {
-    const std::vector<std::string> identities = disk_identities(system), names = system.disk_names();
-    for (std::size_t a = 0; a < names.size(); ++a)
-        for (std::size_t b = a + 1; b < names.size(); ++b)
-            if (identities[a] == identities[b])
-                throw_error(Code::kRefused,
-                            "{} and {}: carry the same disk identifier {}, so they cannot be told apart; two "
-                            "copies of one disk take up their roles one by one, and other disks need an "
-                            "identifier of their own first (sgdisk -G, sfdisk --disk-id)",
-                            names[a], names[b], identities[a]);
 }
 
 }  // namespace

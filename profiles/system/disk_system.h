@@ -73,7 +73,6 @@ class DiskSystem final : public System {
     void find_written_mounts(std::vector<MountPoint>& mounts, std::set<PartitionId>& placed);
     void find_boot_partitions(std::vector<MountPoint>& mounts, std::set<PartitionId>& placed);
     std::string why_closed(PartitionId partition);
-    std::string default_place_of_efi();
     Trees& trees();
     void let_go();  ///< flushes and drops the trees
 

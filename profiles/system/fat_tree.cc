@@ -10,6 +10,7 @@
 
 #include "base/fd.h"
 #include "base/subprocess.h"
+#include "profiles/system/dir_tree.h"
 
 namespace dupengine::profiles {
 namespace {
@@ -45,6 +46,16 @@ class Passage {
 };
 
 }  // namespace
+
+Node as_stored_on_fat(const Node& node, const std::string& where) {
+    if (node.kind == NodeKind::kLink || node.kind == NodeKind::kOther)
+        throw_error(Code::kRefused, "{}: FAT holds files and folders only", where);
+    Node stored = node;
+    stored.mode = kFatMode;
+    stored.uid = stored.gid = 0;
+    stored.extended_attributes.clear();
+    return stored;
+}
 
 FatTree::FatTree(std::string device, std::string name) : device_(std::move(device)), name_(std::move(name)) {
     read_index();
@@ -209,14 +220,13 @@ void FatTree::rename(const std::string& from, const std::string& to) {
     read_index();
 }
 
+void FatTree::sweep(const std::string& folder) {
+    const std::string left = join(folder, kTemporaryName);
+    if (look(left).kind == NodeKind::kFile) put(left, {});
+}
+
 Node FatTree::as_stored(const std::string& path, const Node& node) const {
-    if (node.kind == NodeKind::kLink || node.kind == NodeKind::kOther)
-        throw_error(Code::kRefused, "{}{}: FAT holds files and folders only", name_, path);
-    Node stored = node;
-    stored.mode = kFatMode;
-    stored.uid = stored.gid = 0;
-    stored.extended_attributes.clear();
-    return stored;
+    return as_stored_on_fat(node, name_ + path);
 }
 
 std::uint64_t FatTree::free_bytes(const std::string&) const {

@@ -11,6 +11,9 @@
 
 namespace dupengine::profiles {
 
+/// How FAT keeps a node, whoever writes it. Throws kRefused for a link; `where` is for the message.
+Node as_stored_on_fat(const Node& node, const std::string& where);
+
 class FatTree final : public Tree {
   public:
     /// `device` holds the file system and nothing else. Throws kIntegrity if mtools cannot read it.
@@ -22,7 +25,8 @@ class FatTree final : public Tree {
     void put(const std::string& path, const Node& node) override;
     void rename(const std::string& from, const std::string& to) override;
     bool renames_whole(const std::string&) const override { return false; }
-    void sweep(const std::string&) override {}  ///< nothing is left behind under another name
+    /// Nothing of put() here; of one that a mounted FAT was cut in (dir_tree.h).
+    void sweep(const std::string& folder) override;
     Node as_stored(const std::string& path, const Node& node) const override;
     std::uint64_t free_bytes(const std::string& path) const override;
 

@@ -23,23 +23,6 @@ std::vector<std::string> words_of(const std::string& line) {
     return words;
 }
 
-// getmntent(3): blanks and backslashes are written as three octal digits.
-std::string unescaped(const std::string& text) {
-    std::string result;
-    const auto octal = [](char c) { return c >= '0' && c <= '7'; };
-    for (std::size_t i = 0; i < text.size(); ++i) {
-        if (text[i] == '\\' && i + 3 < text.size() && octal(text[i + 1]) && octal(text[i + 2]) &&
-            octal(text[i + 3])) {
-            result +=
-                static_cast<char>((text[i + 1] - '0') * 64 + (text[i + 2] - '0') * 8 + (text[i + 3] - '0'));
-            i += 3;
-        } else {
-            result += text[i];
-        }
-    }
-    return result;
-}
-
 // systemd and udev write odd characters as "\\x20".
 std::string without_hex_escapes(const std::string& text) {
     std::string result;
@@ -152,6 +135,22 @@ std::string plain_path(const std::string& path) {
 
 }  // namespace
 
+std::string without_octal_escapes(const std::string& text) {
+    std::string result;
+    const auto octal = [](char c) { return c >= '0' && c <= '7'; };
+    for (std::size_t i = 0; i < text.size(); ++i) {
+        if (text[i] == '\\' && i + 3 < text.size() && octal(text[i + 1]) && octal(text[i + 2]) &&
+            octal(text[i + 3])) {
+            result +=
+                static_cast<char>((text[i + 1] - '0') * 64 + (text[i + 2] - '0') * 8 + (text[i + 3] - '0'));
+            i += 3;
+        } else {
+            result += text[i];
+        }
+    }
+    return result;
+}
+
 std::vector<MountLine> parse_fstab(const std::string& fstab) {
     std::vector<MountLine> mounts;
     for (std::size_t begin = 0; begin < fstab.size();) {
@@ -159,8 +158,8 @@ std::vector<MountLine> parse_fstab(const std::string& fstab) {
         const std::vector<std::string> words = words_of(fstab.substr(begin, end - begin));
         begin = end + 1;
         if (words.size() < 2 || words[0].front() == '#') continue;
-        const std::string path = unescaped(words[1]);
-        if (path.front() == '/') mounts.push_back({unescaped(words[0]), plain_path(path)});
+        const std::string path = without_octal_escapes(words[1]);
+        if (path.front() == '/') mounts.push_back({without_octal_escapes(words[0]), plain_path(path)});
     }
     return mounts;
 }
@@ -202,6 +201,30 @@ Whose whose(const Numbered& name, const std::optional<Numbered>& root) {
 }
 
 }  // namespace
+
+bool is_boot_type(const layout::DiskDescription& disk, const layout::Partition& partition) {
+    if (disk.table.kind == layout::TableKind::kMbr) return partition.mbr_type == 0xef;
+    return partition.type_guid == layout::type_guid::kEfiSystem ||
+           partition.type_guid == layout::type_guid::kXbootldr;
+}
+
+std::string default_place_of(const layout::Partition& boot_partition, const Tree& root) {
+    if (boot_partition.type_guid == layout::type_guid::kXbootldr) return "/boot";
+    for (const char* path : {"/efi", "/boot/efi"})
+        if (root.look(path).kind == NodeKind::kFolder) return path;
+    return "/efi";
+}
+
+std::string place_beside(PartitionId id) {
+    return id.disk == 0 ? fmt::format("/partition-{}", id.number)
+                        : fmt::format("/disk-{}-partition-{}", id.disk + 1, id.number);
+}
+
+bool may_hold_references(const std::string& path) {
+    for (const char* folder : {"/boot", "/efi", "/etc", "/usr/lib", "/usr/local/lib"})
+        if (is_within(path, folder) || is_within(folder, path)) return true;
+    return false;
+}
 
 std::vector<PartitionId> partitions_meant(const std::string& device, const std::string& root_device,
                                           std::span<const layout::DiskDescription* const> disks) {

@@ -11,6 +11,9 @@
 
 namespace dupengine::profiles {
 
+/// Undoes "\040", as fstab(5) and /proc write a blank.
+std::string without_octal_escapes(const std::string& text);
+
 struct MountLine {
     std::string device;  ///< as it is written: "UUID=...", "/dev/sda2", "tmpfs"
     std::string path;    ///< absolute; "/" too
@@ -35,5 +38,14 @@ bool is_numbered(const std::string& device);
 /// known of which disk: the first, if both are names of the same; any other one, if they are not.
 std::vector<PartitionId> partitions_meant(const std::string& device, const std::string& root_device,
                                           std::span<const layout::DiskDescription* const> disks);
+
+/// Whether it is an EFI system partition or an extended boot loader partition.
+bool is_boot_type(const layout::DiskDescription& disk, const layout::Partition& partition);
+/// Where a boot partition is mounted if nothing says so: systemd-gpt-auto-generator(8) goes by its type.
+std::string default_place_of(const layout::Partition& boot_partition, const Tree& root);
+/// Where one of several boot partitions is seen that must not hide another.
+std::string place_beside(PartitionId id);
+/// Whether references are searched at, below or above this place (stage_references.cc).
+bool may_hold_references(const std::string& path);
 
 }  // namespace dupengine::profiles

@@ -4,9 +4,11 @@
 #include <linux/loop.h>
 #include <sys/ioctl.h>
 #include <sys/mount.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cerrno>
+#include <vector>
 
 namespace dupengine::profiles {
 namespace {
@@ -60,13 +62,16 @@ void PartitionLoop::flush() {
     if (::fsync(fd_.get()) != 0) throw_errno(Code::kTargetIo, errno, "{}: flush failed", path_);
 }
 
-Fd mount_ext(const std::string& device, Access access, const std::string& name) {
-    const Fd context(::fsopen("ext4", FSOPEN_CLOEXEC));  // the driver of all three
-    if (!context.valid()) throw_errno(Code::kUnsupported, errno, "{}: this kernel cannot mount ext4", name);
+namespace {
+
+Fd mount_nowhere(const char* type, const std::string& device, Access access,
+                 const std::vector<const char*>& flags, const std::string& name) {
+    const Fd context(::fsopen(type, FSOPEN_CLOEXEC));
+    if (!context.valid())
+        throw_errno(Code::kUnsupported, errno, "{}: this kernel cannot mount {}", name, type);
     bool good = ::fsconfig(context.get(), FSCONFIG_SET_STRING, "source", device.c_str(), 0) == 0;
-    if (access == Access::kRead)
-        for (const char* flag : {"ro", "noload"})
-            good = good && ::fsconfig(context.get(), FSCONFIG_SET_FLAG, flag, nullptr, 0) == 0;
+    for (const char* flag : flags)
+        good = good && ::fsconfig(context.get(), FSCONFIG_SET_FLAG, flag, nullptr, 0) == 0;
     good = good && ::fsconfig(context.get(), FSCONFIG_CMD_CREATE, nullptr, nullptr, 0) == 0;
     constexpr unsigned kCareful =
         MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC | MOUNT_ATTR_NOATIME;
@@ -77,6 +82,30 @@ Fd mount_ext(const std::string& device, Access access, const std::string& name) 
     if (!root.valid())
         throw_errno(Code::kIntegrity, errno, "{}: cannot be mounted{}", name, mount_complaint(context.get()));
     return root;
+}
+
+}  // namespace
+
+Fd mount_ext(const std::string& device, Access access, const std::string& name) {
+    std::vector<const char*> flags;
+    if (access == Access::kRead) flags = {"ro", "noload"};
+    return mount_nowhere("ext4", device, access, flags, name);  // the driver of all three
+}
+
+Fd mount_fat(const std::string& device, Access access, const std::string& name) {
+    std::vector<const char*> flags;
+    if (access == Access::kRead) flags = {"ro"};
+    return mount_nowhere("vfat", device, access, flags, name);
+}
+
+Fd mount_again(const std::string& path, std::uint64_t device_number) {
+    Fd fd(::open_tree(AT_FDCWD, path.c_str(), OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_NO_AUTOMOUNT));
+    if (!fd.valid()) throw_errno(Code::kRefused, errno, "{}: cannot be mounted once more", path);
+    struct stat st {};
+    if (::fstat(fd.get(), &st) != 0) throw_errno(Code::kRefused, errno, "{}: cannot be examined", path);
+    if (st.st_dev != device_number)
+        throw_error(Code::kRefused, "{}: is hidden by another file system that is mounted above it", path);
+    return fd;
 }
 
 }  // namespace dupengine::profiles

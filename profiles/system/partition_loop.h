@@ -31,4 +31,11 @@ class PartitionLoop {
 /// (no journal replay).
 Fd mount_ext(const std::string& device, Access access, const std::string& name);
 
+/// The same for FAT, by the kernel's vfat.
+Fd mount_fat(const std::string& device, Access access, const std::string& name);
+
+/// One more mount, nowhere, of the file system that is mounted at `path`: its root without what is mounted
+/// above its folders, writable if that one is. Throws kRefused if something else is to be seen at `path`.
+Fd mount_again(const std::string& path, std::uint64_t device_number);
+
 }  // namespace dupengine::profiles

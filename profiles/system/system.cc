@@ -3,6 +3,7 @@
 #include <array>
 
 #include "base/error.h"
+#include "layout/in_use.h"
 
 namespace dupengine::profiles {
 namespace {
@@ -43,6 +44,26 @@ std::vector<std::string> disk_identities(const System& system) {
         if (identifier.kind == IdentifierKind::kDiskGuid || identifier.kind == IdentifierKind::kDiskSignature)
             identities.at(identifier.partition.disk) = identifier.value;
     return identities;
+}
+
+void refuse_twins(const System& system) {
+    const std::vector<std::string> identities = disk_identities(system), names = system.disk_names();
+    for (std::size_t a = 0; a < names.size(); ++a)
+        for (std::size_t b = a + 1; b < names.size(); ++b)
+            if (identities[a] == identities[b])
+                throw_error(Code::kRefused,
+                            "{} and {}: carry the same disk identifier {}, so they cannot be told apart; two "
+                            "copies of one disk take up their roles one by one, and other disks need an "
+                            "identifier of their own first (sgdisk -G, sfdisk --disk-id)",
+                            names[a], names[b], identities[a]);
+}
+
+void refuse_given_twice(const std::vector<std::string>& disks) {
+    for (std::size_t a = 0; a < disks.size(); ++a)
+        for (std::size_t b = a + 1; b < disks.size(); ++b)
+            if (layout::same_storage(disks[a], disks[b]))
+                throw_error(Code::kRefused, "{} and {}: are the same storage; name each disk once", disks[a],
+                            disks[b]);
 }
 
 std::string joined(const std::vector<std::string>& names) {

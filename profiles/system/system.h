@@ -107,6 +107,11 @@ class System {
 
 /// The GUID or signature of every disk, in their order; empty where only files can be reached.
 std::vector<std::string> disk_identities(const System& system);
+/// The journal knows the disks of a set by their identifiers, and so does a person. Throws kRefused if two
+/// have the same one.
+void refuse_twins(const System& system);
+/// Throws kRefused if two names lead to the same storage.
+void refuse_given_twice(const std::vector<std::string>& disks);
 /// "/dev/sda, /dev/sdb"
 std::string joined(const std::vector<std::string>& names);
 /// As an option takes it and a message says it: "2"; with several disks "/dev/sdb:2".

@@ -22,16 +22,7 @@ void SystemDisk::look_again() {
 }
 
 void SystemDisk::look_at(const block::Reader& disk) {
-    description_ = layout::describe_disk(disk, layout::Depth::kTable);
-    if (description_.incomplete)
-        throw_error(Code::kRefused, "{}: a copy onto it was begun and has not finished; complete it first",
-                    name_);
-    if (!description_.damaged_table.empty())
-        throw_error(Code::kRefused, "{}: its partition table is damaged: {}", name_,
-                    description_.damaged_table);
-    if (description_.table.kind == layout::TableKind::kNone)
-        throw_error(Code::kRefused, "{}: has no partition table, so there is no system disk to work on",
-                    name_);
+    description_ = describe_system_disk(disk, name_);
     identifiers_ = list_identifiers(disk, description_);
 }
 

@@ -69,6 +69,10 @@ void run(std::uint8_t what, std::span<const std::byte> payload) {
         case Type::kChanged:
             check_extents(decode_changed(payload).extents);
             return check_again(decode_changed(payload), decode_changed);
+        case Type::kMemory:
+            return check_again(decode_memory(payload), decode_memory);
+        case Type::kGroup:
+            return check_again(decode_group_head(payload), decode_group_head);
         default:
             require(decode_header(payload).payload_bytes <= kMostPayload, "no memory for more");
     }

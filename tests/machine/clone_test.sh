@@ -7,6 +7,8 @@ set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 # shellcheck source=tools/lib.sh
 source "$here/../../tools/lib.sh"
+# shellcheck source=tests/machine/nodes.sh
+source "$here/nodes.sh"
 
 dupengine=${DUPENGINE:?is not set}
 golden=$("$here/golden.sh" | tail -n 1)
@@ -14,26 +16,8 @@ work=$(mktemp -d "$root/build/lab/clone.XXXXXX")
 trap 'jobs -p | xargs -r kill 2>/dev/null || true; rm -rf "$work"' EXIT
 cd "$work"
 
-free_port() {
-    local port
-    for ((port = 20000 + RANDOM % 20000; ; port++)); do
-        (exec 3<>"/dev/tcp/127.0.0.1/$port") 2>/dev/null || break
-    done
-    echo "$port"
-}
 value() { sed -n "s/^e2e $1=//p" console | tail -n 1; }
 debugfs_cat() { debugfs -R "cat $1" root.img 2>/dev/null; }
-profile_digest() { dd if=target.img bs=512 skip="$1" count="$2" status=none | sha256sum; }
-
-# Two machines that know each other.
-enrol() {
-    local port
-    port=$(free_port)
-    "$dupengine" enrol invite --peers source --own-name source --listen "127.0.0.1:$port" >token 2>/dev/null &
-    until [[ -s token ]]; do sleep 0.1; done
-    "$dupengine" enrol join --peers target --name target "127.0.0.1:$port" "$(head -n 1 token)" >/dev/null
-    wait
-}
 
 # The command and all that it loads, on a disk of its own: nothing is installed in the machine.
 make_bundle() {
@@ -66,21 +50,11 @@ RUN
     mke2fs -q -t ext4 -d bundle bundle.img 256M 2>/dev/null
 }
 
-# Where the target's profile is: first sector and how many.
-make_target() {
-    truncate -s 4G target.img
-    sgdisk --new=1:1M:+64M target.img >/dev/null
-    printf 'schema = 1\nkind = "node"\nnode = "web-1"\nroles = ["base", "web"]\n' >profile.toml
-    "$dupengine" profile init --store partition:target.img --from profile.toml
-    partx --raw --noheadings --output START,SECTORS --nr 128 target.img
-}
-
 # By its own kernel, with the demo's report, which switches it off, left out.
 run_source() {
     local options
     cp --sparse=always "$golden" source.img
-    mcopy -s -i source.img@@1M ::/ esp
-    options=$(sed -n 's/^options *//p' esp/loader/entries/*.conf)
+    options=$(golden_options source.img)
     timeout 900 qemu-system-x86_64 -name source -machine q35 -accel tcg,thread=multi -cpu max -smp 2 -m 1024 \
         -display none -monitor none -serial stdio -no-reboot -netdev user,id=net -device virtio-net-pci,netdev=net,romfile= \
         -device virtio-rng-pci -drive if=virtio,format=raw,cache=unsafe,file=source.img \
@@ -101,7 +75,7 @@ say "a running Debian is duplicated"
 enrol
 port=$(free_port)
 make_bundle "$port"
-read -r profile_begin profile_sectors < <(make_target | tail -n 1)
+read -r profile_begin profile_sectors < <(make_target)
 before=$(profile_digest "$profile_begin" "$profile_sectors")
 "$dupengine" receive --yes --progress=none --peers target --listen "127.0.0.1:$port" target.img >receive.log 2>&1 &
 receiving=$!

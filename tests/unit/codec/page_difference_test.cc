@@ -97,6 +97,39 @@ TEST_P(PageDifference, WritesTheSameBytesAsEveryOtherWay) {
     }
 }
 
+TEST(PageLines, OnlyThoseThatChangedAreSentAndTheyAreTakenBack) {
+    SeededRandom random(3);
+    Bytes before = random_memory(1, 3), room(kMinGroupRoom + kPageBytes);
+    for (const std::uint64_t lines :
+         {std::uint64_t{1}, std::uint64_t{1} << 63, std::uint64_t{0xF0F0}, ~std::uint64_t{0}}) {
+        Bytes after = before;
+        for (std::size_t line = 0; line < 64; ++line)
+            if ((lines >> line & 1) != 0) random.fill(std::span(after).subspan(line * 64, 64));
+        GroupWriter writer(room);
+        EXPECT_EQ(writer.add_lines(0, 0, after), GroupWriter::Added::kEqual);
+        ASSERT_EQ(writer.add_lines(0, lines, after), GroupWriter::Added::kAdded);
+        const auto sent = writer.finish();
+        EXPECT_EQ(sent.size(),
+                  kGroupHeaderBytes + kGroupEntryBytes + static_cast<std::size_t>(std::popcount(lines)) * 64);
+        Bytes memory = before, group = hold_group(sent);
+        swap_group(group, memory);
+        EXPECT_TRUE(memory == after);
+        swap_group(group, memory);
+        EXPECT_TRUE(memory == before);
+    }
+}
+
+TEST(PageLines, OfAPageThatBecameZeroAreNotSent) {
+    Bytes before = random_memory(1, 4), after(kPageBytes), room(kMinGroupRoom + kPageBytes);
+    GroupWriter writer(room);
+    ASSERT_EQ(writer.add_lines(0, ~std::uint64_t{0}, after), GroupWriter::Added::kAdded);
+    const auto sent = writer.finish();
+    EXPECT_EQ(sent.size(), kGroupHeaderBytes + kGroupEntryBytes);
+    Bytes memory = before, group = hold_group(sent);
+    swap_group(group, memory);
+    EXPECT_TRUE(memory == after);
+}
+
 // A set of which only some groups came is undone, the last first; pages lie anywhere in the memory.
 TEST_P(PageDifference, AHalfReceivedSetIsUndone) {
     for (std::uint64_t seed = 0; seed < 20; ++seed) {

@@ -114,6 +114,23 @@ TEST_F(DirTreeTest, SpecialFilesAreSeenButNeverReadOrMade) {
     EXPECT_THROW(staged.change("test", "/etc/pipe", Node::file("x", 0644), "", ""), Error);
 }
 
+TEST_F(DirTreeTest, OfAMountedFatANodeIsWhatMtoolsSee) {
+    // A mount shows what its options say; here it is a folder of another file system.
+    DirTree fat(open_path(root, O_RDONLY | O_DIRECTORY, Code::kInternal), root, DirTree::Keeps::kContent);
+    std::filesystem::permissions(root + "/etc/hostname", std::filesystem::perms{0600});
+    EXPECT_EQ(fat.look("/etc/hostname").mode, 0755u);
+    EXPECT_FALSE(fat.renames_whole("/etc/hostname"));
+    EXPECT_THROW(fat.as_stored("/etc/link", Node::link("hostname")), Error);
+    const Node wanted = fat.as_stored("/etc/new", Node::file("text\n", 0600, 7, 7));
+    fat.put("/etc/new", wanted);
+    EXPECT_TRUE(fat.take("/etc/new").same_as(wanted));
+    fat.put("/etc/folder", fat.as_stored("/etc/folder", Node::folder(0700)));
+    EXPECT_TRUE(fat.take("/etc/folder").same_as(fat.as_stored("/etc/folder", Node::folder(0700))));
+    struct stat st {};
+    ASSERT_EQ(::stat((root + "/etc/new").c_str(), &st), 0);
+    EXPECT_EQ(st.st_uid, 0u) << "an owner was set, which a mounted FAT refuses";
+}
+
 TEST(FolderSystem, TheRunningSystemIsNoCopy) {
     EXPECT_THROW(FolderSystem("/"), Error);
 }
@@ -140,6 +157,16 @@ TEST_F(FatTreeTest, FilesComeBackAsTheyWerePut) {
     EXPECT_EQ(*again.take("/efi/boot/bootx64.efi").content, content + "more");
     EXPECT_THAT(again.list("/EFI/BOOT"), ElementsAre("BOOTX64.EFI"));
     EXPECT_EQ(again.look("/nothing").kind, NodeKind::kAbsent);
+    EXPECT_EQ(run_program({"fsck.fat", "-n", image}).status, 0);
+}
+
+TEST_F(FatTreeTest, WhatACutOnAMountedOneLeftBehindIsSweptAway) {
+    FatTree tree(image, "esp");
+    tree.put(join("/loader", kTemporaryName), Node::file("half", 0755));
+    tree.put("/loader/entry.conf", Node::file("title\n", 0755));
+    tree.sweep("/loader");
+    tree.sweep("/EFI");
+    EXPECT_THAT(FatTree(image, "esp").list("/loader"), ElementsAre("entry.conf"));
     EXPECT_EQ(run_program({"fsck.fat", "-n", image}).status, 0);
 }
 

@@ -180,6 +180,30 @@ TEST(Message, ARoundThatDoesNotGetOnIsNotHonest) {
     EXPECT_EQ(code_of([&] { decode_changed(encode(Changed{{}, 4096, false})); }), Code::kPeer);
 }
 
+TEST(Message, AMachinesMemoryIsOfferedWithADiskThatIsFollowed) {
+    Opened opened{{1 << 20, 512, 512, true, false}, "disk", {}, {}, false, false, true, {}};
+    opened.resume.fill(std::byte{1});
+    opened.memory = OfferedMemory{"kernel: Linux\n", 1000, 900, {}, true};
+    opened.memory->key.fill(std::byte{3});
+    const Bytes whole = encode(opened);
+    EXPECT_EQ(decode_opened(whole).memory, opened.memory);
+    for (std::size_t size = 0; size < whole.size(); ++size)
+        EXPECT_EQ(code_of([&] { decode_opened(std::span(whole).first(size)); }), Code::kPeer);
+    opened.is_hot = false;
+    EXPECT_EQ(code_of([&] { decode_opened(encode(opened)); }), Code::kPeer);
+}
+
+TEST(Message, AGroupOfMemoryIsOneOrSaysWhyNot) {
+    using Kind = GroupHead::Kind;
+    EXPECT_EQ(decode_memory(encode(MemoryRequest{9})).number, 9u);
+    EXPECT_EQ(decode_group_head(encode(GroupHead{Kind::kGroup, 1000})).bytes, 1000u);
+    EXPECT_EQ(decode_group_head(encode(GroupHead{Kind::kEnd, 0})).kind, Kind::kEnd);
+    for (const GroupHead& head :
+         {GroupHead{Kind::kGroup, 0}, GroupHead{Kind::kEnd, 1}, GroupHead{Kind::kNotYet, 1},
+          GroupHead{Kind::kGroup, kMostAsked + 1}, GroupHead{Kind{0}, 0}, GroupHead{Kind{4}, 0}})
+        EXPECT_EQ(code_of([&] { decode_group_head(encode(head)); }), Code::kPeer);
+}
+
 TEST(WirePieces, CompressingIsGivenUpWhereItDoesNotPayAndTriedAgain) {
     CompressionGauge gauge;
     gauge.learn_sent(1000, std::chrono::nanoseconds(1000));

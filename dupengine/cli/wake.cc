@@ -1,0 +1,199 @@
+#include "cli/wake.h"
+
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <filesystem>
+#include <nlohmann/json.hpp>
+
+#include "base/fd.h"
+#include "block/in_place.h"
+#include "cli/going_out.h"
+#include "cli/text.h"
+#include "machine/inherited_connections.h"
+#include "machine/leases.h"
+#include "machine/links.h"
+#include "machine/packet_processes.h"
+#include "machine/reseed.h"
+#include "profiles/wake.h"
+
+namespace dupengine::cli {
+namespace {
+
+using namespace std::chrono_literals;
+using Json = nlohmann::ordered_json;
+using Clock = std::chrono::steady_clock;
+
+constexpr auto kLifeSignTime = 60s;
+
+// Nobody is there but who stands before the machine.
+void say(const std::string& line) noexcept {
+    const int console = ::open("/dev/console", O_WRONLY | O_NOCTTY | O_CLOEXEC);
+    if (console < 0) return;
+    const std::string text = "\r\ndupengine: " + printable(line, Charset::kUtf8) + "\r\n";
+    [[maybe_unused]] const ssize_t written = ::write(console, text.data(), text.size());
+    ::close(console);
+}
+
+machine::LinkSettings settings_of(const profiles::WantedLink& link) {
+    return {link.name, link.mac, link.addresses, link.gateways, link.mtu, link.up};
+}
+
+class Wake {
+  public:
+    Wake(machine::Awake& awake, const WakeOptions& options, machine::EgressGate& gate)
+        : awake_(awake),
+          gate_(gate),
+          request_{{options.disk}, options.store, {}, {}},
+          samples_(options.samples) {}
+
+    // With everything else at rest, until the last of it. What it throws leaves all of it so.
+    void become() {
+        const std::vector<machine::SilencedLink> silenced = machine::silence_links();
+        check_disk_samples(request_.disks.front(), samples_);
+        const profiles::WakeRole role = profiles::read_wake_role(request_);
+        machine::reseed_kernel(as_bytes(role.stored.profile.secret.bytes));
+        SystemRandom random;
+        const std::vector<std::string> kept = machine::replace_addresses(silenced, random);
+        awake_.thaw_kernel();
+        awake_.thaw_filesystems();
+        report_ = profiles::take_up_role(request_, role, random);
+        report_.notes.insert(report_.notes.end(), kept.begin(), kept.end());
+        drop_leases();
+        links_ = configured(role.links);
+        connections_ = machine::destroy_inherited_connections();
+        machine::forget_ipsec(report_.notes);
+        for (const std::string& failed : connections_.failed)
+            report_.notes.push_back("a connection of the source lives on: " + failed);
+        end_talkers();
+        awake_.thaw_processes();
+    }
+
+    // Where all run again: it is somebody, and what goes wrong from here on is told and stops nothing.
+    void go_on(Participants& participants) {
+        noting([&] { leave_gate(); });
+        noting([&] { tell_others(participants); });
+    }
+
+    Json report() const {
+        Json changes = Json::array();
+        for (const profiles::Change& change : report_.changes)
+            changes.push_back({{"item", change.item},
+                               {"where", printable(change.where, Charset::kUtf8)},
+                               {"before", printable(change.before, Charset::kUtf8)},
+                               {"after", printable(change.after, Charset::kUtf8)}});
+        return {{"node", report_.node},
+                {"roles", report_.roles},
+                {"generation", report_.generation},
+                {"seconds", std::chrono::duration<double>(Clock::now() - begin_).count()},
+                {"connections_destroyed", connections_.destroyed},
+                {"datagram_sockets_destroyed", connections_.datagram},
+                {"leases_dropped", leases_},
+                {"changes", changes},
+                {"notes", report_.notes}};
+    }
+    const std::string& node() const { return report_.node; }
+
+  private:
+    template <typename Step>
+    void noting(Step step) {
+        try {
+            step();
+        } catch (const std::exception& e) {
+            report_.notes.emplace_back(e.what());
+        }
+    }
+
+    void leave_gate() {
+        for (const Call& call : report_.calls)
+            run_call(call, report_.notes);
+        if (go_out(links_, report_.network_calls, no_talkers_, gate_, report_.notes))
+            for (const Call& call : report_.calls_when_up)
+                run_call(call, report_.notes);
+    }
+
+    void tell_others(Participants& participants) {
+        participants.resume_as(report_.node);
+        for (std::string& note : participants.take_notes())
+            report_.notes.push_back(std::move(note));
+    }
+
+    // A client that finds one asks for the source's address again. That is no reason to be nobody.
+    void drop_leases() {
+        noting([this] { leases_ = machine::drop_leases("/"); });
+    }
+
+    // Last of all while they are frozen: until here none of them could be started.
+    void end_talkers() {
+        const machine::EndedProcesses talkers = machine::kill_packet_processes();
+        for (const std::string& who : talkers.ended)
+            report_.notes.push_back(who + ": ended, because it would have spoken as the source");
+        for (const std::string& who : talkers.left)
+            report_.notes.push_back("could speak as the source: " + who);
+        no_talkers_ = talkers.left.empty();
+    }
+
+    std::vector<machine::LinkSettings> configured(const std::vector<profiles::WantedLink>& wanted) {
+        std::vector<machine::LinkSettings> links;
+        for (const profiles::WantedLink& link : wanted)
+            if (const auto settings = settings_of(link);
+                try_link(settings, report_.notes, machine::configure_link))
+                links.push_back(settings);
+        return links;
+    }
+
+    machine::Awake& awake_;
+    machine::EgressGate& gate_;
+    profiles::WakeRequest request_;
+    std::vector<DiskSample> samples_;
+    Clock::time_point begin_ = Clock::now();
+    profiles::WakeReport report_;
+    std::vector<std::string> leases_;
+    std::vector<machine::LinkSettings> links_;
+    machine::DestroyedConnections connections_;
+    bool no_talkers_ = false;
+};
+
+void keep_report(const std::string& text) noexcept {
+    try {
+        std::filesystem::create_directories("/run/dupengine");
+        write_file_atomic("/run/dupengine/woken.json", as_bytes(text + "\n"), 0644, Code::kInternal);
+    } catch (const std::exception&) {
+        // It is told to the source, too.
+    }
+}
+
+}  // namespace
+
+void check_disk_samples(const std::string& disk, const std::vector<DiskSample>& samples) {
+    if (samples.empty()) return;
+    const auto medium = block::open_medium(disk);
+    const std::uint64_t size = medium->geometry().size_bytes;
+    for (const DiskSample& sample : samples) {
+        const bool is_within = sample.offset <= size && sample.size <= size - sample.offset;
+        if (!is_within ||
+            codec::sha256_of(*medium, {sample.offset, sample.offset + sample.size}) != sample.sha256)
+            throw_error(Code::kRefused,
+                        "{}: is not the disk that was received: {} bytes at {} are not what the source had "
+                        "there; the kernel finds another disk in its place",
+                        disk, sample.size, sample.offset);
+    }
+}
+
+void wake_up(machine::Awake& awake, const WakeOptions& options, machine::EgressGate& gate,
+             Participants& participants) {
+    Wake wake(awake, options, gate);
+    try {
+        wake.become();
+    } catch (const std::exception& e) {
+        say(fmt::format("this duplicate has become nobody, and stays at rest with its links down: {}",
+                        e.what()));
+        throw;
+    }
+    say("this machine is " + wake.node() + " now");
+    wake.go_on(participants);
+    keep_report(wake.report().dump(-1, ' ', false, Json::error_handler_t::replace));
+    send_life_sign(options.source, life_sign_text(wake.report()), kLifeSignTime);
+}
+
+}  // namespace dupengine::cli

@@ -1,0 +1,49 @@
+#pragma once
+// The first thing that a duplicate does: it becomes who it is. It is this process, in memory that is the
+// source's, on another machine, with everything else at rest and the gate closed.
+//
+//     links down -> the disk is the one that was received -> profile from the medium -> random state ->
+//     kernel and filesystems thawed -> role taken up
+//     -> leases dropped, links as the profile says, connections of the source destroyed
+//     -> who has packet sockets is killed -> processes thawed
+//     -> what manages services and the network started anew -> gate opened and links up, one by one, if that
+//     went well
+//     -> participants told -> word to the source
+//
+// Without a profile that holds, or if any of it fails before processes are thawed: everything stays at rest,
+// no link is up, and the console says so. A link that the profile does not name stays behind the gate.
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "cli/life_sign.h"
+#include "cli/participants.h"
+#include "machine/egress_gate.h"
+#include "machine/live_process.h"
+
+namespace dupengine::cli {
+
+/// What the source knows of its disk as it was in the moment that was duplicated.
+struct DiskSample {
+    std::uint64_t offset = 0, size = 0;
+    codec::Sha256 sha256{};
+};
+
+struct WakeOptions {
+    std::string disk;   ///< of this machine, as the source called its own
+    std::string store;  ///< of the profile; empty: on the disk
+    LifeSignPlace source;
+    std::vector<DiskSample> samples = {};  ///< of the disk; none: nothing is looked at
+};
+
+/// The kernel of a duplicate drives whatever it finds where the source had its disk: another disk than the
+/// one that was received, or one that is older. Throws kRefused if a sample is not on the medium, which is
+/// asked past all caches. Writes nothing.
+void check_disk_samples(const std::string& disk, const std::vector<DiskSample>& samples);
+
+/// Throws, having said on the console why, if it cannot become anybody.
+void wake_up(machine::Awake& awake, const WakeOptions& options, machine::EgressGate& gate,
+             Participants& participants);
+
+}  // namespace dupengine::cli
