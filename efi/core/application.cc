@@ -1,0 +1,85 @@
+#include "efi/core/application.h"
+
+namespace dupengine::efi {
+namespace {
+
+constexpr std::uint32_t kSecond = 1000;
+constexpr std::uint32_t kForever = 0xffffffff;
+
+using Line = Text<300>;
+
+TextView boot_from_disk(Firmware& firmware, const Survey& survey) {
+    FilePlace place;
+    Bytes content;
+    if (const TextView reason = find_loader(firmware, survey, place, content); !reason.empty()) return reason;
+    firmware.print(Line().add("Starts ").add(place.path).add(" of disk ").number(place.disk + 1).add(".\n"));
+    return firmware.start_program(place, content);
+}
+
+// Returns why it came back.
+TextView perform(Firmware& firmware, const Survey& survey, Action action) {
+    switch (action) {
+        case Action::kDisk:
+            return boot_from_disk(firmware, survey);
+        case Action::kKernel:
+            return start_kernel(firmware, survey, KernelUse::kAsIs);
+        case Action::kReceive:
+            return start_kernel(firmware, survey, KernelUse::kReceive);
+        case Action::kShell:
+            return start_kernel(firmware, survey, KernelUse::kShell);
+        case Action::kSetup:
+            return firmware.restart_to_setup();
+        case Action::kRestart:
+            firmware.restart();
+            return "the firmware did not restart it";
+    }
+    return {};
+}
+
+// The key that was pressed meanwhile, or 0: the time-out has passed.
+char count_down(Firmware& firmware, const MenuItem& item, std::uint32_t seconds) {
+    for (; seconds > 0; --seconds) {
+        firmware.print(
+            Line().add("\rIn ").number(seconds).add(" s: ").add(item.text).add("; any key stops that.  "));
+        if (const char key = firmware.wait_key(kSecond); key != 0) return (firmware.print("\n"), key);
+    }
+    firmware.print("\n");
+    return 0;
+}
+
+std::optional<Action> chosen_by(Firmware& firmware, const Menu& menu, char key) {
+    const MenuItem* item = item_of_key(menu, key);
+    if (item == nullptr) return std::nullopt;
+    if (item->why_not.empty()) return item->action;
+    firmware.print(Line().add(item->text).add(": not here, ").add(item->why_not).add('\n'));
+    return std::nullopt;
+}
+
+}  // namespace
+
+void run_application(Firmware& firmware, Buffer scratch, Survey& survey) {
+    survey_machine(firmware, scratch, survey);
+    print_survey(firmware, survey);
+    const Menu menu = make_menu(firmware, survey);
+    const Default found = choose_default(firmware, survey, menu);
+    print_menu(firmware, menu);
+    std::optional<Action> action;
+    if (found.action) {
+        const char key = count_down(firmware, item_of_action(menu, *found.action), found.timeout_seconds);
+        action = key == 0 ? found.action : chosen_by(firmware, menu, key);
+    }
+    for (;;) {
+        if (action) {
+            const TextView reason = perform(firmware, survey, *action);
+            if (*action == Action::kRestart) return;
+            firmware.print(Line().add("Back in dupengine: ").add(reason).add(".\n"));
+            print_menu(firmware, menu);
+        }
+        firmware.print("Which? ");
+        const char key = firmware.wait_key(kForever);
+        firmware.print(Line().add(key).add('\n'));
+        action = chosen_by(firmware, menu, key);
+    }
+}
+
+}  // namespace dupengine::efi

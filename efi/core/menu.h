@@ -1,0 +1,38 @@
+#pragma once
+// The menu: what can be done on this machine, by which key, and why the rest cannot. Deciding only;
+// application.cc does it.
+
+#include "efi/core/kernel.h"
+
+namespace dupengine::efi {
+
+enum class Action { kDisk, kKernel, kReceive, kShell, kSetup, kRestart };
+
+struct MenuItem {
+    Action action = Action::kDisk;
+    char key = ' ';
+    TextView text;
+    TextView why_not;  ///< empty: it can be done
+};
+
+inline constexpr std::size_t kMenuItems = 6;
+using Menu = std::array<MenuItem, kMenuItems>;
+
+/// Looks for the files that each item needs.
+Menu make_menu(Firmware& firmware, const Survey& survey);
+const MenuItem* item_of_key(const Menu& menu, char key);
+const MenuItem& item_of_action(const Menu& menu, Action action);
+/// What can be done with its key, then what cannot with the reason.
+void print_menu(Firmware& firmware, const Menu& menu);
+
+/// What the machine does by itself, or nothing: it waits for a key.
+struct Default {
+    std::optional<Action> action;
+    std::uint32_t timeout_seconds = 0;
+};
+
+/// From the variable DupengineOnce, else from the profile. The variable is deleted before it is followed; if
+/// it cannot be it is not, because it would be followed for ever. Says what it found.
+Default choose_default(Firmware& firmware, const Survey& survey, const Menu& menu);
+
+}  // namespace dupengine::efi

@@ -1,0 +1,13 @@
+// Stands in for a machine's own loader: says that it runs, asks for the menu at the next start, and gives up.
+
+#include "efi/firmware/protocols.h"
+
+using namespace dupengine::efi;
+
+extern "C" EFIAPI Status efi_main(Handle, SystemTable* system) {
+    system->output->output(system->output, u"the other loader runs\r\n");
+    constexpr std::uint32_t kKeptAndVisible = 7;
+    const char wanted[] = {'m', 'e', 'n', 'u', '\n'};
+    system->runtime->set_variable(u"DupengineOnce", &kOwnVariables, kKeptAndVisible, sizeof wanted, wanted);
+    return kAborted;
+}
