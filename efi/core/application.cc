@@ -16,21 +16,37 @@ TextView boot_from_disk(Firmware& firmware, const Survey& survey) {
     return firmware.start_program(place, content);
 }
 
+/// What lasts as long as the program.
+struct Session {
+    Firmware& firmware;
+    Buffer scratch;
+    const Survey& survey;
+    Menu menu;
+};
+
+TextView duplicate(Session& session) {
+    const DuplicateResult result = duplicate_by_keys(session.firmware, session.survey, session.scratch);
+    if (result.has_begun) allow_restart_only(session.menu);
+    return result.reason.empty() ? "the copy is complete" : result.reason;
+}
+
 // Returns why it came back.
-TextView perform(Firmware& firmware, const Survey& survey, Action action) {
+TextView perform(Session& session, Action action) {
     switch (action) {
         case Action::kDisk:
-            return boot_from_disk(firmware, survey);
+            return boot_from_disk(session.firmware, session.survey);
         case Action::kKernel:
-            return start_kernel(firmware, survey, KernelUse::kAsIs);
+            return start_kernel(session.firmware, session.survey, KernelUse::kAsIs);
         case Action::kReceive:
-            return start_kernel(firmware, survey, KernelUse::kReceive);
+            return start_kernel(session.firmware, session.survey, KernelUse::kReceive);
         case Action::kShell:
-            return start_kernel(firmware, survey, KernelUse::kShell);
+            return start_kernel(session.firmware, session.survey, KernelUse::kShell);
+        case Action::kDuplicate:
+            return duplicate(session);
         case Action::kSetup:
-            return firmware.restart_to_setup();
+            return session.firmware.restart_to_setup();
         case Action::kRestart:
-            firmware.restart();
+            session.firmware.restart();
             return "the firmware did not restart it";
     }
     return {};
@@ -60,25 +76,26 @@ std::optional<Action> chosen_by(Firmware& firmware, const Menu& menu, char key) 
 void run_application(Firmware& firmware, Buffer scratch, Survey& survey) {
     survey_machine(firmware, scratch, survey);
     print_survey(firmware, survey);
-    const Menu menu = make_menu(firmware, survey);
-    const Default found = choose_default(firmware, survey, menu);
-    print_menu(firmware, menu);
+    Session session{firmware, scratch, survey, make_menu(firmware, survey)};
+    const Default found = choose_default(firmware, survey, session.menu);
+    print_menu(firmware, session.menu);
     std::optional<Action> action;
     if (found.action) {
-        const char key = count_down(firmware, item_of_action(menu, *found.action), found.timeout_seconds);
-        action = key == 0 ? found.action : chosen_by(firmware, menu, key);
+        const char key =
+            count_down(firmware, item_of_action(session.menu, *found.action), found.timeout_seconds);
+        action = key == 0 ? found.action : chosen_by(firmware, session.menu, key);
     }
     for (;;) {
         if (action) {
-            const TextView reason = perform(firmware, survey, *action);
+            const TextView reason = perform(session, *action);
             if (*action == Action::kRestart) return;
             firmware.print(Line().add("Back in dupengine: ").add(reason).add(".\n"));
-            print_menu(firmware, menu);
+            print_menu(firmware, session.menu);
         }
         firmware.print("Which? ");
         const char key = firmware.wait_key(kForever);
         firmware.print(Line().add(key).add('\n'));
-        action = chosen_by(firmware, menu, key);
+        action = chosen_by(firmware, session.menu, key);
     }
 }
 

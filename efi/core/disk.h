@@ -1,6 +1,6 @@
 #pragma once
-// A disk as far as it is looked at before the operating system. Two implementations: the firmware's, and
-// memory in tests.
+// A disk before the operating system. Two implementations: the firmware's, and memory in tests. Who writes
+// does it through the guard (guard.h).
 
 #include "efi/core/bytes.h"
 
@@ -15,6 +15,17 @@ class Disk {
 
   protected:
     ~Disk() = default;
+};
+
+class WritableDisk : public Disk {
+  public:
+    virtual bool read_only() const = 0;
+    /// As read(). False if it could not be written, or not made durable.
+    virtual bool write(std::uint64_t offset, Bytes bytes) = 0;
+    virtual bool flush() = 0;
+
+  protected:
+    ~WritableDisk() = default;
 };
 
 }  // namespace dupengine::efi

@@ -24,6 +24,8 @@ class Firmware {
 
     virtual std::size_t disk_count() = 0;
     virtual Disk& disk(std::size_t number) = 0;
+    /// For the guard alone (guard.h).
+    virtual WritableDisk& writable_disk(std::size_t number) = 0;
     /// The disk that this program was started from, if it was one.
     virtual std::optional<std::size_t> own_disk() = 0;
 

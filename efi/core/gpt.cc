@@ -79,6 +79,9 @@ bool overlap(const Partition& a, const Partition& b) {
 TextView load_entries(Bytes array, const Header& found, std::uint32_t sector_bytes, PartitionTable& table) {
     table.count = 0;
     table.disk_guid = found.disk_guid;
+    table.first_usable = found.first_usable;
+    table.entry_count = found.entry_count;
+    table.entry_bytes = found.entry_bytes;
     for (std::uint32_t i = 0; i < found.entry_count; ++i) {
         const Bytes one = array.subspan(std::size_t{i} * found.entry_bytes, found.entry_bytes);
         if (is_zero(one.first(16))) continue;

@@ -21,6 +21,8 @@ inline constexpr std::size_t kMostPartitions = 128;
 
 struct PartitionTable {
     Guid disk_guid;
+    std::uint64_t first_usable = 0;  ///< sector
+    std::uint32_t entry_count = 0, entry_bytes = 0;
     std::array<Partition, kMostPartitions> partitions;
     std::size_t count = 0;
 
@@ -39,7 +41,8 @@ inline constexpr Guid kProfileType =
 /// Room for one sector and the entries of any table that is read here.
 inline constexpr std::size_t kTableScratchBytes = kMiB + 4096;
 
-/// Fills `table` and returns nothing, or returns why there is none. `scratch`: at least kTableScratchBytes.
+/// Fills `table` and returns nothing, or returns why there is none. `scratch`: at least kTableScratchBytes;
+/// it begins with the entries then.
 TextView read_gpt(Disk& disk, Buffer scratch, PartitionTable& table);
 
 }  // namespace dupengine::efi

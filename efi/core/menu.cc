@@ -51,9 +51,16 @@ Menu make_menu(Firmware& firmware, const Survey& survey) {
                      no_kernel(firmware, survey, KernelUse::kReceive)},
             MenuItem{Action::kShell, 's', "open a shell in the initramfs",
                      no_kernel(firmware, survey, KernelUse::kShell)},
+            MenuItem{Action::kDuplicate, 'd', "duplicate a disk onto another", no_duplicate(survey)},
             MenuItem{Action::kSetup, 'f', "the firmware's setup",
                      firmware.has_setup() ? TextView() : TextView("this firmware offers no way to it")},
             MenuItem{Action::kRestart, 'x', "restart the machine", {}}};
+}
+
+void allow_restart_only(Menu& menu) {
+    for (MenuItem& item : menu)
+        if (item.action != Action::kSetup && item.action != Action::kRestart)
+            item.why_not = "a disk was written; restart the machine first";
 }
 
 const MenuItem* item_of_key(const Menu& menu, char key) {

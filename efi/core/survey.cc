@@ -5,15 +5,24 @@ namespace {
 
 using Line = Text<400>;
 
-// A copy that was cut left its mark where the table was: at the second sector, or in the place of the backup.
-bool is_unfinished(Disk& disk, Buffer scratch) {
+// Whether a mark begins there, of whatever version.
+bool has_mark(Disk& disk, Buffer scratch) {
     constexpr TextView kMark = "DUPENGINE-UNDONE";
     const std::uint32_t sector = disk.sector_bytes();
-    const std::uint64_t room = sector * (1 + 16384 / sector);
+    const std::uint64_t room = mark_room(sector);
     if (disk.size_bytes() < 2 * room + sector) return false;
     for (std::uint64_t at : {std::uint64_t{sector}, disk.size_bytes() - room})
         if (disk.read(at, scratch.first(sector)) && as_text(scratch).starts_with(kMark)) return true;
     return false;
+}
+
+// A copy that was cut left its mark where the table was. What it keeps is all that is known of the disk.
+void look_at_mark(Disk& disk, Buffer scratch, DiskSeen& seen) {
+    seen.unfinished = has_mark(disk, scratch);
+    seen.mark_known = seen.unfinished && find_mark(disk, scratch, seen.mark);
+    seen.table.count = 0;
+    for (const KeptPartition& kept : seen.mark.all())
+        seen.table.partitions[seen.table.count++] = kept.partition;
 }
 
 void look_at_store(Disk& disk, Buffer scratch, DiskSeen& seen) {
@@ -85,10 +94,8 @@ void survey_machine(Firmware& firmware, Buffer scratch, Survey& survey) {
         DiskSeen& seen = survey.disks[i];
         seen = {};
         seen.no_table = read_gpt(disk, scratch, seen.table);
-        if (seen.no_table.empty())
-            look_at_store(disk, scratch, seen);
-        else
-            seen.unfinished = is_unfinished(disk, scratch);
+        if (!seen.no_table.empty()) look_at_mark(disk, scratch, seen);
+        look_at_store(disk, scratch, seen);
     }
     choose_machine(firmware.own_disk(), survey);
 }

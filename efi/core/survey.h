@@ -5,6 +5,7 @@
 // in. Reads only.
 
 #include "efi/core/firmware.h"
+#include "efi/core/mark.h"
 #include "efi/core/slot.h"
 
 namespace dupengine::efi {
@@ -15,9 +16,11 @@ inline constexpr std::size_t kSurveyScratchBytes = 2 * kMiB;
 struct DiskSeen {
     PartitionTable table;
     TextView no_table;        ///< why there is none
-    bool unfinished = false;  ///< a copy onto it was cut (dupengine-formats(5))
-    bool has_store = false;   ///< a profile partition
-    TextView no_profile;      ///< why what is in it cannot be used
+    bool unfinished = false;  ///< a copy onto it was cut; the table is what the mark keeps
+    bool mark_known = false;  ///< all of that is known
+    Mark mark;
+    bool has_store = false;  ///< a profile partition
+    TextView no_profile;     ///< why what is in it cannot be used
     std::uint64_t generation = 0;
     NodeProfile profile;  ///< if has_store and not no_profile
 

@@ -9,6 +9,11 @@ bool BlockDisk::read(std::uint64_t offset, Buffer buffer) {
     return io_->read(io_, io_->media->id, lba, buffer.size(), buffer.data()) == kSuccess;
 }
 
+bool BlockDisk::write(std::uint64_t offset, Bytes bytes) {
+    const std::uint64_t lba = offset / sector_bytes();
+    return io_->write(io_, io_->media->id, lba, bytes.size(), bytes.data()) == kSuccess;
+}
+
 void Disks::find(BootServices& boot) {
     const Handles everything(boot, nullptr);
     for (Handle handle : everything.all())

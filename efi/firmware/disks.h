@@ -1,5 +1,5 @@
 #pragma once
-// The machine's disks, as firmware reads them.
+// The machine's disks, as firmware reads and writes them.
 
 #include <array>
 #include <optional>
@@ -10,7 +10,7 @@
 
 namespace dupengine::efi {
 
-class BlockDisk final : public Disk {
+class BlockDisk final : public WritableDisk {
   public:
     BlockDisk() = default;
     BlockDisk(BlockIo& io, Bytes path) : io_(&io), path_(path) {}
@@ -19,6 +19,9 @@ class BlockDisk final : public Disk {
     }
     std::uint32_t sector_bytes() const override { return io_->media->block_bytes; }
     bool read(std::uint64_t offset, Buffer buffer) override;
+    bool read_only() const override { return io_->media->read_only; }
+    bool write(std::uint64_t offset, Bytes bytes) override;
+    bool flush() override { return io_->flush(io_) == kSuccess; }
     Bytes path() const { return path_; }
 
   private:

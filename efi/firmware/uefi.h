@@ -16,6 +16,7 @@ class Uefi final : public Firmware {
     char wait_key(std::uint32_t milliseconds) override { return console_.wait_key(milliseconds); }
     std::size_t disk_count() override { return disks_.count(); }
     Disk& disk(std::size_t number) override { return disks_[number]; }
+    WritableDisk& writable_disk(std::size_t number) override { return disks_[number]; }
     std::optional<std::size_t> own_disk() override;
     TextView read_file(const FilePlace& place, Bytes& content) override;
     TextView start_program(const FilePlace& place, Bytes content) override;

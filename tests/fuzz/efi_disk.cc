@@ -1,12 +1,14 @@
-// Hostile disks as firmware sees them: the partition table, and the profile store of the partition that is
-// one. An input is a byte of flags, a byte for the disk's size, two bytes that say how much of the rest lies
-// at its end; everything else of the disk is zeros. The checksums of table and slots are made right, because
-// a fuzzer does not find them by chance.
+// Hostile disks as firmware sees them: the mark of a cut copy, of which an input is the text, and the
+// partition table with the profile stores of its partitions. For these an input is a byte of flags, a byte
+// for the disk's size, two bytes that say how much of the rest lies at its end; everything else of the disk
+// is zeros. Checksums are made right, because a fuzzer does not find them by chance.
 //   flags 1: sectors of 4096 bytes   2: checksums stay as they are
 
 #include "tests/support/efi_disk.h"
 
+#include "efi/core/mark.h"
 #include "efi/core/slot.h"
+#include "layout/incomplete_mark.h"
 #include "layout/partition_table.h"
 #include "tests/fuzz/fuzz_disk.h"
 
@@ -66,7 +68,33 @@ void compare(const Bytes& disk, std::uint32_t sector, bool found, const efi::Par
                 "the same partitions");
 }
 
+// The input as the text of a mark: what firmware takes from it, everybody else takes from it, too.
+void run_as_mark(std::span<const std::byte> text) {
+    constexpr std::uint64_t kDiskBytes = 256 * kKiB, kRoom = 33 * 512;
+    if (text.size() > kRoom - 56) return;
+    Bytes content(kDiskBytes);
+    const auto room = std::span(content).last(kRoom);
+    std::copy_n(as_bytes("DUPENGINE-UNDONE").begin(), 16, room.begin());
+    store_le<std::uint32_t>(room, 16, 1);
+    store_le<std::uint32_t>(room, 20, static_cast<std::uint32_t>(text.size()));
+    const codec::Sha256 digest = codec::sha256(text);
+    std::copy(digest.begin(), digest.end(), room.begin() + 24);
+    std::copy(text.begin(), text.end(), room.begin() + 56);
+    test::EfiDisk disk(content);
+    static std::vector<std::byte> scratch(2 * kMiB);
+    efi::Mark mark;
+    if (!efi::find_mark(disk, scratch, mark)) return;
+    const auto known = layout::find_mark(FuzzDisk(content, 512, true));
+    if (!known) return;  // stricter, about members that firmware has no use for
+    require(known->kept.size() == mark.count, "as many kept regions");
+    for (std::size_t i = 0; i < mark.count; ++i)
+        require(known->kept[i].extent.begin == mark.kept[i].partition.begin &&
+                    known->kept[i].extent.end == mark.kept[i].partition.end,
+                "the same kept regions");
+}
+
 void run(std::span<const std::byte> input) {
+    run_as_mark(input);
     const unsigned flags = load_le<std::uint8_t>(input, 0);
     const std::uint32_t sector = (flags & kLargeSectors) != 0 ? 4096 : 512;
     const Bytes content = content_of(input, sector, (flags & kKeepChecksums) == 0);

@@ -60,19 +60,50 @@ await_text '^For this start, DupengineOnce says: menu\.$'
 await_text '^Which\?'
 press x
 await_power_off
-start_firmware disk.img
-await_text '^the other loader runs$'
-stop_firmware
-! console_text | grep -q 'DupengineOnce' || firmware_fail "the choice for one start was followed twice"
 
-say "a second disk of another machine does not make it somebody else"
-make_disk other.img 64M
+say "disk to disk, with the profile of another machine on the target: it becomes the source, keeps its profile, starts nothing"
+truncate -s 96M target.img
+sgdisk --new=1:1M:+8M target.img >/dev/null
 printf 'schema = 1\nkind = "node"\nnode = "storage-1"\ngeneration = 9\n' >other.toml
-"$DUPENGINE" profile init --store partition:other.img --from other.toml >/dev/null
-start_firmware disk.img other.img
-await_text 'disk 2: 64 MiB, 2 partitions, profile of storage-1, generation 9$'
+"$DUPENGINE" profile init --store partition:target.img --from other.toml >/dev/null
+target_profile() { dd if=target.img bs=1M skip=91 count=4 status=none | sha256sum; }
+kept=$(target_profile)
+cp target.img cut.img
+start_firmware disk.img target.img
+await_text 'disk 2: 96 MiB, 2 partitions, profile of storage-1, generation 9$'
 await_text '^This machine is web-1, roles base, web\.$'
+await_text '^Back in dupengine: it gave up\.$'
+! has_said DupengineOnce || firmware_fail "the choice for one start was followed twice"
+press d && await_text '^Copy which disk\?'
+press 1 && await_text '^Onto which disk\?'
+press 2 && await_text '^Disk 1 goes onto disk 2: 1 partition, 33 MiB\. .*, but its profile stays\.$'
+press y
+await_text '33 of 33 MiB, compares'
+await_text '^Disk 2 is complete and verified\.'
+await_text 'boot from the disk: not here, a disk was written; restart the machine first$'
+press x
+await_power_off
+cmp --ignore-initial=1048576 --bytes=34603008 disk.img target.img || firmware_fail "the target is no copy"
+[[ $(target_profile) == "$kept" ]] || firmware_fail "the target's profile was changed"
+[[ $(sgdisk --verify target.img) == *'No problems found'* ]] || firmware_fail "the target's table is not sound"
+[[ $("$DUPENGINE" profile show --store partition:target.img) == *storage-1* ]] || firmware_fail "the target forgot who it is"
+
+say "a copy that was cut: the disk still knows who it is, and is completed by the command"
+mv cut.img target.img
+firmware_slow[target.img]=,throttling.bps-write=4194304
+start_firmware disk.img target.img
+await_text '^Which\?'
+press d && await_text '^Copy which disk\?'
+press 1 && await_text '^Onto which disk\?'
+press 2 && await_text '^Press y to do that\.'
+press y && await_text 'MiB, copies'
 stop_firmware
+start_firmware disk.img target.img
+await_text 'disk 2: 96 MiB, a copy onto it was cut: unfinished, profile of storage-1, generation 9$'
+stop_firmware
+"$DUPENGINE" copy --yes disk.img target.img >/dev/null 2>&1 || firmware_fail "the command does not complete the copy"
+cmp --ignore-initial=1048576 --bytes=34603008 disk.img target.img || firmware_fail "the completed target is no copy"
+[[ $(target_profile) == "$kept" ]] || firmware_fail "the target's profile was changed"
 
 say "a kernel and its initrd, with the command line of the profile"
 make_small_system

@@ -11,6 +11,8 @@
 firmware_folder=/usr/share/OVMF
 firmware_deadline=${DUPENGINE_FIRMWARE_SECONDS:-90}
 firmware_machine=''
+# By disk: what makes it slow, as QEMU has it.
+declare -A firmware_slow=()
 
 firmware_begin() {
     : "${DUPENGINE:?is not set}" "${DUPENGINE_EFI:?is not set}"
@@ -46,7 +48,7 @@ put_on_esp() {
 start_firmware() {
     local disk number=0 options=()
     for disk; do
-        options+=(-drive "if=none,id=disk$number,format=raw,cache=unsafe,file=$disk"
+        options+=(-drive "if=none,id=disk$number,format=raw,cache=unsafe,file=$disk${firmware_slow[$disk]-}"
             -device "virtio-blk-pci,drive=disk$number$([[ $number != 0 ]] || echo ,bootindex=0)")
         number=$((number + 1))
     done
@@ -61,10 +63,13 @@ start_firmware() {
 # What the machine has said, a line as a person sees it.
 console_text() { sed 's/\x1b\[[0-9;=?]*[A-Za-z]//g' console.raw | tr -d '\r'; }
 
+# Reads to the end: a grep that leaves early would make the pipe fail.
+has_said() { console_text | grep -aE -- "$1" >/dev/null; }
+
 # PATTERN: waits until the machine has said it.
 await_text() {
     local end=$((SECONDS + firmware_deadline))
-    until console_text | grep -aqE -- "$1"; do
+    until has_said "$1"; do
         kill -0 "$firmware_machine" 2>/dev/null || firmware_fail "the machine stopped before it said \"$1\""
         ((SECONDS < end)) || firmware_fail "the machine did not say \"$1\" in time"
         sleep 0.1

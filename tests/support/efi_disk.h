@@ -1,15 +1,17 @@
 #pragma once
-// A disk in memory as efi/ sees it, for its tests and fuzz targets. Can fail to read a range.
+// A disk in memory as efi/ sees it, for its tests and fuzz targets. Can fail to read a range, lose all writes
+// after some, and hold something else than was written.
 
 #include <algorithm>
 #include <cstdlib>
+#include <limits>
 #include <vector>
 
 #include "efi/core/disk.h"
 
 namespace dupengine::test {
 
-class EfiDisk final : public efi::Disk {
+class EfiDisk final : public efi::WritableDisk {
   public:
     explicit EfiDisk(std::vector<std::byte> content, std::uint32_t sector_bytes = 512)
         : content_(std::move(content)), sector_bytes_(sector_bytes) {}
@@ -25,6 +27,21 @@ class EfiDisk final : public efi::Disk {
         std::copy_n(content_.begin() + static_cast<std::ptrdiff_t>(offset), buffer.size(), buffer.begin());
         return true;
     }
+
+    bool read_only() const override { return is_read_only; }
+    bool write(std::uint64_t offset, efi::Bytes bytes) override {
+        if (writes++ >= cut_after) return false;
+        std::copy(bytes.begin(), bytes.end(), content_.begin() + static_cast<std::ptrdiff_t>(offset));
+        if (offset == flip_at) content_[offset] ^= std::byte{1};
+        return true;
+    }
+    bool flush() override { return writes <= cut_after; }
+
+    bool is_read_only = false;
+    /// From then on nothing arrives, as in a power cut.
+    std::size_t writes = 0, cut_after = std::numeric_limits<std::size_t>::max();
+    /// What is written there is not what arrives.
+    std::uint64_t flip_at = std::numeric_limits<std::uint64_t>::max();
 
     std::vector<std::byte>& content() { return content_; }
     void make_unreadable(std::uint64_t begin, std::uint64_t end) {

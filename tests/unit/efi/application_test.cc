@@ -207,6 +207,55 @@ TEST_F(EfiApplication, ShowsTheSetupOfTheFirmware) {
     EXPECT_THAT(machine_.done, ElementsAre("setup"));
 }
 
+TEST_F(EfiApplication, RefusesToDuplicateWithTheReason) {
+    machine_.add_disk(1);
+    machine_.add_disk(2);
+    machine_.disk_bytes(1).content()[446 + 4] = std::byte{0x83};
+    machine_.keys = {'d', '1', '2', 'y'};
+    run();
+    EXPECT_THAT(machine_.said,
+                HasSubstr("Back in dupengine: the target holds something that is no GUID partition table"));
+    EXPECT_EQ(machine_.disk_bytes(1).writes, 0u);
+}
+
+TEST_F(EfiApplication, AsksBeforeADiskIsOverwrittenAndThenStartsNothing) {
+    machine_.add_disk(1);
+    machine_.add_disk(2);
+    machine_.disk_bytes(1).content().assign(test::FakeFirmware::kDiskBytes, std::byte{0});
+    machine_.files[{0, kFallback}] = "loader";
+    machine_.keys = {'d', '1', '1', 'd', '3', 'd', '1', '2', 'n'};
+    run();
+    EXPECT_THAT(machine_.said, HasSubstr("a disk cannot be copied onto itself"));
+    EXPECT_THAT(machine_.said, HasSubstr("there is no such disk"));
+    EXPECT_THAT(machine_.said,
+                HasSubstr("Disk 1 goes onto disk 2: 1 partition, 1 MiB. All that disk 2 holds is lost"));
+    EXPECT_EQ(machine_.disk_bytes(1).writes, 0u);
+    machine_.keys = {'d', '1', '2', 'y', 'b'};
+    run();
+    EXPECT_THAT(machine_.said, HasSubstr("Disk 2 is complete and verified."));
+    EXPECT_THAT(machine_.said,
+                HasSubstr("boot from the disk: not here, a disk was written; restart the machine first"));
+    EXPECT_THAT(machine_.done, IsEmpty());
+}
+
+TEST_F(EfiApplication, KnowsItselfByWhatAnUnfinishedDiskKeeps) {
+    machine_.add_disk(1);
+    machine_.set_profile(0, kWeb);
+    efi::Mark mark;
+    mark.count = 1;
+    mark.kept[0].partition = {2, 2 * kMiB, 4 * kMiB, efi::kProfileType, efi::kProfileType};
+    mark.kept[0].name.add("dupengine-profile");
+    std::vector<std::byte> bytes(kMiB);
+    const efi::Bytes encoded = efi::encode_mark(mark, "x", test::FakeFirmware::kDiskBytes, 512, bytes);
+    auto& content = machine_.disk_bytes(0).content();
+    std::fill_n(content.begin(), kMiB, std::byte{0});
+    std::copy(encoded.begin(), encoded.end(), content.begin() + 512);
+    run();
+    EXPECT_THAT(machine_.said, HasSubstr("a copy onto it was cut: unfinished, profile of web-1"));
+    EXPECT_THAT(machine_.said, HasSubstr("cannot: its disk has no EFI system partition"));
+    EXPECT_THAT(machine_.done, IsEmpty());
+}
+
 TEST_F(EfiApplication, SaysThatADiskIsUnfinished) {
     machine_.add_disk(1);
     auto& content = machine_.disk_bytes(0).content();

@@ -64,6 +64,7 @@ class FakeFirmware final : public efi::Firmware {
     }
     std::size_t disk_count() override { return disks_.size(); }
     efi::Disk& disk(std::size_t number) override { return *disks_.at(number); }
+    efi::WritableDisk& writable_disk(std::size_t number) override { return *disks_.at(number); }
     std::optional<std::size_t> own_disk() override { return own; }
 
     efi::TextView read_file(const efi::FilePlace& place, efi::Bytes& content) override {
