@@ -89,6 +89,7 @@ struct Boot {
     std::string loader, kernel, initrd;  ///< "/EFI/debian/grubx64.efi"
     std::string command_line;            ///< of the kernel
     std::string receive_disk;            ///< as the kernel calls it
+    std::string fallback;                ///< a choice for when the first one fails; "menu" if not given
     bool operator==(const Boot&) const = default;
 };
 

@@ -72,7 +72,7 @@ void read_timeout(SchemaWalk& walk, const TomlEntry& entry) {
     walk.profile().boot.timeout_seconds = static_cast<unsigned>(*seconds);
 }
 
-constexpr std::array<SchemaWalk::Key, 8> kKeys = {
+constexpr std::array<SchemaWalk::Key, 9> kKeys = {
     {{"choice", read_text<&Boot::choice, choice_fault>},
      {"timeout", read_timeout},
      {"partition", read_text<&Boot::partition, partition_fault>},
@@ -80,15 +80,21 @@ constexpr std::array<SchemaWalk::Key, 8> kKeys = {
      {"kernel", read_text<&Boot::kernel, efi_path_fault>},
      {"initrd", read_text<&Boot::initrd, efi_path_fault>},
      {"command_line", read_text<&Boot::command_line, command_line_fault>},
-     {"receive_disk", read_text<&Boot::receive_disk, receive_disk_fault>}}};
+     {"receive_disk", read_text<&Boot::receive_disk, receive_disk_fault>},
+     {"fallback", read_text<&Boot::fallback, choice_fault>}}};
 
 // What does not fit together, or nothing.
 std::string fault_of(const Boot& boot) {
-    const bool needs_kernel = boot.choice == "kernel" || boot.choice == "receive" || !boot.initrd.empty() ||
+    const auto does = [&](std::string_view choice) {
+        return boot.choice == choice || boot.fallback == choice;
+    };
+    const bool needs_kernel = does("kernel") || does("receive") || !boot.initrd.empty() ||
                               !boot.command_line.empty() || !boot.receive_disk.empty();
     if (needs_kernel && boot.kernel.empty()) return "[boot] has no 'kernel', which the rest of it needs";
-    if (boot.choice == "receive" && boot.receive_disk.empty())
+    if (does("receive") && boot.receive_disk.empty())
         return "[boot] has no 'receive_disk', so it does not say which disk is to be written";
+    if (!boot.fallback.empty() && boot.fallback == (boot.choice.empty() ? "disk" : boot.choice))
+        return "[boot] falls back to what has failed";
     return {};
 }
 

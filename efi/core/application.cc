@@ -1,5 +1,7 @@
 #include "efi/core/application.h"
 
+#include <utility>
+
 namespace dupengine::efi {
 namespace {
 
@@ -71,25 +73,37 @@ std::optional<Action> chosen_by(Firmware& firmware, const Menu& menu, char key) 
     return std::nullopt;
 }
 
+// By itself, or by the key that stopped that.
+std::optional<Action> first_action(Session& session, Unattended& unattended) {
+    if (unattended.action) {
+        const MenuItem& item = item_of_action(session.menu, *unattended.action);
+        const char key = count_down(session.firmware, item, unattended.timeout_seconds);
+        if (key == 0 && count_try(session.firmware, unattended)) return unattended.action;
+        unattended.action = key == 0 ? unattended.fallback : chosen_by(session.firmware, session.menu, key);
+    }
+    // What fails from here on was not done by itself.
+    unattended.fallback.reset();
+    return unattended.action;
+}
+
 }  // namespace
 
 void run_application(Firmware& firmware, Buffer scratch, Survey& survey) {
     survey_machine(firmware, scratch, survey);
     print_survey(firmware, survey);
     Session session{firmware, scratch, survey, make_menu(firmware, survey)};
-    const Default found = choose_default(firmware, survey, session.menu);
+    Unattended unattended = choose_unattended(firmware, survey, session.menu);
     print_menu(firmware, session.menu);
-    std::optional<Action> action;
-    if (found.action) {
-        const char key =
-            count_down(firmware, item_of_action(session.menu, *found.action), found.timeout_seconds);
-        action = key == 0 ? found.action : chosen_by(firmware, session.menu, key);
-    }
+    std::optional<Action> action = first_action(session, unattended);
     for (;;) {
         if (action) {
             const TextView reason = perform(session, *action);
             if (*action == Action::kRestart) return;
             firmware.print(Line().add("Back in dupengine: ").add(reason).add(".\n"));
+            action.reset();
+            // Once, and not after a person chose.
+            std::swap(action, unattended.fallback);
+            if (action) continue;
             print_menu(firmware, session.menu);
         }
         firmware.print("Which? ");

@@ -3,7 +3,7 @@
 // that by itself when the time-out has passed, or what a person chooses by a key. What fails comes back to
 // the menu with the reason.
 
-#include "efi/core/menu.h"
+#include "efi/core/unattended.h"
 
 namespace dupengine::efi {
 

@@ -13,7 +13,7 @@ namespace dupengine::efi {
 using Bytes = std::span<const std::byte>;
 using Buffer = std::span<std::byte>;
 
-inline constexpr std::uint64_t kMiB = 1024 * 1024;
+inline constexpr std::uint64_t kMiB = std::uint64_t{1024} * 1024;
 
 /// An unsigned integer stored little-endian at `offset`. One that passes the end ends the program: callers
 /// know sizes.

@@ -9,11 +9,12 @@ namespace entry = layout::gpt::entry;
 constexpr std::uint32_t kEntryBytes = 128;
 
 bool is_usual(const PartitionTable& table) {
-    return table.entry_count * table.entry_bytes == kEntriesBytes && table.entry_bytes == kEntryBytes;
+    return std::uint64_t{table.entry_count} * table.entry_bytes == kEntriesBytes &&
+           table.entry_bytes == kEntryBytes;
 }
 
 Buffer entry_of(DuplicatePlan& plan, unsigned number) {
-    return Buffer(plan.entries).subspan((number - 1) * kEntryBytes, kEntryBytes);
+    return Buffer(plan.entries).subspan(std::size_t{number - 1} * kEntryBytes, kEntryBytes);
 }
 
 template <typename T>
@@ -57,7 +58,8 @@ TextView keep_profiles(DuplicateEnd target, Buffer scratch, Mark& kept) {
     for (const Partition& partition : table.all()) {
         if (!(partition.type == kProfileType)) continue;
         if (kept.count == kept.kept.size()) return "the target has too many profile partitions";
-        const Bytes raw = Bytes(scratch).subspan((partition.number - 1) * table.entry_bytes, kEntryBytes);
+        const Bytes raw =
+            Bytes(scratch).subspan(std::size_t{partition.number - 1} * table.entry_bytes, kEntryBytes);
         kept.kept[kept.count++] = {partition, load_le<std::uint64_t>(raw, entry::kAttributesAt),
                                    name_of(raw)};
         if (kept.kept[kept.count - 1].name.cut())

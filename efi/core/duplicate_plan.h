@@ -8,7 +8,7 @@
 
 namespace dupengine::efi {
 
-inline constexpr std::size_t kEntriesBytes = 128 * 128;
+inline constexpr std::size_t kEntriesBytes = std::size_t{128} * 128;
 
 struct DuplicatePlan {
     std::array<Region, kMostPartitions> copied;

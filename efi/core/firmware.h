@@ -41,6 +41,8 @@ class Firmware {
 
     /// A variable of our own (dupengine-efi(8)): its bytes, or nothing.
     virtual std::optional<std::size_t> read_variable(TextView name, Buffer into) = 0;
+    /// Kept over starts, and seen by the operating system. False if it could not be written.
+    virtual bool write_variable(TextView name, Bytes value) = 0;
     /// False if it is still there.
     virtual bool delete_variable(TextView name) = 0;
 

@@ -151,7 +151,7 @@ TextView read_gpt(Disk& disk, Buffer scratch, PartitionTable& table) {
     const std::uint32_t sector_bytes = disk.sector_bytes();
     if (sector_bytes < 512 || sector_bytes > kLargestSector || (sector_bytes & (sector_bytes - 1)) != 0)
         return "its sectors have a size that is not known here";
-    if (disk.size_bytes() < 3 * sector_bytes) return "it is too small for a partition table";
+    if (disk.size_bytes() < std::uint64_t{3} * sector_bytes) return "it is too small for a partition table";
     if (!disk.read(0, scratch.first(sector_bytes))) return "its first sector cannot be read";
     const Announced announced = announced_by(scratch.first(sector_bytes));
     if (announced == Announced::kMbr) return "it has no GUID partition table, but an MBR";

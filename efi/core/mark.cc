@@ -106,7 +106,7 @@ Bytes bytes_of(TextView text) {
 }  // namespace
 
 std::uint64_t mark_room(std::uint32_t sector_bytes) {
-    constexpr std::uint64_t kEntriesBytes = 128 * 128;
+    constexpr std::uint64_t kEntriesBytes = std::uint64_t{128} * 128;
     return sector_bytes + (kEntriesBytes + sector_bytes - 1) / sector_bytes * sector_bytes;
 }
 

@@ -1,45 +1,6 @@
 #include "efi/core/menu.h"
 
 namespace dupengine::efi {
-namespace {
-
-constexpr TextView kOnce = "DupengineOnce";
-
-std::optional<Action> action_of(Choice choice) {
-    switch (choice) {
-        case Choice::kDisk:
-            return Action::kDisk;
-        case Choice::kKernel:
-            return Action::kKernel;
-        case Choice::kReceive:
-            return Action::kReceive;
-        case Choice::kMenu:
-            return std::nullopt;
-    }
-    return std::nullopt;
-}
-
-std::optional<Choice> take_once(Firmware& firmware) {
-    std::array<std::byte, 32> value;
-    const auto size = firmware.read_variable(kOnce, value);
-    if (!size) return std::nullopt;
-    if (!firmware.delete_variable(kOnce)) {
-        firmware.print("DupengineOnce cannot be deleted, so it is not followed.\n");
-        return std::nullopt;
-    }
-    TextView word = as_text(Bytes(value).first(*size < value.size() ? *size : value.size()));
-    // A shell's echo leaves one.
-    if (!word.empty() && word[word.size() - 1] == '\n') word = word.first(word.size() - 1);
-    const auto choice = choice_of(word);
-    if (choice)
-        firmware.print(
-            Text<80>().add("For this start, DupengineOnce says: ").add(choice_word(*choice)).add(".\n"));
-    else
-        firmware.print("DupengineOnce says nothing that is known here.\n");
-    return choice;
-}
-
-}  // namespace
 
 Menu make_menu(Firmware& firmware, const Survey& survey) {
     FilePlace place;
@@ -85,23 +46,6 @@ void print_menu(Firmware& firmware, const Menu& menu) {
         if (!item.why_not.empty())
             firmware.print(
                 Text<300>().add("  -  ").add(item.text).add(": not here, ").add(item.why_not).add('\n'));
-}
-
-Default choose_default(Firmware& firmware, const Survey& survey, const Menu& menu) {
-    const auto once = take_once(firmware);
-    const NodeProfile* profile = survey.profile();
-    Default found;
-    if (profile != nullptr) {
-        found.action = action_of(profile->boot.choice);
-        found.timeout_seconds = profile->boot.timeout_seconds;
-    }
-    if (once) found.action = action_of(*once);
-    if (!found.action) return found;
-    const MenuItem& item = item_of_action(menu, *found.action);
-    if (item.why_not.empty()) return found;
-    firmware.print(
-        Text<300>().add("It should ").add(item.text).add(", and cannot: ").add(item.why_not).add(".\n"));
-    return {};
 }
 
 }  // namespace dupengine::efi

@@ -28,14 +28,4 @@ const MenuItem& item_of_action(const Menu& menu, Action action);
 /// What can be done with its key, then what cannot with the reason.
 void print_menu(Firmware& firmware, const Menu& menu);
 
-/// What the machine does by itself, or nothing: it waits for a key.
-struct Default {
-    std::optional<Action> action;
-    std::uint32_t timeout_seconds = 0;
-};
-
-/// From the variable DupengineOnce, else from the profile. The variable is deleted before it is followed; if
-/// it cannot be it is not, because it would be followed for ever. Says what it found.
-Default choose_default(Firmware& firmware, const Survey& survey, const Menu& menu);
-
 }  // namespace dupengine::efi

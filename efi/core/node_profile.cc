@@ -41,7 +41,7 @@ class Reading final : public TomlSink {
         else if (key == "node")
             text(value, into_.node);
         else if (key == "boot/choice")
-            choice(value);
+            choice(value, boot.choice);
         else if (key == "boot/timeout")
             timeout(value);
         else if (key == "boot/partition")
@@ -56,6 +56,8 @@ class Reading final : public TomlSink {
             text(value, boot.command_line);
         else if (key == "boot/receive_disk")
             text(value, boot.receive_disk);
+        else if (key == "boot/fallback")
+            choice(value, boot.fallback);
         else if (key.starts_with("boot/") && !key.starts_with("boot/x-"))
             fail("its profile has a key in [boot] that is not known here");
     }
@@ -74,11 +76,11 @@ class Reading final : public TomlSink {
             fail("its profile has a text that cannot be used here");
     }
 
-    void choice(const TomlValue& value) {
+    void choice(const TomlValue& value, Choice& into) {
         if (!is(value, TomlValue::Kind::kString)) return;
         const auto found = choice_of(value.text);
         if (!found) return fail("its profile has a choice in [boot] that is not known here");
-        into_.boot.choice = *found;
+        into = *found;
     }
 
     void timeout(const TomlValue& value) {
@@ -158,6 +160,7 @@ std::optional<Guid> guid_of(TextView text) {
 TextView read_profile(TextView text, NodeProfile& into) {
     into = {};
     into.boot.timeout_seconds = kUsualTimeout;
+    into.boot.fallback = Choice::kMenu;
     Reading reading(into);
     if (const TextView reason = read_toml(text, reading); !reason.empty()) return reason;
     return reading.fault();

@@ -28,6 +28,7 @@ struct BootSettings {
     PathText kernel, initrd;
     Text<2048> command_line;
     Text<256> receive_disk;
+    Choice fallback = Choice::kDisk;  ///< when the choice fails; kMenu if the profile gives none
 };
 
 struct NodeProfile {

@@ -78,6 +78,11 @@ std::optional<std::size_t> Uefi::read_variable(TextView name, Buffer into) {
     return bytes;
 }
 
+bool Uefi::write_variable(TextView name, Bytes value) {
+    return runtime_.set_variable(name_of(name).data(), &kOwnVariables, kKeptAndVisible, value.size(),
+                                 value.data()) == kSuccess;
+}
+
 bool Uefi::delete_variable(TextView name) {
     const Name wide = name_of(name);
     runtime_.set_variable(wide.data(), &kOwnVariables, 0, 0, nullptr);

@@ -23,6 +23,7 @@ class Uefi final : public Firmware {
     TextView start_kernel(const FilePlace& place, Bytes content, const FilePlace* initrd,
                           TextView command_line) override;
     std::optional<std::size_t> read_variable(TextView name, Buffer into) override;
+    bool write_variable(TextView name, Bytes value) override;
     bool delete_variable(TextView name) override;
     bool has_setup() override;
     TextView restart_to_setup() override;

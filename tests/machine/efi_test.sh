@@ -72,6 +72,7 @@ cp target.img cut.img
 start_firmware disk.img target.img
 await_text 'disk 2: 96 MiB, 2 partitions, profile of storage-1, generation 9$'
 await_text '^This machine is web-1, roles base, web\.$'
+await_text '^Tries that are left after this start: 0\.$'
 await_text '^Back in dupengine: it gave up\.$'
 ! has_said DupengineOnce || firmware_fail "the choice for one start was followed twice"
 press d && await_text '^Copy which disk\?'
@@ -100,6 +101,8 @@ press y && await_text 'MiB, copies'
 stop_firmware
 start_firmware disk.img target.img
 await_text 'disk 2: 96 MiB, a copy onto it was cut: unfinished, profile of storage-1, generation 9$'
+await_text '^All tries to start are used up \(DupengineTries\)\.$'
+await_text '^Which\?'
 stop_firmware
 "$DUPENGINE" copy --yes disk.img target.img >/dev/null 2>&1 || firmware_fail "the command does not complete the copy"
 cmp --ignore-initial=1048576 --bytes=34603008 disk.img target.img || firmware_fail "the completed target is no copy"
@@ -117,6 +120,7 @@ timeout = 0
 kernel = "/EFI/dupengine/linux"
 initrd = "/EFI/dupengine/initrd"
 command_line = "console=ttyS0 quiet panic=-1 word=\"two words\""'
+forget_variables
 start_firmware kernel.img
 await_text '^Starts the kernel /EFI/dupengine/linux of disk 1\.$'
 await_text '^small system: .*console=ttyS0 quiet panic=-1 word="two words"$'

@@ -19,11 +19,14 @@ firmware_begin() {
     firmware_work=$(mktemp -d "${root:?}/build/$1.XXXXXX")
     trap 'stop_firmware; rm -rf "$firmware_work"' EXIT
     cd "$firmware_work" || return
-    cp "$firmware_folder/OVMF_VARS_4M.fd" vars.fd
+    forget_variables
     mkfifo console.in
     # shellcheck disable=SC2034 # nobody reads the descriptor; it holds the line open
     exec {firmware_line}<>console.in
 }
+
+# Another machine, which has none of its own.
+forget_variables() { cp "$firmware_folder/OVMF_VARS_4M.fd" vars.fd; }
 
 # FILE SIZE: a disk with an EFI system partition from 1 MiB to 34 MiB.
 make_disk() {

@@ -30,6 +30,7 @@ EfiFacts facts_of(const efi::NodeProfile& profile) {
                       string_of(boot.initrd),
                       string_of(boot.command_line),
                       string_of(boot.receive_disk),
+                      string_of(efi::choice_word(boot.fallback)),
                       boot.timeout_seconds};
     if (boot.partition)
         facts.partition = Guid::from_disk(std::as_bytes(std::span(boot.partition->bytes))).text();
@@ -47,6 +48,7 @@ EfiFacts facts_of(const profiles::Profile& profile) {
             boot.initrd,
             boot.command_line,
             boot.receive_disk,
+            boot.fallback.empty() ? "menu" : boot.fallback,
             boot.timeout_seconds.value_or(5)};
 }
 

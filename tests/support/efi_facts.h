@@ -10,7 +10,7 @@
 namespace dupengine::test {
 
 struct EfiFacts {
-    std::string node, roles, choice, partition, loader, kernel, initrd, command_line, receive_disk;
+    std::string node, roles, choice, partition, loader, kernel, initrd, command_line, receive_disk, fallback;
     unsigned timeout_seconds = 0;
     bool operator==(const EfiFacts&) const = default;
 };

@@ -1,4 +1,5 @@
-// Stands in for a machine's own loader: says that it runs, asks for the menu at the next start, and gives up.
+// Stands in for a machine's own loader: says that it runs, asks for the menu at the next start and for one
+// try at the starts that follow unless somebody did, and gives up.
 
 #include "efi/firmware/protocols.h"
 
@@ -9,5 +10,10 @@ extern "C" EFIAPI Status efi_main(Handle, SystemTable* system) {
     constexpr std::uint32_t kKeptAndVisible = 7;
     const char wanted[] = {'m', 'e', 'n', 'u', '\n'};
     system->runtime->set_variable(u"DupengineOnce", &kOwnVariables, kKeptAndVisible, sizeof wanted, wanted);
+    const char once = '1';
+    std::uint64_t bytes = 0;
+    if (system->runtime->get_variable(u"DupengineTries", &kOwnVariables, nullptr, &bytes, nullptr) ==
+        kNotFound)
+        system->runtime->set_variable(u"DupengineTries", &kOwnVariables, kKeptAndVisible, sizeof once, &once);
     return kAborted;
 }

@@ -187,6 +187,84 @@ TEST_F(EfiApplication, IgnoresAChoiceThatItDoesNotKnow) {
     EXPECT_THAT(machine_.said, HasSubstr("DupengineOnce says nothing that is known here.\n"));
 }
 
+TEST_F(EfiApplication, FallsBackWhereTheLoaderComesBack) {
+    machine_.add_disk(1);
+    machine_.set_profile(0, kWeb + "[boot]\ntimeout = 0\nfallback = \"kernel\"\nkernel = \"/linux\"\n");
+    machine_.files[{0, kFallback}] = "loader";
+    machine_.files[{0, "/linux"}] = "kernel";
+    run();
+    EXPECT_THAT(machine_.done, ElementsAre(StartsWith("program"), StartsWith("kernel")));
+}
+
+TEST_F(EfiApplication, FallsBackWhereThereIsNoLoaderAndNotToItselfAgain) {
+    machine_.add_disk(1);
+    machine_.set_profile(0, kWeb + "[boot]\ntimeout = 0\nfallback = \"kernel\"\nkernel = \"/linux\"\n");
+    machine_.files[{0, "/linux"}] = "kernel";
+    run();
+    EXPECT_THAT(machine_.done, ElementsAre(StartsWith("kernel")));
+}
+
+TEST_F(EfiApplication, DoesNotFallBackFromWhatAPersonChose) {
+    machine_.add_disk(1);
+    machine_.set_profile(0, kWeb + "[boot]\nfallback = \"kernel\"\nkernel = \"/linux\"\n");
+    machine_.files[{0, kFallback}] = "loader";
+    machine_.files[{0, "/linux"}] = "kernel";
+    machine_.keys = {'\0', 'b'};
+    run();
+    EXPECT_THAT(machine_.done, ElementsAre(StartsWith("program")));
+}
+
+TEST_F(EfiApplication, TriesANewSystemAsOftenAsItWasToldAndThenFallsBack) {
+    machine_.add_disk(1);
+    machine_.set_profile(0, kWeb + "[boot]\ntimeout = 0\nfallback = \"kernel\"\nkernel = \"/linux\"\n");
+    machine_.files[{0, kFallback}] = "loader";
+    machine_.files[{0, "/linux"}] = "kernel";
+    machine_.variables["DupengineTries"] = "2\n";
+    for (const char* left : {"1", "0"}) {
+        machine_.done.clear();
+        run();
+        EXPECT_THAT(machine_.done, ElementsAre(std::string("DupengineTries = ") + left, StartsWith("program"),
+                                               StartsWith("kernel")));
+    }
+    machine_.done.clear();
+    run();
+    EXPECT_THAT(machine_.said, HasSubstr("All tries to start are used up (DupengineTries).\n"));
+    EXPECT_THAT(machine_.done, ElementsAre(StartsWith("kernel")));
+    machine_.done.clear();
+    machine_.variables.clear();  // the system came up well
+    run();
+    EXPECT_THAT(machine_.done, ElementsAre(StartsWith("program"), StartsWith("kernel")));
+}
+
+TEST_F(EfiApplication, CountsOnlyWhatItDoesByItself) {
+    machine_.add_disk(1);
+    machine_.set_profile(0, kWeb);
+    machine_.files[{0, kFallback}] = "loader";
+    machine_.variables["DupengineTries"] = "1";
+    machine_.keys = {'b'};
+    run();
+    EXPECT_THAT(machine_.done, ElementsAre(StartsWith("program")));
+    EXPECT_EQ(machine_.variables["DupengineTries"], "1");
+}
+
+TEST_F(EfiApplication, DoesNotStartWhatItCannotCount) {
+    machine_.add_disk(1);
+    machine_.set_profile(0, kWeb + "[boot]\ntimeout = 0\n");
+    machine_.files[{0, kFallback}] = "loader";
+    machine_.variables["DupengineTries"] = "3";
+    machine_.variables_stay = true;
+    run();
+    EXPECT_THAT(machine_.said,
+                HasSubstr("DupengineTries cannot be written, so this start is not done by itself.\n"));
+    EXPECT_THAT(machine_.done, ElementsAre("DupengineTries = 2"));
+    for (const char* value : {"", "x", "-1", "100", "99999999999999999999"}) {
+        machine_.variables["DupengineTries"] = value;
+        machine_.done.clear();
+        run();
+        EXPECT_THAT(machine_.done, IsEmpty()) << value;
+    }
+}
+
 TEST_F(EfiApplication, OffersOnlyWhatThisMachineCanDo) {
     machine_.add_disk(1);
     machine_.set_profile(0, kWeb);

@@ -46,7 +46,7 @@ class FakeFirmware final : public efi::Firmware {
 
     std::map<std::pair<std::size_t, std::string>, std::string> files;  ///< on EFI system partitions
     std::map<std::string, std::string> variables;
-    bool variables_stay = false;  ///< they cannot be deleted
+    bool variables_stay = false;  ///< they cannot be changed
     bool setup = true;
     std::optional<std::size_t> own;
     std::deque<char> keys;   ///< '\0': nobody presses one until the time-out; behind them, restart
@@ -91,6 +91,11 @@ class FakeFirmware final : public efi::Firmware {
         if (found->second.size() > into.size()) return 0;
         std::copy_n(as_bytes(found->second).begin(), found->second.size(), into.begin());
         return found->second.size();
+    }
+    bool write_variable(efi::TextView name, efi::Bytes value) override {
+        done.push_back(fmt::format("{} = {}", string_of(name), as_text(value)));
+        if (!variables_stay) variables[string_of(name)] = as_text(value);
+        return !variables_stay;
     }
     bool delete_variable(efi::TextView name) override {
         done.push_back("delete " + string_of(name));

@@ -20,6 +20,7 @@ kernel = "/EFI/dupengine/linux"
 initrd = "/EFI/dupengine/initrd"
 command_line = "a=\"b c\""
 receive_disk = "/dev/vda"
+fallback = "disk"
 )";
 
 std::vector<std::string> problems(const std::string& text) {
@@ -31,8 +32,9 @@ std::vector<std::string> problems(const std::string& text) {
 
 TEST(SchemaBoot, ReadsEveryKeyAndKeepsItOverARoundTrip) {
     const Profile p = parse_profile(kWhole, "p.toml");
-    EXPECT_EQ(p.boot, (Boot{"receive", 0, "c12a7328-f81f-11d2-ba4b-00a0c93ec93b", "/EFI/debian/shimx64.efi",
-                            "/EFI/dupengine/linux", "/EFI/dupengine/initrd", "a=\"b c\"", "/dev/vda"}));
+    EXPECT_EQ(p.boot,
+              (Boot{"receive", 0, "c12a7328-f81f-11d2-ba4b-00a0c93ec93b", "/EFI/debian/shimx64.efi",
+                    "/EFI/dupengine/linux", "/EFI/dupengine/initrd", "a=\"b c\"", "/dev/vda", "disk"}));
     EXPECT_EQ(parse_profile(to_toml(p), "again"), p) << to_toml(p);
 }
 
@@ -77,6 +79,8 @@ INSTANTIATE_TEST_SUITE_P(
                       BadBoot{"initrd = \"/initrd\"", "[boot] has no 'kernel'"},
                       BadBoot{"choice = \"receive\"\nkernel = \"/linux\"", "[boot] has no 'receive_disk'"},
                       BadBoot{"kernel = \"/linux\"\nreceive_disk = \"/dev/vda quiet\"", "holds a blank"},
+                      BadBoot{"fallback = \"disk\"", "falls back to what has failed"},
+                      BadBoot{"fallback = \"receive\"", "[boot] has no 'kernel'"},
                       BadBoot{"loadr = \"/a\"", "did you mean 'loader'?"}));
 
 }  // namespace
