@@ -1,6 +1,6 @@
 #!/bin/bash
 # A Debian that runs is duplicated with its memory onto a machine that has nothing but an initramfs: the same processes go
-# on in both from the same step, under two names. Then a machine without a profile gets the same, and becomes nobody;
+# on in both from the same step, under two names. The duplicate, running, is made the duplicate once more. Then a machine without a profile gets the same, and becomes nobody;
 # and one that is not alike ends it before anything is paused.
 # DUPENGINE, WORKLOAD, FRAMES: the programs. DUPENGINE_SHOW=yes: ends when both are shown side by side.
 set -euo pipefail
@@ -28,6 +28,12 @@ name = "enp0s3"
 mac = "${pair_macs[target]}"
 addresses = ["10.77.0.2/24"]
 PROFILE
+    # Its own keys, which the source's disk does not have.
+    local name
+    for name in enrolment.pem revoked.pem; do
+        printf '[[file]]\npath = "/etc/dupengine/peers/%s"\nmode = "0600"\ncontent = """\n%s\n"""\n' \
+            "$name" "$(cat "target/$name")"
+    done >>profile.toml
     "$DUPENGINE" profile set --store partition:target.img profile.toml >/dev/null
 }
 
@@ -87,6 +93,19 @@ check grep -q role-web.service <(on target 'systemctl list-units --no-legend rol
 for machine in source target; do stop_and_judge "$machine"; done
 judge source /run/load client
 grep -E '^(stalls|longest_stall)' source.client
+say "the source is at step $(steps source.counter), the target at $(steps target.counter)"
+
+say "the duplicate, which runs, is duplicated onto once more"
+check machine_do target 'dupengine receive --live --yes --restart --initramfs /boot/dupengine.img --peer source /dev/vda' >restart.log
+await_times target "$initramfs" 2
+check machine_do source 'pkill -CONT live_workload'
+check machine_do source "$clone /dev/vda dup://10.77.0.2" 900 >again.log
+tr -d '\r' <again.log | grep -E '^(round|pass|image|pause|the target)' | cut -c 1-160
+check grep -q 'the target lives: .*"node":"web-1"' again.log
+identity target >target.again
+check [ "$(head -n 1 target.again)" = web-1 ]
+check cmp <(sed -n 1,3p target.identity) <(sed -n 1,3p target.again)
+for machine in source target; do stop_and_judge "$machine"; done
 say "the source is at step $(steps source.counter), the target at $(steps target.counter)"
 check [ "$(profile_digest "$profile_begin" "$profile_sectors")" = "$before" ]
 check [ "$("$FRAMES" target.sent.pcap | cut -d ' ' -f 1)" = "${pair_macs[target]}" ]

@@ -158,6 +158,16 @@ await() {
     done
 }
 
+# NAME PATTERN COUNT [SECONDS]: waits until the machine's console has said it so many times.
+await_times() {
+    local name=$1 pattern=$2 count=$3 end=$((SECONDS + ${4:-$pair_deadline}))
+    until (($(grep -acE -- "$pattern" "$name.console.out") >= count)); do
+        is_running "$name" || pair_fail "$name stopped before it said \"$pattern\" $count times"
+        ((SECONDS < end)) || pair_fail "$name did not say \"$pattern\" $count times in time"
+        sleep 0.2
+    done
+}
+
 # NAME COMMAND [SECONDS]: one line of shell, done by the machine; prints what it says and returns its status.
 machine_do() {
     local name=$1 number

@@ -1,0 +1,34 @@
+#pragma once
+// Leaving the system that runs here for a kernel and an initramfs, without firmware in between. The field's
+// own programs do it: kexec(8), which hands on the memory map that firmware gave (kexec_file_load(2) would
+// hand on what this kernel has made of it, and the machine would no longer be like the one it was before),
+// and systemctl(1), which first stops in order what runs.
+
+#include <string>
+#include <vector>
+
+#include "machine/facts.h"
+
+namespace dupengine::machine {
+
+/// Why this machine could not, each a line. `proc`: tests have their own.
+std::vector<std::string> obstacles_to_leaving(const Facts& facts, const std::string& proc = "/proc");
+
+struct NextSystem {
+    std::string kernel, initramfs;  ///< files
+    std::string command_line;
+};
+/// From here on the next restart goes there. Throws kUnsupported if the kernel does not take it.
+void load_next_system(const NextSystem& next);
+/// Returns when everything is being stopped. Throws kInternal, with nothing loaded any more.
+void leave_for_next_system();
+
+/// This machine's IPv4 network as the word "ip=" of a kernel's command line has it (Linux:
+/// Documentation/admin-guide/nfs/nfsroot.rst): of the link with the default route, otherwise of the only one
+/// that has an address. `route` is /proc/net/route. Throws kUnsupported if there is none, or several.
+std::string ip_word(const std::string& route = "/proc/net/route");
+
+/// The words of a kernel's command line, as it splits them: quotes keep blanks together.
+std::vector<std::string> split_command_line(const std::string& text);
+
+}  // namespace dupengine::machine
