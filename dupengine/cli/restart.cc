@@ -6,6 +6,7 @@
 
 #include "base/fd.h"
 #include "cli/confirm.h"
+#include "machine/facts.h"
 #include "machine/next_system.h"
 #include "profiles/references/initramfs_members.h"
 #include "wire/credentials.h"
@@ -60,7 +61,7 @@ Fd file_in_memory(const std::string& first, const std::string& second) {
 }
 
 void refuse_if_it_cannot_leave(const machine::Facts& facts, bool is_live) {
-    std::vector<std::string> obstacles = machine::obstacles_to_leaving(facts);
+    std::vector<std::string> obstacles = machine::obstacles_to_leaving();
     if (is_live)
         for (const std::string& obstacle : machine::obstacles_to_restoring(facts))
             obstacles.push_back(obstacle);
@@ -134,8 +135,7 @@ void restart_to_receive(const NextReception& reception, const RestartOptions& op
         confirm_overwrite("the system that runs here stops, and when another machine comes " +
                           reception.target);
     const Fd whole = file_in_memory(initramfs, keys);
-    machine::load_next_system({or_usual(options.kernel, "/boot/vmlinuz-"),
-                               fmt::format("/proc/{}/fd/{}", ::getpid(), whole.get()), words});
+    machine::load_next_system({or_usual(options.kernel, "/boot/vmlinuz-"), whole, words});
     machine::leave_for_next_system();
     fmt::print(stderr, "this system stops; a small one waits for a source for {}: {}\n", reception.target,
                words);

@@ -1,8 +1,12 @@
 #include "machine/next_system.h"
 
 #include <arpa/inet.h>
+#include <fcntl.h>
 #include <ifaddrs.h>
+#include <linux/kexec.h>
 #include <net/if.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <array>
@@ -14,8 +18,6 @@
 
 namespace dupengine::machine {
 namespace {
-
-constexpr const char* kKexec = "kexec";
 
 std::string first_word(const std::string& path) {
     std::ifstream file(path);
@@ -69,32 +71,27 @@ DefaultRoute default_route(const std::string& path) {
 
 }  // namespace
 
-std::vector<std::string> obstacles_to_leaving(const Facts& facts, const std::string& proc) {
+std::vector<std::string> obstacles_to_leaving(const std::string& proc) {
     std::vector<std::string> obstacles;
-    if (!program_exists(kKexec)) obstacles.emplace_back("the program kexec is missing (package kexec-tools)");
     if (first_word(proc + "/1/comm") != "systemd")
         obstacles.emplace_back("systemd does not run here, and nothing else stops what runs in order");
     if (first_word(proc + "/sys/kernel/kexec_load_disabled") != "0")
         obstacles.emplace_back("the kernel loads no other one (kexec_load_disabled, CONFIG_KEXEC)");
-    if (!facts.lockdown.empty() && facts.lockdown != "none")
-        obstacles.push_back(
-            fmt::format("the kernel is locked down ({}), as with Secure Boot", facts.lockdown));
     return obstacles;
 }
 
 void load_next_system(const NextSystem& next) {
-    const RunResult result =
-        run_program({kKexec, "--kexec-syscall", "--load", next.kernel, "--initrd=" + next.initramfs,
-                     "--command-line=" + next.command_line});
-    if (result.status != 0)
-        throw_error(Code::kUnsupported, "{}: cannot be started from here: {}", next.kernel,
-                    result.complaint());
+    const Fd kernel = open_path(next.kernel, O_RDONLY, Code::kUsage);
+    // The size counts the zero at the end.
+    if (::syscall(SYS_kexec_file_load, kernel.get(), next.initramfs.get(), next.command_line.size() + 1,
+                  next.command_line.c_str(), 0UL) != 0)
+        throw_errno(Code::kUnsupported, errno, "{}: the kernel does not start it from here", next.kernel);
 }
 
 void leave_for_next_system() {
     const RunResult result = run_program({"systemctl", "--no-block", "kexec"});
     if (result.status == 0) return;
-    run_program({kKexec, "--unload"});
+    ::syscall(SYS_kexec_file_load, -1, -1, 0UL, nullptr, KEXEC_FILE_UNLOAD);
     throw_error(Code::kInternal, "this system does not stop: {}", result.complaint());
 }
 

@@ -1,21 +1,22 @@
 #pragma once
-// Leaving the system that runs here for a kernel and an initramfs, without firmware in between. The field's
-// own programs do it: kexec(8), which hands on the memory map that firmware gave (kexec_file_load(2) would
-// hand on what this kernel has made of it, and the machine would no longer be like the one it was before),
-// and systemctl(1), which first stops in order what runs.
+// Leaving the system that runs here for a kernel and an initramfs, without firmware in between:
+// kexec_file_load(2), by which the kernel itself hands on the memory map that firmware gave. (kexec(8) with
+// the older call takes 256 bytes out of it, and the machine would no longer be like the one it was before.)
+// systemctl(1) first stops in order what runs.
 
 #include <string>
 #include <vector>
 
-#include "machine/facts.h"
+#include "base/fd.h"
 
 namespace dupengine::machine {
 
 /// Why this machine could not, each a line. `proc`: tests have their own.
-std::vector<std::string> obstacles_to_leaving(const Facts& facts, const std::string& proc = "/proc");
+std::vector<std::string> obstacles_to_leaving(const std::string& proc = "/proc");
 
 struct NextSystem {
-    std::string kernel, initramfs;  ///< files
+    std::string kernel;   ///< a file
+    const Fd& initramfs;  ///< a file, which may be in memory only
     std::string command_line;
 };
 /// From here on the next restart goes there. Throws kUnsupported if the kernel does not take it.
