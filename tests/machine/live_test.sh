@@ -96,7 +96,7 @@ grep -E '^(stalls|longest_stall)' source.client
 say "the source is at step $(steps source.counter), the target at $(steps target.counter)"
 
 say "the duplicate, which runs, is duplicated onto once more"
-check machine_do target 'dupengine receive --live --yes --restart --initramfs /boot/dupengine.img --peer source /dev/vda' >restart.log
+check machine_do target 'dupengine receive --live --yes --restart --initramfs /boot/dupengine.img --append no_timer_check --peer source /dev/vda' >restart.log
 await_times target "$initramfs" 2
 check machine_do source 'pkill -CONT live_workload'
 check machine_do source "$clone /dev/vda dup://10.77.0.2" 900 >again.log
@@ -139,7 +139,7 @@ stop_machine target
 
 say "another size of memory is refused before anything is paused"
 start_machine target -m 768 -kernel kernel -initrd initrd.target -append \
-    "console=ttyS0 loglevel=7 ip=10.77.0.2:::255.255.255.0::: dupengine.receive=/dev/vda dupengine.live dupengine.peer=source"
+    "console=ttyS0 loglevel=7 no_timer_check ip=10.77.0.2:::255.255.255.0::: dupengine.receive=/dev/vda dupengine.live dupengine.peer=source"
 await target "$initramfs"
 status=0
 machine_do source "$clone /dev/vda dup://10.77.0.2" 300 >refused || status=$?
