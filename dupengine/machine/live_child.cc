@@ -129,6 +129,7 @@ void LiveProcess::Child::run(int socket) {
 void LiveProcess::Child::obey(Order order, Reply& reply) {
     switch (order) {
         case Order::kBeginPass:
+            if (std::exchange(has_begun_, true)) options_.make_room();
             passes_.begin_pass();
             break;
         case Order::kNext:
@@ -175,7 +176,7 @@ AtRest LiveProcess::Child::pause(PauseReport& took) {
     const std::unique_ptr<SnapshotMaker> maker = options_.make_snapshot();
     // Guardians are frozen with all others: they are for when all others are thawed and this one is gone.
     FrozenFilesystems frozen(filesystems, options_.deadline, FrozenFilesystems::Begin::kLater);
-    maker->make_room();
+    options_.make_room();
     Laps laps;
     Pause pause(*maker, frozen, options_.deadline);
     maker->freeze();
@@ -183,10 +184,13 @@ AtRest LiveProcess::Child::pause(PauseReport& took) {
     frozen.freeze();
     const bool is_the_same = options_.look_at_uses() == uses;
     options_.on_rest();
+    std::vector<std::span<const std::byte>> rooms = passes_.rooms();
+    rooms.emplace_back(shared_.group);
+    const PageNumbers dead = options_.dead_pages(command_, rooms);
     took.filesystems = laps.lap();
     if (!make_image(*maker, pause.guard())) wake(*maker, frozen);
     took.image = laps.lap();
-    passes_.take_image([&](std::span<std::byte> page) { return maker->next_page(page); });
+    passes_.take_image([&](std::span<std::byte> page) { return maker->next_page(page); }, dead);
     took.memory = laps.lap();
     AtRest rest = hot_.take_frozen(uses);
     took.disk = laps.lap();

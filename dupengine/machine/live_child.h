@@ -46,6 +46,7 @@ class LiveProcess::Child {
     Shared& shared_;
     int rest_;
     pid_t command_;
+    bool has_begun_ = false;
 };
 
 }  // namespace dupengine::machine
