@@ -99,6 +99,7 @@ say "the duplicate, which runs, is duplicated onto once more"
 check machine_do target 'dupengine receive --live --yes --restart --initramfs /boot/dupengine.img --append no_timer_check --peer source /dev/vda' >restart.log
 await_times target "$initramfs" 2
 check machine_do source 'pkill -CONT live_workload'
+check machine_do source 'live_workload pages /root/load 2>/dev/console & sleep 1'
 check machine_do source "$clone /dev/vda dup://10.77.0.2" 900 >again.log
 tr -d '\r' <again.log | grep -E '^(round|pass|image|pause|the target)' | cut -c 1-160
 check grep -q 'the target lives: .*"node":"web-1"' again.log
