@@ -1,5 +1,5 @@
-// Who the machine is to other machines of dupengine: with the source's key and certificate it could send, receive and
-// enrol in the source's name.
+// Who the machine is to other machines of dupengine: with the source's key and certificate it could send,
+// receive and enrol in the source's name.
 
 #include "base/error.h"
 #include "profiles/items/item.h"

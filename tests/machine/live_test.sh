@@ -44,6 +44,9 @@ stop_and_judge() {
     for name in counter records; do judge "$1" /root/load "$name"; done
 }
 
+# FILE: the seconds that everything waited.
+pause_of() { sed -n 's/^pause *\([0-9.]*\) s: processes.*/\1/p' "$1" | grep .; }
+
 # What both say at the same moment: their names, and the last steps of the same process.
 side_by_side() {
     local machine
@@ -106,18 +109,19 @@ check grep -q 'the target lives: .*"node":"web-1"' again.log
 identity target >target.again
 check [ "$(head -n 1 target.again)" = web-1 ]
 check cmp <(sed -n 1,3p target.identity) <(sed -n 1,3p target.again)
-for machine in source target; do stop_and_judge "$machine"; done
+for machine in source target; do
+    stop_and_judge "$machine"
+    judge "$machine" /root/load pages
+done
 say "the source is at step $(steps source.counter), the target at $(steps target.counter)"
 check [ "$(profile_digest "$profile_begin" "$profile_sectors")" = "$before" ]
 check [ "$("$FRAMES" target.sent.pcap | cut -d ' ' -f 1)" = "${pair_macs[target]}" ]
 stop_machine target
 say "the pause, beside that of sending all of the memory while everything waits"
-pause=$(sed -n 's/^pause *\([0-9.]*\) s: processes.*/\1/p' clone.log)
 check machine_do source 'live_workload naive 10.77.0.3 9' 300 >naive.log
 naive=$(sed -n 's/^naive pause=\([0-9.]*\) .*/\1/p' naive.log)
-check [ "$pause" ]
 check [ "$naive" ]
-say "$pause s, $naive s"
+say "$(pause_of clone.log) s, and $(pause_of again.log) s when 1,000 pages a second were written; $naive s"
 dd if=target.img of=root.img bs=1M skip=513 conv=sparse status=none
 status=0
 e2fsck -fp root.img >fsck 2>&1 || status=$?

@@ -58,7 +58,8 @@ TEST(Enrolment, OfTheSourceIsTakenAwayOnceAndTheNodesOwnComesAsAFile) {
     stage_files(stage.context);
     EXPECT_EQ(stage.text("/etc/dupengine/peers/enrolment.pem"), "my own");
     for (const char* name : {"revoked.pem", "authority/key.pem"})
-        EXPECT_EQ(stage.staged.look(std::string("/etc/dupengine/peers/") + name).kind, NodeKind::kAbsent) << name;
+        EXPECT_EQ(stage.staged.look(std::string("/etc/dupengine/peers/") + name).kind, NodeKind::kAbsent)
+            << name;
     stage.files.add("/etc/dupengine/peers/revoked.pem", "got by joining");
     Staged later(stage.files);
     ItemContext second{stage.profile, stage.secret, later, stage.random, stage.remembered, stage.notes};
