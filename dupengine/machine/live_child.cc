@@ -7,7 +7,9 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <csignal>
+#include <iterator>
 #include <optional>
 
 namespace dupengine::machine {
@@ -184,12 +186,13 @@ AtRest LiveProcess::Child::pause(PauseReport& took) {
     frozen.freeze();
     const bool is_the_same = options_.look_at_uses() == uses;
     options_.on_rest();
-    std::vector<std::span<const std::byte>> rooms = passes_.rooms();
-    rooms.emplace_back(shared_.group);
-    const PageNumbers dead = options_.dead_pages(command_, rooms);
+    const PageNumbers dead_before = dead_pages();
     took.filesystems = laps.lap();
     if (!make_image(*maker, pause.guard())) wake(*maker, frozen);
     took.image = laps.lap();
+    // Making it the kernel may have moved pages: only what was dead before and is after was so in between.
+    PageNumbers dead;
+    std::ranges::set_intersection(dead_before, dead_pages(), std::back_inserter(dead));
     passes_.take_image([&](std::span<std::byte> page) { return maker->next_page(page); }, dead);
     took.memory = laps.lap();
     AtRest rest = hot_.take_frozen(uses);
@@ -200,6 +203,12 @@ AtRest LiveProcess::Child::pause(PauseReport& took) {
     for (const std::string& path : frozen.not_frozen())
         rest.notes.push_back(path + ": its filesystem cannot be frozen; it was written out instead");
     return rest;
+}
+
+PageNumbers LiveProcess::Child::dead_pages() const {
+    std::vector<std::span<const std::byte>> rooms = passes_.rooms();
+    rooms.emplace_back(shared_.group);
+    return options_.dead_pages(command_, rooms);
 }
 
 // False where this is the other machine: there the gate stays closed, and the deadline counts no more.
