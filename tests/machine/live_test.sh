@@ -99,7 +99,7 @@ grep -E '^(stalls|longest_stall)' source.client
 say "the source is at step $(steps source.counter), the target at $(steps target.counter)"
 
 say "the duplicate, which runs, is duplicated onto once more"
-check machine_do target 'dupengine receive --live --yes --restart --initramfs /boot/dupengine.img --append no_timer_check --peer source /dev/vda' >restart.log
+check machine_do target 'dupengine receive --live --yes --restart --initramfs /boot/dupengine.img --append no_timer_check --peer source /dev/vda 2>/dev/console &' >restart.log
 await_times target "$initramfs" 2
 check machine_do source 'pkill -CONT live_workload'
 check machine_do source 'live_workload pages /root/load 2>/dev/console & sleep 1'
