@@ -10,6 +10,7 @@
 #include "base/units.h"
 #include "block/open.h"
 #include "cli/ask_alike.h"
+#include "cli/clone_preview.h"
 #include "cli/copy_arguments.h"
 #include "cli/interrupt.h"
 #include "cli/live_clone.h"
@@ -19,6 +20,7 @@
 #include "cli/terminal.h"
 #include "cli/text.h"
 #include "machine/disk_uses.h"
+#include "machine/write_tracker.h"
 
 namespace dupengine::cli {
 namespace {
@@ -157,6 +159,23 @@ void switch_off() {
                     result.complaint());
 }
 
+int show_preview(const CloneArguments& arguments, const wire::PeerReference& to, const block::Reader& disk,
+                 const Participants& participants, const Globals& globals) {
+    // Throws what would stop the following of writes.
+    const machine::WriteTracker tracker(arguments.disk, disk.geometry().size_bytes);
+    ClonePreview preview = look_ahead(disk, !arguments.disks_only);
+    preview.target = to.address.text();
+    preview.participants = participants.count();
+    preview.notes.emplace_back(arguments.disks_only
+                                   ? "the target was not asked: it plans when the disk is sent to it"
+                                   : "the target is like this machine, and waits");
+    if (globals.json)
+        fmt::print("{}\n", preview_json(preview).dump(2, ' ', false, Json::error_handler_t::replace));
+    else
+        fmt::print("{}", preview_text(preview, look_at_terminal(STDOUT_FILENO).style.charset));
+    return 0;
+}
+
 int run_clone(const CloneArguments& arguments, const Globals& globals) {
     const auto to = wire::parse_peer_reference(arguments.target);
     if (!to || !to->name.empty())
@@ -171,6 +190,7 @@ int run_clone(const CloneArguments& arguments, const Globals& globals) {
     const auto disk = block::open_source(arguments.disk);
     if (!arguments.disks_only)
         refuse_if_not_alike(*to, arguments.peers, disk->geometry().size_bytes, interrupt.token());
+    if (globals.dry_run) return show_preview(arguments, *to, *disk, participants, globals);
     const block::SourceHold hold(disk->native_fd(), arguments.disk);
     std::unique_ptr<LiveClone> live;
     machine::HotDisk hot(*disk, arguments.disk,
@@ -219,6 +239,8 @@ void add_clone(CLI::App& app, Globals& globals, Action& action) {
     add_peer_options(*verb, arguments->peers);
     verb->add_flag("--nice", arguments->nice,
                    "Let other programs go first, on the processor and on the disks");
+    verb->add_flag("--dry-run", globals.dry_run,
+                   "Show what would go, or what stands against it, and stop: nothing comes to rest");
     add_json_option(*verb, globals);
     add_progress_option(*verb, globals);
     verb->callback([arguments, &globals, &action] {
