@@ -123,6 +123,16 @@ void refuse_if_not_alike(const wire::PeerReference& to, const PeerOptions& peers
             to.address.text(), printable(fmt::format("{}", fmt::join(differences, "; ")), Charset::kUtf8));
 }
 
+// The target's last word can be lost with the connection, when it has everything and becomes this machine.
+void take_life_for_result(Cloned& cloned, LiveClone& live, const wire::PeerReference& to,
+                          const std::stop_token& stop) {
+    cloned.life = live.wait_for_life(stop);
+    cloned.sent.answered.result.target = to.address.text();
+    cloned.sent.answered.result.verified = true;
+    cloned.sent.answered.result.notes.emplace_back(
+        "the connection was lost before the target said that all had arrived; that it lives shows it");
+}
+
 Cloned duplicate(const CloneArguments& arguments, const wire::PeerReference& to, machine::HotDisk& hot,
                  LiveClone* live, const std::stop_token& stop, const Globals& globals) {
     // Nothing waits before somebody is there who wants the disk.
@@ -144,10 +154,18 @@ Cloned duplicate(const CloneArguments& arguments, const wire::PeerReference& to,
         first.reset();
         return peer;
     };
-    Cloned cloned{send_offer(offer, call_again, stop, globals), hot.report(), {}, {}};
+    Cloned cloned;
+    try {
+        cloned.sent = send_offer(offer, call_again, stop, globals);
+    } catch (const Error& e) {
+        if (live == nullptr || e.code() != Code::kPeer || !live->is_all_given()) throw;
+        take_life_for_result(cloned, *live, to, stop);
+        if (!cloned.life) throw;
+    }
+    cloned.disk = hot.report();
     if (live == nullptr) return cloned;
     cloned.memory = live->report();
-    cloned.life = live->wait_for_life(stop);
+    if (!cloned.life) cloned.life = live->wait_for_life(stop);
     return cloned;
 }
 
