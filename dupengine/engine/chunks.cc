@@ -76,7 +76,7 @@ class FirstError {
 
 std::span<std::byte> Slot::bytes_of(block::Extent extent, unsigned area) const {
     const std::size_t area_bytes = memory_.size() / areas_;
-    return memory_.subspan(area * area_bytes + (extent.begin - chunk.base), extent.size());
+    return memory_.subspan((area ^ first_area_) * area_bytes + (extent.begin - chunk.base), extent.size());
 }
 
 void Slot::start_read(const block::Reader& from, block::Extent extent, block::Reader::From where,

@@ -57,6 +57,9 @@ class Slot {
     /// The bytes of an extent of the chunk; `area` tells apart several memories of a chunk's size.
     std::span<std::byte> bytes_of(block::Extent extent, unsigned area = 0) const;
 
+    /// Each of two areas becomes the other one.
+    void swap_areas() { first_area_ ^= 1u; }
+
     void start_read(const block::Reader& from, block::Extent extent, block::Reader::From where,
                     unsigned area = 0);
     void start_write(block::Target& to, block::Extent extent);
@@ -66,6 +69,7 @@ class Slot {
     enum class Stage { kFree, kReading, kWriting };
     std::span<std::byte> memory_;
     unsigned areas_;
+    unsigned first_area_ = 0;
     std::size_t number_;
     block::Transfers& transfers_;
     Stage stage_ = Stage::kFree;

@@ -5,6 +5,7 @@
 #include <cerrno>
 #include <cstring>
 
+#include "base/copy_bytes.h"
 #include "base/units.h"
 #include "engine/chunk_bytes.h"
 #include "engine/journal.h"
@@ -108,22 +109,23 @@ void read_now(Slot& slot, const block::Reader& source, Extent extent) {
     if (readable.end < extent.end) std::ranges::fill(slot.bytes_of({readable.end, extent.end}), std::byte{0});
 }
 
-// For a source that knows the digests of what it holds: of area 0 only what the target's bytes in area 1 are
-// not is read. Area 0 holds the chunk afterwards. Returns which of its pieces were there already, in order.
+// For a source that knows the digests of what it holds: only what the target's bytes in area 1 are not is
+// read. Area 0 holds the chunk afterwards, and area 1 what the target has in place of what was read. Returns
+// which of its pieces were there already, in order.
 std::vector<bool> read_unknown(Slot& slot, const block::Reader& source) {
     // A source that is far away hears of all that is lacking before the first of it is waited for.
     std::vector<bool> is_held;
     for_each_piece(slot, source.known_piece_bytes(), 1, [&](Extent piece, std::span<const Extent>) {
         is_held.push_back(source.holds(piece.begin, slot.bytes_of(piece, 1)));
     });
+    // Most of it is held: that stays where it is.
+    slot.swap_areas();
     auto held = is_held.begin();
-    for_each_piece(slot, source.known_piece_bytes(), 1, [&](Extent, std::span<const Extent> extents) {
-        const bool equal = *held++;
+    for_each_piece(slot, source.known_piece_bytes(), 0, [&](Extent, std::span<const Extent> extents) {
+        if (*held++) return;
         for (Extent e : extents) {
-            if (equal)
-                std::ranges::copy(slot.bytes_of(e, 1), slot.bytes_of(e, 0).begin());
-            else
-                read_now(slot, source, e);
+            copy_bytes(slot.bytes_of(e, 0), slot.bytes_of(e, 1));
+            read_now(slot, source, e);
         }
     });
     return is_held;
