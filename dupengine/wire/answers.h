@@ -30,13 +30,18 @@ class Answers {
     void read_extent(block::Extent extent, block::Reader::From from, std::span<std::byte> to) const;
     void begin_message() { message_.resize(kHeaderBytes); }
     void send_message(Type type, std::uint64_t id);
+    void send_timed(std::span<const std::byte> message);
+    std::span<std::byte> raw() { return memory_.all().subspan(kFront); }
+
+    // Before what is read there is room for what a message has in front of it; what is read stays aligned.
+    static constexpr std::size_t kFront = block::Reader::kAlignment;
 
     const OfferedDisk& disk_;
     Connection& connection_;
     CompressionGauge& gauge_;
     PieceEncoder encoder_;
     codec::KeyedDigest digest_;
-    AlignedBuffer raw_{kMostAsked};
+    AlignedBuffer memory_{kFront + kMostAsked};
     bool is_sending_ = false;
     Bytes message_;  // being made, with room for its header
 };
