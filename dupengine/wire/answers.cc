@@ -1,6 +1,7 @@
 #include "wire/answers.h"
 
 #include <algorithm>
+#include <utility>
 
 namespace dupengine::wire {
 namespace {
@@ -73,11 +74,22 @@ void Answers::check_inside(std::span<const Extent> extents) const {
         throw_not_honest("a question about what lies behind the end of the disk");
 }
 
-void Answers::read_extent(Extent extent, From from, std::span<std::byte> to) const {
-    if (from == From::kMedium)
-        disk_.reader.read_from_medium(extent.begin, to);
-    else
-        disk_.reader.read(extent.begin, to);
+void Answers::start_read(Extent extent, From from, std::span<std::byte> to) {
+    try {
+        disk_.reader.start_read(transfers_, 0, extent.begin, to, from);
+        ++under_way_;
+    } catch (const Error&) {
+        if (!read_error_) read_error_ = std::current_exception();
+    }
+}
+
+// Throws when nothing is under way any more.
+void Answers::wait_for_reads() {
+    for (; under_way_ != 0; --under_way_) {
+        const block::Transfers::Done done = transfers_.wait();
+        if (done.error && !read_error_) read_error_ = done.error;
+    }
+    if (read_error_) std::rethrow_exception(std::exchange(read_error_, nullptr));
 }
 
 void Answers::prepare(std::uint64_t id) {
@@ -108,13 +120,14 @@ void Answers::read(std::uint64_t id, const ReadRequest& request) {
     check_inside(request.extents);
     std::size_t filled = 0;
     for (Extent e : request.extents) {
-        read_extent(e, request.from, raw().subspan(filled, e.size()));
+        start_read(e, request.from, raw().subspan(filled, e.size()));
         filled += e.size();
     }
+    wait_for_reads();
     const auto bytes = raw().first(filled);
     if (encoder_.goes_raw(bytes)) {
         constexpr std::size_t kHeads = kHeaderBytes + kRawHeadBytes;
-        const auto message = memory_.all().subspan(kFront - kHeads, kHeads + filled);
+        const auto message = transfers_.memory().subspan(kFront - kHeads, kHeads + filled);
         encode_header({Type::kData, id, static_cast<std::uint32_t>(kRawHeadBytes + filled)}, message);
         encode_raw_head(filled, message.subspan(kHeaderBytes));
         return send_timed(message);
@@ -143,7 +156,7 @@ void Answers::digest(std::uint64_t id, std::span<const Extent> extents) {
         while (next < extents.size() && extents[next].begin < room.end) {
             const Extent part = Extent{at, extents[next].end}.clipped_to(room);
             zero_up_to(part.begin);
-            read_extent(part, From::kAnywhere, raw().subspan(part.begin - base, part.size()));
+            start_read(part, From::kAnywhere, raw().subspan(part.begin - base, part.size()));
             filled = part.end;
             for (std::size_t piece = (part.begin - base) / kPieceBytes;
                  piece <= (part.end - 1 - base) / kPieceBytes; ++piece)
@@ -153,6 +166,7 @@ void Answers::digest(std::uint64_t id, std::span<const Extent> extents) {
             if (++next < extents.size()) at = extents[next].begin;
         }
         zero_up_to(room.end);
+        wait_for_reads();
         for (std::size_t piece = 0; piece < is_touched.size(); ++piece) {
             if (!is_touched[piece]) continue;
             const auto tag = digest_.of(raw().subspan(piece * kPieceBytes, kPieceBytes));
