@@ -92,6 +92,7 @@ void stage_items(ItemContext& context, System& system) {
     stage_hostname(context);
     stage_ssh_host_keys(context);
     stage_random_seed(context, system.boot_folders());
+    stage_enrolment(context);
     stage_files(context);
     stage_hosts(context);
     stage_users(context);

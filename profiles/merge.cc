@@ -16,9 +16,9 @@ struct NamedItem {
 
 constexpr NamedItem kItems[] = {
     {"identity.hostname", &Profile::hostname},       {"identity.machine_id", &Profile::machine_id},
-    {"identity.random_seed", &Profile::random_seed}, {"storage.disk_guid", &Profile::disk_guid},
-    {"storage.part_guid", &Profile::part_guid},      {"storage.fs_uuid", &Profile::fs_uuid},
-    {"storage.swap_uuid", &Profile::swap_uuid},
+    {"identity.random_seed", &Profile::random_seed}, {"identity.enrolment", &Profile::enrolment},
+    {"storage.disk_guid", &Profile::disk_guid},      {"storage.part_guid", &Profile::part_guid},
+    {"storage.fs_uuid", &Profile::fs_uuid},          {"storage.swap_uuid", &Profile::swap_uuid},
 };
 
 std::string shown(const Item& item) {

@@ -109,6 +109,7 @@ struct Profile {
     Item machine_id;  ///< kSet: 32 hexadecimal digits
     SshHostKeys ssh_host_keys;
     Item random_seed;  ///< kRegenerate, kRemove, kIgnore
+    Item enrolment;    ///< kRemove, kIgnore
 
     // [storage]: identifiers; every reference to them is rewritten with them
     Item disk_guid;  ///< GPT disk GUID (MBR: disk signature)

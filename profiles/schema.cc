@@ -15,10 +15,11 @@ using Key = SchemaWalk::Key;
 // -- one table of known keys per section; dupengine-profile(5) has the same list
 // -----------------------------------
 
-constexpr std::array<Key, 4> kIdentityKeys = {{{"hostname", read_item},
+constexpr std::array<Key, 5> kIdentityKeys = {{{"hostname", read_item},
                                                {"machine_id", read_item},
                                                {"ssh_host_keys", read_ssh_host_keys},
-                                               {"random_seed", read_item}}};
+                                               {"random_seed", read_item},
+                                               {"enrolment", read_item}}};
 
 constexpr std::array<Key, 4> kStorageKeys = {
     {{"disk_guid", read_item}, {"part_guid", read_item}, {"fs_uuid", read_item}, {"swap_uuid", read_item}}};

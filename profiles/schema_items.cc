@@ -44,6 +44,7 @@ const std::vector<ItemRule>& item_rules() {
          {kSet, kDerive, kRegenerate, kRemove, kIgnore},
          machine_id_fault},
         {"identity", "random_seed", &Profile::random_seed, {kRegenerate, kRemove, kIgnore}, nullptr},
+        {"identity", "enrolment", &Profile::enrolment, {kRemove, kIgnore}, nullptr},
         {"storage", "disk_guid", &Profile::disk_guid, {kSet, kDerive, kRegenerate, kIgnore}, disk_guid_fault},
         // One value cannot serve several partitions, so these are never set.
         {"storage", "part_guid", &Profile::part_guid, {kDerive, kRegenerate, kIgnore}, nullptr},

@@ -145,6 +145,7 @@ std::string to_toml(const Profile& profile) {
         out.item("machine_id", profile.machine_id);
         write_ssh_host_keys(out, profile.ssh_host_keys);
         out.item("random_seed", profile.random_seed);
+        out.item("enrolment", profile.enrolment);
     });
     out.section("[storage]", [&] {
         out.item("disk_guid", profile.disk_guid);

@@ -58,6 +58,12 @@ class Reader {
         static_cast<void>(offset), static_cast<void>(bytes);
         return false;
     }
+    /// This is read next, just so; for a reader that is far away and asks for several at once. False if it
+    /// makes no difference.
+    virtual bool will_read(Extent extent) const {
+        static_cast<void>(extent);
+        return false;
+    }
     /// What kind of content was found in this part by somebody who could look at it with less effort, in the
     /// form that layout/signature.h describes; nothing if nobody looked.
     virtual std::optional<std::string> known_signature(Extent part) const {

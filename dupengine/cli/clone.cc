@@ -10,6 +10,7 @@
 #include "base/units.h"
 #include "block/open.h"
 #include "cli/ask_alike.h"
+#include "cli/clone_preview.h"
 #include "cli/copy_arguments.h"
 #include "cli/interrupt.h"
 #include "cli/live_clone.h"
@@ -19,6 +20,7 @@
 #include "cli/terminal.h"
 #include "cli/text.h"
 #include "machine/disk_uses.h"
+#include "machine/write_tracker.h"
 
 namespace dupengine::cli {
 namespace {
@@ -121,6 +123,16 @@ void refuse_if_not_alike(const wire::PeerReference& to, const PeerOptions& peers
             to.address.text(), printable(fmt::format("{}", fmt::join(differences, "; ")), Charset::kUtf8));
 }
 
+// The target's last word can be lost with the connection, when it has everything and becomes this machine.
+void take_life_for_result(Cloned& cloned, LiveClone& live, const wire::PeerReference& to,
+                          const std::stop_token& stop) {
+    cloned.life = live.wait_for_life(stop);
+    cloned.sent.answered.result.target = to.address.text();
+    cloned.sent.answered.result.verified = true;
+    cloned.sent.answered.result.notes.emplace_back(
+        "the connection was lost before the target said that all had arrived; that it lives shows it");
+}
+
 Cloned duplicate(const CloneArguments& arguments, const wire::PeerReference& to, machine::HotDisk& hot,
                  LiveClone* live, const std::stop_token& stop, const Globals& globals) {
     // Nothing waits before somebody is there who wants the disk.
@@ -142,10 +154,18 @@ Cloned duplicate(const CloneArguments& arguments, const wire::PeerReference& to,
         first.reset();
         return peer;
     };
-    Cloned cloned{send_offer(offer, call_again, stop, globals), hot.report(), {}, {}};
+    Cloned cloned;
+    try {
+        cloned.sent = send_offer(offer, call_again, stop, globals);
+    } catch (const Error& e) {
+        if (live == nullptr || e.code() != Code::kPeer || !live->is_all_given()) throw;
+        take_life_for_result(cloned, *live, to, stop);
+        if (!cloned.life) throw;
+    }
+    cloned.disk = hot.report();
     if (live == nullptr) return cloned;
     cloned.memory = live->report();
-    cloned.life = live->wait_for_life(stop);
+    if (!cloned.life) cloned.life = live->wait_for_life(stop);
     return cloned;
 }
 
@@ -155,6 +175,23 @@ void switch_off() {
     if (result.status != 0)
         throw_error(Code::kInternal, "the target lives, but this machine does not switch off: {}",
                     result.complaint());
+}
+
+int show_preview(const CloneArguments& arguments, const wire::PeerReference& to, const block::Reader& disk,
+                 const Participants& participants, const Globals& globals) {
+    // Throws what would stop the following of writes.
+    const machine::WriteTracker tracker(arguments.disk, disk.geometry().size_bytes);
+    ClonePreview preview = look_ahead(disk, !arguments.disks_only);
+    preview.target = to.address.text();
+    preview.participants = participants.count();
+    preview.notes.emplace_back(arguments.disks_only
+                                   ? "the target was not asked: it plans when the disk is sent to it"
+                                   : "the target is like this machine, and waits");
+    if (globals.json)
+        fmt::print("{}\n", preview_json(preview).dump(2, ' ', false, Json::error_handler_t::replace));
+    else
+        fmt::print("{}", preview_text(preview, look_at_terminal(STDOUT_FILENO).style.charset));
+    return 0;
 }
 
 int run_clone(const CloneArguments& arguments, const Globals& globals) {
@@ -171,6 +208,7 @@ int run_clone(const CloneArguments& arguments, const Globals& globals) {
     const auto disk = block::open_source(arguments.disk);
     if (!arguments.disks_only)
         refuse_if_not_alike(*to, arguments.peers, disk->geometry().size_bytes, interrupt.token());
+    if (globals.dry_run) return show_preview(arguments, *to, *disk, participants, globals);
     const block::SourceHold hold(disk->native_fd(), arguments.disk);
     std::unique_ptr<LiveClone> live;
     machine::HotDisk hot(*disk, arguments.disk,
@@ -219,6 +257,8 @@ void add_clone(CLI::App& app, Globals& globals, Action& action) {
     add_peer_options(*verb, arguments->peers);
     verb->add_flag("--nice", arguments->nice,
                    "Let other programs go first, on the processor and on the disks");
+    verb->add_flag("--dry-run", globals.dry_run,
+                   "Show what would go, or what stands against it, and stop: nothing comes to rest");
     add_json_option(*verb, globals);
     add_progress_option(*verb, globals);
     verb->callback([arguments, &globals, &action] {

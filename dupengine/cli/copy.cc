@@ -226,6 +226,13 @@ void tell_result(const std::vector<Disk>& disks, const std::vector<engine::CopyP
     }
 }
 
+// The target may look like a disk only when all that belongs to it is here: a disk whose memory did not come
+// would start as a second source.
+void end_source(const Disk& disk, Progress& progress, const std::stop_token& stop) {
+    disk.source->finish();
+    if (disk.source->remote() != nullptr) disk.source->remote()->wait_for_memory(progress, stop);
+}
+
 std::vector<engine::CopyReport> execute(const std::vector<engine::CopyPlan>& plans, std::vector<Disk>& disks,
                                         const CopyArguments& arguments, const Globals& globals) {
     const InterruptWatch interrupt;
@@ -245,7 +252,7 @@ std::vector<engine::CopyReport> execute(const std::vector<engine::CopyPlan>& pla
     for (std::size_t i = 0; i < disks.size(); ++i) {
         contexts.push_back({progress, interrupt.token(), std::time(nullptr), grow,
                             [&, i] { return change_of(disks[i], arguments); },
-                            [&, i] { disks[i].source->finish(); }});
+                            [&, i] { end_source(disks[i], progress, interrupt.token()); }});
         if (disks[i].source->is_hot())
             contexts.back().next_round = [&progress, source = disks[i].source->remote()] {
                 return source->next_round(progress);
@@ -265,8 +272,6 @@ std::vector<engine::CopyReport> execute(const std::vector<engine::CopyPlan>& pla
     try {
         auto reports = engine::apply_plans(jobs);
         keep_what_was_written();
-        for (const RemoteSource* remote : remotes_of(disks))
-            remote->wait_for_memory(interrupt.token());
         if (report_file)
             write_report(*report_file, plans.front(), reports.front(), digests, *targets.front());
         return reports;

@@ -19,6 +19,8 @@ class InterruptWatch {
     std::stop_token token() const { return stop_.get_token(); }
 
   private:
+    void watch(const std::stop_token& ended);
+
     sigset_t signals_{}, before_{};
     std::stop_source stop_;
     std::jthread watcher_;

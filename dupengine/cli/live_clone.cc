@@ -83,6 +83,17 @@ void prepare_the_kernel() {
     machine::prepare_to_destroy_connections();
 }
 
+// The command ends on the target before it runs again; so what it has is of no use there.
+machine::PageNumbers find_dead_pages(pid_t command, const std::vector<std::span<const std::byte>>& rooms) {
+    machine::PageNumbers dead = machine::private_pages_of(command);
+    for (const auto& room : rooms) {
+        const machine::PageNumbers more = machine::pages_behind(room);
+        dead.insert(dead.end(), more.begin(), more.end());
+    }
+    std::ranges::sort(dead);
+    return dead;
+}
+
 std::string joined(const std::vector<std::string>& lines) {
     return fmt::format("{}", fmt::join(lines, "; "));
 }
@@ -141,6 +152,8 @@ machine::LiveOptions LiveClone::process_options(const machine::HotDisk& hot, Par
         participants.resume(is_done);
         return participants.take_notes();
     };
+    made.make_room = machine::drop_file_caches;
+    made.dead_pages = find_dead_pages;
     made.on_rest = [this, &hot, look = made.look_at_uses] { samples_ = sample_disk(hot, look()); };
     made.close_gate = [this] {
         gate_.close();
@@ -200,8 +213,8 @@ std::string draw_live(const machine::LiveReport& report) {
             fmt::format("pass {:<4} {} of {} pages of memory sent ({})\n", i + 1, report.passes[i].pages_sent,
                         report.passes[i].pages_looked_at, format_size(report.passes[i].bytes_sent));
     const machine::ImageReport& image = report.image;
-    text += fmt::format("image     {} pages, {} known before; {} sent after the pause\n", image.pages,
-                        image.pages_known, format_size(image.bytes_sent));
+    text += fmt::format("image     {} pages, {} known before and {} of no use; {} sent after the pause\n",
+                        image.pages, image.pages_known, image.pages_dead, format_size(image.bytes_sent));
     if (report.pauses.empty()) return text;
     const machine::PauseReport& pause = report.pauses.back();
     return text +
@@ -231,6 +244,7 @@ Json live_json(const machine::LiveReport& report) {
             {"image",
              {{"pages", report.image.pages},
               {"pages_known", report.image.pages_known},
+              {"pages_dead", report.image.pages_dead},
               {"bytes_sent", report.image.bytes_sent}}},
             {"pauses", pauses}};
 }

@@ -38,6 +38,7 @@ class LiveClone {
     wire::OfferedDisk::Group group(std::uint32_t number);
 
     machine::LiveReport report() const { return memory_.report(); }
+    bool is_all_given() const { return memory_.is_all_given(); }
     /// What the duplicate says of itself; nothing if it did not in time.
     std::optional<std::string> wait_for_life(const std::stop_token& stop);
 

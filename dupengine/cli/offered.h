@@ -17,6 +17,8 @@ class OfferedSource {
     /// For an offer; this outlives it.
     wire::OfferedDisk disk() const;
     const std::vector<std::string>& notes() const { return notes_; }
+    /// As CopySource's.
+    void set_stop(const std::stop_token& stop) const { source_.set_stop(stop); }
 
   private:
     std::string name_;

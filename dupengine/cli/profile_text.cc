@@ -71,7 +71,8 @@ ordered_json profile_json(const profiles::Profile& profile) {
         {"machine_id", item_json(profile.machine_id)},
         {"ssh_host_keys",
          {{"mode", profiles::mode_name(profile.ssh_host_keys.mode)}, {"types", profile.ssh_host_keys.types}}},
-        {"random_seed", item_json(profile.random_seed)}};
+        {"random_seed", item_json(profile.random_seed)},
+        {"enrolment", item_json(profile.enrolment)}};
     json["storage"] = {{"disk_guid", item_json(profile.disk_guid)},
                        {"part_guid", item_json(profile.part_guid)},
                        {"fs_uuid", item_json(profile.fs_uuid)},

@@ -10,6 +10,7 @@
 #include "cli/copy_arguments.h"
 #include "cli/interrupt.h"
 #include "cli/peers_option.h"
+#include "cli/restart.h"
 #include "cli/text.h"
 #include "machine/facts.h"
 #include "machine/snapshot_device.h"
@@ -21,6 +22,7 @@ struct ReceiveArguments {
     CopyArguments copy;
     std::string listen;
     bool live = false;
+    RestartOptions restart;
 };
 
 // What is wrong with the target is found before anybody is waited for. It is looked at again later.
@@ -98,11 +100,16 @@ bool was_a_question(RemoteSource& remote, const ReceiveArguments& arguments) {
 
 int run_receive(const ReceiveArguments& arguments, const Globals& globals) {
     CopyArguments copy = arguments.copy;
+    copy.peers.check();
+    if (arguments.restart.is_wanted) {
+        restart_to_receive({copy.target, arguments.listen, arguments.live, copy.peers}, arguments.restart,
+                           !globals.yes);
+        return 0;
+    }
     if (arguments.live) refuse_if_it_cannot_be_live();
     if (image::parse_reference(copy.target) || wire::parse_peer_reference(copy.target))
         throw_error(Code::kUsage, "{}: only a disk or a raw image file can receive", copy.target);
     look_at_target(copy);
-    copy.peers.check();
     const wire::Credentials enrolled(copy.peers.folder);
     wire::Listener listener(wire::parse_listening_address(arguments.listen, wire::kPeerPort));
     std::shared_ptr<CopySource> source;
@@ -141,6 +148,7 @@ void add_receive(CLI::App& app, Globals& globals, Action& action) {
         ->option_text("ADDR:PORT");
     verb->add_flag("--live", arguments->live,
                    "Take a whole running machine, with its memory: this machine becomes that one");
+    add_restart_options(*verb, arguments->restart);
     add_peer_options(*verb, arguments->copy.peers);
     add_target_options(*verb, arguments->copy);
     add_plan_options(*verb, globals);

@@ -36,6 +36,21 @@ class SignalsBlocked {
     sigset_t before_{};
 };
 
+// While it lives, what comes of memory is a phase of its own.
+class ShownMemory {
+  public:
+    ShownMemory(MemoryIntake& intake, Progress& progress) : intake_(intake) {
+        progress.begin("memory", 0);
+        intake_.show(&progress);
+    }
+    ~ShownMemory() { intake_.show(nullptr); }
+    ShownMemory(const ShownMemory&) = delete;
+    ShownMemory& operator=(const ShownMemory&) = delete;
+
+  private:
+    MemoryIntake& intake_;
+};
+
 }  // namespace
 
 wire::Peer as_peer(std::unique_ptr<wire::Channel> channel) {
@@ -88,7 +103,7 @@ std::shared_ptr<RemoteSource> RemoteSource::connect(const wire::PeerReference& r
         const InterruptWatch interrupt;
         options.stop = interrupt.token();
         wire::Peer peer = call(reference.address, peers, options.stop);
-        source.reset(new RemoteSource(std::move(peer), options));
+        source = std::make_shared<RemoteSource>(std::move(peer), options);
     }
     // Also what came until the last moment of the watch.
     if (options.stop.stop_requested())
@@ -114,7 +129,7 @@ std::shared_ptr<RemoteSource> RemoteSource::wait(wire::Listener& listener, const
             return as_peer(callers->next(deadline, stopped));
         };
         try {
-            return std::shared_ptr<RemoteSource>(new RemoteSource(std::move(peer), std::move(options)));
+            return std::make_shared<RemoteSource>(std::move(peer), std::move(options));
         } catch (const Error& e) {
             if (e.code() == Code::kInterrupted && stop.stop_requested()) throw;
             log(fmt::format("{}: came to nothing: {}", from, e.what()));
@@ -126,11 +141,8 @@ std::shared_ptr<RemoteSource> RemoteSource::wait(wire::Listener& listener, const
 block::Changes RemoteSource::next_round(Progress& progress) const {
     if (!intake_) return reader_->next_round();
     intake_->check();
-    progress.begin("memory", 0);
-    intake_->show(&progress);
+    const ShownMemory shown(*intake_, progress);
     intake_->start();
-    const auto hide = [this](Progress*) { intake_->show(nullptr); };
-    const std::unique_ptr<Progress, decltype(hide)> shown(&progress, hide);
     return reader_->next_round();
 }
 
@@ -138,8 +150,10 @@ void RemoteSource::take_memory() {
     intake_ = std::make_unique<MemoryIntake>(*reader_);
 }
 
-void RemoteSource::wait_for_memory(const std::stop_token& stop) const {
-    if (intake_) intake_->wait(stop);
+void RemoteSource::wait_for_memory(Progress& progress, const std::stop_token& stop) const {
+    if (!intake_) return;
+    const ShownMemory shown(*intake_, progress);
+    intake_->wait(stop);
 }
 
 std::string RemoteSource::state() const {

@@ -38,6 +38,8 @@ class RemoteSource {
     static std::shared_ptr<RemoteSource> wait(wire::Listener& listener, const PeerOptions& peers,
                                               const std::function<void(const std::string&)>& log,
                                               const std::stop_token& stop);
+    /// Over a connection that is there; as Link.
+    RemoteSource(wire::Peer peer, wire::LinkOptions options);
     ~RemoteSource();
     RemoteSource(const RemoteSource&) = delete;
     RemoteSource& operator=(const RemoteSource&) = delete;
@@ -57,7 +59,7 @@ class RemoteSource {
     /// Throws as MemoryIntake. Without this it does not come.
     void take_memory();
     /// Until it is here, if it is taken.
-    void wait_for_memory(const std::stop_token& stop) const;
+    void wait_for_memory(Progress& progress, const std::stop_token& stop) const;
     /// After wait_for_memory().
     machine::ReceivedMemory& memory() const { return intake_->memory(); }
     bool could_change_unseen() const { return link_->opened().could_change_unseen; }
@@ -71,8 +73,6 @@ class RemoteSource {
     std::string traffic() const;
 
   private:
-    RemoteSource(wire::Peer peer, wire::LinkOptions options);
-
     SystemRandom random_;
     std::unique_ptr<wire::Link> link_;
     std::unique_ptr<wire::RemoteReader> reader_;

@@ -124,6 +124,7 @@ int run_send(const CopyArguments& arguments, const wire::PeerReference& to, cons
     wire::Offer offer(random);
     offer.add(source.disk());
     const InterruptWatch interrupt;
+    source.set_stop(interrupt.token());
     const auto call_target = [&] { return call(to.address, arguments.peers, interrupt.token()); };
     Sent sent = send_offer(offer, call_target, interrupt.token(), globals);
     for (const std::string& note : source.notes())

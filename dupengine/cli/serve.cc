@@ -121,6 +121,8 @@ int run_serve(const ServeArguments& arguments) {
     }
     const wire::Credentials enrolled(arguments.source.peers.folder);
     const InterruptWatch interrupt;
+    for (const OfferedSource& source : sources)
+        source.set_stop(interrupt.token());
     wire::Listener listener(wire::parse_listening_address(arguments.listen, wire::kPeerPort));
     fmt::print(stderr, "offering {} on {} as {}\n", offer.disks().size(), listener.address().text(),
                enrolled.identity().name);

@@ -16,6 +16,7 @@
 #include "cli/image_view.h"
 #include "cli/interrupt.h"
 #include "cli/luks_options.h"
+#include "cli/peers_option.h"
 #include "cli/places_view.h"
 #include "cli/progress_view.h"
 #include "cli/terminal.h"
@@ -37,6 +38,7 @@ struct VerifyArguments {
     bool shrink = false;
     LuksOptions luks;
     ImageTrustOptions trust;
+    PeerOptions peers;
 };
 
 Json comparison_json(const engine::CopyPlan& plan, const Comparison& comparison) {
@@ -85,6 +87,15 @@ std::string comparison_text(const engine::CopyPlan& plan, const Comparison& comp
                               format_size(comparison.bytes_compared));
 }
 
+void check_peers(const PeerOptions& peers, const std::vector<engine::PathPair>& paths) {
+    peers.check();
+    const auto is_elsewhere = [](const engine::PathPair& pair) {
+        return wire::parse_peer_reference(pair.source).has_value();
+    };
+    if (!peers.names.empty() && std::none_of(paths.begin(), paths.end(), is_elsewhere))
+        throw_error(Code::kUsage, "--peer names the machine at the other end; there is no dup:// here");
+}
+
 // The disks of one command, opened and planned as their copy was.
 struct OpenDisks {
     std::vector<std::unique_ptr<CopySource>> sources;  // null: one that came before
@@ -101,7 +112,8 @@ OpenDisks open_disks(const std::vector<engine::PathPair>& paths, const VerifyArg
     const std::vector<std::size_t> numbers = number_sources(paths);
     for (std::size_t i = 0; i < paths.size(); ++i) {
         disks.sources.push_back(
-            numbers[i] < i ? nullptr : std::make_unique<CopySource>(paths[i].source, arguments.trust));
+            numbers[i] < i ? nullptr
+                           : std::make_unique<CopySource>(paths[i].source, arguments.trust, arguments.peers));
         disks.targets.push_back(block::open_source(paths[i].target));
         const block::Reader& source = disks.sources[numbers[i]]->reader();
         const block::Reader& target = *disks.targets[i];
@@ -154,9 +166,9 @@ bool compares(const VerifyArguments& arguments) {
     if (arguments.options.verify == engine::Verify::kAll ||
         arguments.options.unused == engine::Unused::kKeep || !arguments.options.protect.empty() ||
         !arguments.luks.key_files.empty() || !arguments.luks.new_key_file.empty() || arguments.shrink ||
-        arguments.trust.format != image::SourceFormat::kAuto)
+        !arguments.peers.names.empty() || arguments.trust.format != image::SourceFormat::kAuto)
         throw_error(Code::kUsage,
-                    "--all, --used, --shrink, --protect, --luks-key-file, --luks-new-key-file and "
+                    "--all, --used, --shrink, --protect, --luks-key-file, --luks-new-key-file, --peer and "
                     "--source-format need a TARGET to compare with");
     if (arguments.source.empty())
         throw_error(Code::kUsage, "verify needs a SOURCE, alone or with a TARGET, or --map SOURCE=TARGET");
@@ -172,6 +184,7 @@ int run_verify(const VerifyArguments& arguments, const Globals& globals) {
         return verify_alone(arguments.source, arguments.report, globals);
     }
     const auto paths = find_pairs(arguments.source, arguments.target, arguments.maps);
+    check_peers(arguments.peers, paths);
     const OpenDisks disks = open_disks(paths, arguments, globals);
     const std::vector<Comparison> comparisons = compare_disks(paths, disks, globals.progress);
     Json reports = Json::array();
@@ -213,6 +226,7 @@ void add_verify(CLI::App& app, Globals& globals, Action& action) {
     add_luks_options(*verb, arguments->luks,
                      "TARGET was made by copy with this option; the key opens its LUKS containers");
     add_image_trust_options(*verb, arguments->trust);
+    add_peer_options(*verb, arguments->peers);
     verb->add_option("--protect", arguments->options.protect,
                      "Not part of the copy: BEGIN+SIZE, BEGIN..END, PARTLABEL or PARTUUID; may be repeated")
         ->option_text("REGION")

@@ -39,34 +39,37 @@ machine::LinkSettings settings_of(const profiles::WantedLink& link) {
     return {link.name, link.mac, link.addresses, link.gateways, link.mtu, link.up};
 }
 
-class Wake {
+class Wake final : public WakeSteps {
   public:
-    Wake(machine::Awake& awake, const WakeOptions& options, machine::EgressGate& gate)
-        : awake_(awake),
-          gate_(gate),
-          request_{{options.disk}, options.store, {}, {}},
-          samples_(options.samples) {}
+    Wake(const WakeOptions& options, machine::EgressGate& gate)
+        : gate_(gate), request_{{options.disk}, options.store, {}, {}}, samples_(options.samples) {}
 
-    // With everything else at rest, until the last of it. What it throws leaves all of it so.
-    void become() {
-        const std::vector<machine::SilencedLink> silenced = machine::silence_links();
+    void silence_links() override { silenced_ = machine::silence_links(); }
+
+    void find_role() override {
         check_disk_samples(request_.disks.front(), samples_);
-        const profiles::WakeRole role = profiles::read_wake_role(request_);
-        machine::reseed_kernel(as_bytes(role.stored.profile.secret.bytes));
-        SystemRandom random;
-        const std::vector<std::string> kept = machine::replace_addresses(silenced, random);
-        awake_.thaw_kernel();
-        awake_.thaw_filesystems();
-        report_ = profiles::take_up_role(request_, role, random);
-        report_.notes.insert(report_.notes.end(), kept.begin(), kept.end());
+        role_ = profiles::read_wake_role(request_);
+    }
+
+    void forget_the_source() override {
+        machine::reseed_kernel(as_bytes(role_.stored.profile.secret.bytes));
+        kept_addresses_ = machine::replace_addresses(silenced_, random_);
+    }
+
+    void take_up_role() override {
+        report_ = profiles::take_up_role(request_, role_, random_);
+        report_.notes.insert(report_.notes.end(), kept_addresses_.begin(), kept_addresses_.end());
+    }
+
+    void end_what_speaks() override {
         drop_leases();
-        links_ = configured(role.links);
+        links_ = configured(role_.links);
         connections_ = machine::destroy_inherited_connections();
         machine::forget_ipsec(report_.notes);
         for (const std::string& failed : connections_.failed)
             report_.notes.push_back("a connection of the source lives on: " + failed);
         end_talkers();
-        awake_.thaw_processes();
+        role_ = {};  // with the node's secret
     }
 
     // Where all run again: it is somebody, and what goes wrong from here on is told and stops nothing.
@@ -142,11 +145,14 @@ class Wake {
         return links;
     }
 
-    machine::Awake& awake_;
     machine::EgressGate& gate_;
     profiles::WakeRequest request_;
     std::vector<DiskSample> samples_;
     Clock::time_point begin_ = Clock::now();
+    SystemRandom random_;
+    std::vector<machine::SilencedLink> silenced_;
+    profiles::WakeRole role_;
+    std::vector<std::string> kept_addresses_;
     profiles::WakeReport report_;
     std::vector<std::string> leases_;
     std::vector<machine::LinkSettings> links_;
@@ -180,11 +186,22 @@ void check_disk_samples(const std::string& disk, const std::vector<DiskSample>& 
     }
 }
 
+void become(machine::Awake& awake, WakeSteps& steps) {
+    steps.silence_links();
+    steps.find_role();
+    steps.forget_the_source();
+    awake.thaw_kernel();
+    awake.thaw_filesystems();
+    steps.take_up_role();
+    steps.end_what_speaks();
+    awake.thaw_processes();
+}
+
 void wake_up(machine::Awake& awake, const WakeOptions& options, machine::EgressGate& gate,
              Participants& participants) {
-    Wake wake(awake, options, gate);
+    Wake wake(options, gate);
     try {
-        wake.become();
+        become(awake, wake);
     } catch (const std::exception& e) {
         say(fmt::format("this duplicate has become nobody, and stays at rest with its links down: {}",
                         e.what()));

@@ -42,6 +42,25 @@ struct WakeOptions {
 /// asked past all caches. Writes nothing.
 void check_disk_samples(const std::string& disk, const std::vector<DiskSample>& samples);
 
+/// What a wake does beside thawing, in this order; tests have their own. Each throws what it cannot do.
+class WakeSteps {
+  public:
+    virtual ~WakeSteps() = default;
+    virtual void silence_links() = 0;
+    /// The disk is the one that was received, and holds the profile of this machine.
+    virtual void find_role() = 0;
+    /// Of random state and addresses nothing is the source's any more.
+    virtual void forget_the_source() = 0;
+    /// Where filesystems can be written.
+    virtual void take_up_role() = 0;
+    /// What would speak as the source: leases, connections, programs with packet sockets.
+    virtual void end_what_speaks() = 0;
+};
+
+/// Takes them, and thaws the kernel and filesystems when they are wanted, and processes last of all. If one
+/// throws, nothing that stands behind it is done.
+void become(machine::Awake& awake, WakeSteps& steps);
+
 /// Throws, having said on the console why, if it cannot become anybody.
 void wake_up(machine::Awake& awake, const WakeOptions& options, machine::EgressGate& gate,
              Participants& participants);

@@ -252,8 +252,9 @@ class DiskCopy {
             "while it was copied; the target is marked unfinished, run the same command again");
     }
 
-    void end_source() const {
-        if (context_.source_end) context_.source_end();
+    // One that is followed is read until its last round.
+    void end_source_at_rest() const {
+        if (!context_.next_round) end_source();
     }
 
     // A filesystem in a partition grows while there is no table yet; perhaps over the place of the journal.
@@ -272,6 +273,7 @@ class DiskCopy {
         report_.bytes_read += caught_up.bytes_read;
         report_.bytes_verified += caught_up.bytes_verified;
         report_.round_bytes = std::move(caught_up.round_bytes);
+        end_source();
     }
 
     void become_a_disk() {
@@ -321,6 +323,10 @@ class DiskCopy {
     };
 
     bool is_bare() const { return plan_.table.kind == layout::TableKind::kNone; }
+
+    void end_source() const {
+        if (context_.source_end) context_.source_end();
+    }
 
     void verify(const Moved& moved) {
         Progress& progress = context_.progress;
@@ -372,7 +378,7 @@ std::vector<CopyReport> apply_plans(std::span<const CopyJob> jobs) {
             each.check_source();
     }
     for (const DiskCopy& copy : copies)
-        copy.end_source();
+        copy.end_source_at_rest();
     for (DiskCopy& copy : copies)
         copy.grow_in_partition();
     for (DiskCopy& copy : copies)

@@ -50,8 +50,9 @@ struct ApplyContext {
     std::function<void(const CopyPlan&, block::Target&)> grow;
     /// How the source changed since it was planned, or is about to ("mounted on /mnt"); empty if it did not.
     std::function<std::string()> source_change = {};
-    /// When all was read of the source, and before anything makes the target look like a disk. Throws if the
-    /// source turns out not to be whole: a pipe that was cut behind the last byte that was needed.
+    /// When all was read of the source, its last round too, and before anything makes the target look like a
+    /// disk. Throws if the source turns out not to be whole: a pipe that was cut behind the last byte that
+    /// was needed, memory of a running machine that did not come.
     std::function<void()> source_end = {};
     /// The next round of what was written to a source that is in use and followed (catch_up.h); empty for any
     /// other.

@@ -51,6 +51,9 @@ std::size_t count_chunks(const block::ExtentSet& extents, std::uint64_t chunk_by
 
 namespace {
 
+// What waits a turn waits for so many chunks at most: what was asked for it far away takes its time.
+constexpr unsigned kMostTurns = 16;
+
 // Enough transfers at once for a few chunks in pieces; what is more is done at once.
 constexpr unsigned kMostTransfers = 128;
 
@@ -76,7 +79,7 @@ class FirstError {
 
 std::span<std::byte> Slot::bytes_of(block::Extent extent, unsigned area) const {
     const std::size_t area_bytes = memory_.size() / areas_;
-    return memory_.subspan(area * area_bytes + (extent.begin - chunk.base), extent.size());
+    return memory_.subspan((area ^ first_area_) * area_bytes + (extent.begin - chunk.base), extent.size());
 }
 
 void Slot::start_read(const block::Reader& from, block::Extent extent, block::Reader::From where,
@@ -107,7 +110,7 @@ class Lane {
     bool has_room() const { return !free_.empty(); }
     bool any_under_way() const { return free_.size() != slots_.size(); }
     /// A transfer is done already: its chunk goes on while its bytes are in the processor's cache.
-    bool can_go_on() const { return transfers_.any_done(); }
+    bool can_go_on() const { return transfers_.any_done() || is_next_due(); }
 
     void begin(Chunk chunk) {
         Slot& slot = *free_.back();
@@ -115,6 +118,7 @@ class Lane {
         slot.chunk = std::move(chunk);
         slot.stage_ = Slot::Stage::kReading;
         slot.incomplete = false;
+        ++turns_;
         try {
             work_.read(slot);
         } catch (const Error& e) {
@@ -124,6 +128,7 @@ class Lane {
     }
 
     void wait() {
+        if (is_next_due() || (!later_.empty() && !transfers_.any_under_way())) return go_on(next_of_later());
         const block::Transfers::Done done = transfers_.wait();
         Slot& slot = slots_[done.tag];
         --slot.under_way_;
@@ -144,10 +149,23 @@ class Lane {
         work_.read_failed(slot, e);
     }
 
+    bool is_next_due() const { return !later_.empty() && turns_ >= kMostTurns; }
+
+    Slot& next_of_later() {
+        Slot& slot = *later_.front();
+        later_.pop_front();
+        turns_ = 0;
+        return slot;
+    }
+
     void go_on(Slot& slot) {
         if (slot.under_way_ == 0 && slot.stage_ == Slot::Stage::kReading) {
             slot.stage_ = Slot::Stage::kWriting;
             work_.look(slot);
+            if (slot.stage_ == Slot::Stage::kReading) {
+                if (later_.empty()) turns_ = 0;
+                return later_.push_back(&slot);
+            }
         }
         if (slot.under_way_ != 0) return;
         work_.end(slot);
@@ -159,6 +177,8 @@ class Lane {
     block::Transfers transfers_;
     std::deque<Slot> slots_;
     std::vector<Slot*> free_;
+    std::deque<Slot*> later_;  // they wait a turn
+    unsigned turns_ = 0;       // chunks that were begun since the first of these could have had its own
 };
 
 void for_each_chunk(const block::ExtentSet& extents, const Lanes& lanes, std::stop_token stop,

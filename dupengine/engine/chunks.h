@@ -54,8 +54,16 @@ class Slot {
     bool compares = false;
     /// For ChunkWork: area 0 has not been read yet.
     bool unread = false;
+    /// For ChunkWork: which of its pieces the target held already, in order; empty: not known yet.
+    std::vector<bool> is_held;
     /// The bytes of an extent of the chunk; `area` tells apart several memories of a chunk's size.
     std::span<std::byte> bytes_of(block::Extent extent, unsigned area = 0) const;
+
+    /// Each of two areas becomes the other one.
+    void swap_areas() { first_area_ ^= 1u; }
+    /// For ChunkWork::look, before it started anything: it is called once more, when others have had their
+    /// turn.
+    void wait_a_turn() { stage_ = Stage::kReading; }
 
     void start_read(const block::Reader& from, block::Extent extent, block::Reader::From where,
                     unsigned area = 0);
@@ -66,6 +74,7 @@ class Slot {
     enum class Stage { kFree, kReading, kWriting };
     std::span<std::byte> memory_;
     unsigned areas_;
+    unsigned first_area_ = 0;
     std::size_t number_;
     block::Transfers& transfers_;
     Stage stage_ = Stage::kFree;

@@ -5,6 +5,7 @@
 #include <cerrno>
 #include <cstring>
 
+#include "base/copy_bytes.h"
 #include "base/units.h"
 #include "engine/chunk_bytes.h"
 #include "engine/journal.h"
@@ -108,32 +109,41 @@ void read_now(Slot& slot, const block::Reader& source, Extent extent) {
     if (readable.end < extent.end) std::ranges::fill(slot.bytes_of({readable.end, extent.end}), std::byte{0});
 }
 
-// For a source that knows the digests of what it holds: of area 0 only what the target's bytes in area 1 are
-// not is read. Area 0 holds the chunk afterwards. Returns which of its pieces were there already, in order.
-std::vector<bool> read_unknown(Slot& slot, const block::Reader& source) {
-    // A source that is far away hears of all that is lacking before the first of it is waited for.
-    std::vector<bool> is_held;
-    for_each_piece(slot, source.known_piece_bytes(), 1, [&](Extent piece, std::span<const Extent>) {
-        is_held.push_back(source.holds(piece.begin, slot.bytes_of(piece, 1)));
-    });
-    auto held = is_held.begin();
-    for_each_piece(slot, source.known_piece_bytes(), 1, [&](Extent, std::span<const Extent> extents) {
-        const bool equal = *held++;
+// For a source that knows the digests of what it holds: which pieces the target's bytes in area 1 are
+// already. They are in area 0 afterwards. A source that is far away hears of all that is lacking before the
+// first of it is waited for; true if it was told.
+bool find_held(Slot& slot, const block::Reader& source) {
+    bool is_told = false;
+    for_each_piece(slot, source.known_piece_bytes(), 1, [&](Extent piece, std::span<const Extent> extents) {
+        const bool held = source.holds(piece.begin, slot.bytes_of(piece, 1));
+        slot.is_held.push_back(held);
         for (Extent e : extents) {
-            if (equal)
-                std::ranges::copy(slot.bytes_of(e, 1), slot.bytes_of(e, 0).begin());
-            else
-                read_now(slot, source, e);
+            const Extent readable = e.clipped_to({0, source.geometry().size_bytes});
+            if (!held && !readable.empty()) is_told |= source.will_read(readable);
         }
     });
-    return is_held;
+    // Most of it is held: that stays where it is.
+    slot.swap_areas();
+    return is_told;
 }
 
-// As start_writes_of_differences, of a chunk that read_unknown has read.
-std::uint64_t start_writes_of_unknown(Slot& slot, std::uint64_t piece_bytes, const std::vector<bool>& is_held,
-                                      block::Target& target, block::Device::Zeroing how) {
+// After find_held: reads the rest. Area 1 has what the target holds in its place.
+void read_lacking(Slot& slot, const block::Reader& source) {
+    auto held = slot.is_held.begin();
+    for_each_piece(slot, source.known_piece_bytes(), 0, [&](Extent, std::span<const Extent> extents) {
+        if (*held++) return;
+        for (Extent e : extents) {
+            copy_bytes(slot.bytes_of(e, 0), slot.bytes_of(e, 1));
+            read_now(slot, source, e);
+        }
+    });
+}
+
+// As start_writes_of_differences, of a chunk that read_lacking has read.
+std::uint64_t start_writes_of_lacking(Slot& slot, std::uint64_t piece_bytes, block::Target& target,
+                                      block::Device::Zeroing how) {
     std::uint64_t equal_bytes = 0;
-    auto held = is_held.begin();
+    auto held = slot.is_held.begin();
     for_each_piece(slot, piece_bytes, 1, [&](Extent, std::span<const Extent> extents) {
         const bool equal = *held++;
         for (Extent e : extents)
@@ -234,6 +244,7 @@ Moved copy_data(const block::Reader& source, block::Target& target, const Extent
     work.read = [&](Slot& slot) {
         slot.compares = options.differences_only && likely.worth_comparing(slot.chunk.number);
         slot.unread = slot.compares && source_knows;
+        slot.is_held.clear();
         try {
             if (slot.compares) start_reads(slot, target, From::kMedium, options.bridge_bytes, 1);
         } catch (const Error& e) {
@@ -249,11 +260,13 @@ Moved copy_data(const block::Reader& source, block::Target& target, const Extent
         }
     };
     work.look = [&](Slot& slot) {
-        std::vector<bool> is_held;
         if (slot.unread && !slot.incomplete) {
             try {
+                // What it was told to send comes while others are looked at.
+                if (slot.compares && slot.is_held.empty() && find_held(slot, source))
+                    return slot.wait_a_turn();
                 if (slot.compares)
-                    is_held = read_unknown(slot, source);
+                    read_lacking(slot, source);
                 else  // the target cannot be read there
                     for (Extent e : slot.chunk.extents)
                         read_now(slot, source, e);
@@ -269,8 +282,7 @@ Moved copy_data(const block::Reader& source, block::Target& target, const Extent
         const bool compares = slot.compares && !slot.incomplete;
         std::uint64_t equal = 0;
         if (slot.unread && compares)
-            equal =
-                start_writes_of_unknown(slot, source.known_piece_bytes(), is_held, target, options.zeroing);
+            equal = start_writes_of_lacking(slot, source.known_piece_bytes(), target, options.zeroing);
         if (slot.unread) bytes_read += size_of(slot.chunk) - equal;
         if (options.on_chunk) options.on_chunk(slot);
         const auto keep_digest = [&](bool was_equal) {

@@ -20,6 +20,7 @@ class KeptLines {
     const codec::LineTags* find(std::uint64_t number) const;
     /// Keeps it if there is room, or replaces what is kept of this number.
     void keep(std::uint64_t number, const codec::LineTags& lines);
+    std::span<const std::byte> room() const { return room_.all(); }
 
   private:
     std::span<codec::LineTags> all() const;

@@ -7,7 +7,9 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <csignal>
+#include <iterator>
 #include <optional>
 
 namespace dupengine::machine {
@@ -129,6 +131,7 @@ void LiveProcess::Child::run(int socket) {
 void LiveProcess::Child::obey(Order order, Reply& reply) {
     switch (order) {
         case Order::kBeginPass:
+            if (std::exchange(has_begun_, true)) options_.make_room();
             passes_.begin_pass();
             break;
         case Order::kNext:
@@ -175,7 +178,7 @@ AtRest LiveProcess::Child::pause(PauseReport& took) {
     const std::unique_ptr<SnapshotMaker> maker = options_.make_snapshot();
     // Guardians are frozen with all others: they are for when all others are thawed and this one is gone.
     FrozenFilesystems frozen(filesystems, options_.deadline, FrozenFilesystems::Begin::kLater);
-    maker->make_room();
+    options_.make_room();
     Laps laps;
     Pause pause(*maker, frozen, options_.deadline);
     maker->freeze();
@@ -183,10 +186,14 @@ AtRest LiveProcess::Child::pause(PauseReport& took) {
     frozen.freeze();
     const bool is_the_same = options_.look_at_uses() == uses;
     options_.on_rest();
+    const PageNumbers dead_before = dead_pages();
     took.filesystems = laps.lap();
     if (!make_image(*maker, pause.guard())) wake(*maker, frozen);
     took.image = laps.lap();
-    passes_.take_image([&](std::span<std::byte> page) { return maker->next_page(page); });
+    // Making it the kernel may have moved pages: only what was dead before and is after was so in between.
+    PageNumbers dead;
+    std::ranges::set_intersection(dead_before, dead_pages(), std::back_inserter(dead));
+    passes_.take_image([&](std::span<std::byte> page) { return maker->next_page(page); }, dead);
     took.memory = laps.lap();
     AtRest rest = hot_.take_frozen(uses);
     took.disk = laps.lap();
@@ -196,6 +203,12 @@ AtRest LiveProcess::Child::pause(PauseReport& took) {
     for (const std::string& path : frozen.not_frozen())
         rest.notes.push_back(path + ": its filesystem cannot be frozen; it was written out instead");
     return rest;
+}
+
+PageNumbers LiveProcess::Child::dead_pages() const {
+    std::vector<std::span<const std::byte>> rooms = passes_.rooms();
+    rooms.emplace_back(shared_.group);
+    return options_.dead_pages(command_, rooms);
 }
 
 // False where this is the other machine: there the gate stays closed, and the deadline counts no more.

@@ -36,6 +36,7 @@ class LiveProcess::Child {
     void obey(Order order, Reply& reply);
     void black_out(Reply& reply);
     AtRest pause(PauseReport& took);
+    PageNumbers dead_pages() const;
     bool make_image(SnapshotMaker& maker, PauseGuard& guard);
     [[noreturn]] void wake(SnapshotMaker& maker, FrozenFilesystems& frozen);
     void write_rest(const AtRest& rest) const;
@@ -46,6 +47,7 @@ class LiveProcess::Child {
     Shared& shared_;
     int rest_;
     pid_t command_;
+    bool has_begun_ = false;
 };
 
 }  // namespace dupengine::machine

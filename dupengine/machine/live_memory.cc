@@ -102,6 +102,11 @@ AtRest LiveMemory::black_out() {
     }
 }
 
+bool LiveMemory::is_all_given() const {
+    const std::lock_guard lock(mutex_);
+    return state_ == State::kEnd;
+}
+
 LiveReport LiveMemory::report() const {
     const std::lock_guard lock(mutex_);
     return report_;

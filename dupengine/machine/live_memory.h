@@ -40,6 +40,8 @@ class LiveMemory {
     /// Brings all to rest for a moment. Throws as LiveProcess.
     AtRest black_out();
     LiveReport report() const;
+    /// The target has asked for all there is: it may become this machine, whatever becomes of the connection.
+    bool is_all_given() const;
 
   private:
     enum class State { kPasses, kReady, kImage, kEnd };

@@ -61,6 +61,13 @@ struct LiveOptions {
     };
     /// By the command, when the process died after `prepare`: what it knew of them is gone.
     std::function<void()> abort_all = [] {};
+    /// Before the pause, and before each pass but the first, so that the pause changes little that was sent:
+    /// what would only make the image larger goes.
+    std::function<void()> make_room = [] {};
+    /// When all is frozen, before the image is made and after: pages whose content is of no use to the
+    /// duplicate, where `command` ends before it runs again, and `rooms` of this process are not needed.
+    std::function<PageNumbers(pid_t command, const std::vector<std::span<const std::byte>>& rooms)>
+        dead_pages = [](pid_t, const std::vector<std::span<const std::byte>>&) { return PageNumbers(); };
     /// When processes and filesystems are frozen, before the image: what the duplicate shall know of this
     /// moment.
     std::function<void()> on_rest = [] {};

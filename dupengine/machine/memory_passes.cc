@@ -149,7 +149,11 @@ void MemoryPasses::take_whole(const NextImagePage& next_page) {
     end_image(copied_, 0);
 }
 
-void MemoryPasses::take_image(const NextImagePage& next_page) {
+std::vector<std::span<const std::byte>> MemoryPasses::rooms() const {
+    return {std::as_bytes(std::span(tags_)), std::span(buffer_), kept_.room()};
+}
+
+void MemoryPasses::take_image(const NextImagePage& next_page, const PageNumbers& dead) {
     image_ = {};
     copied_ = next_different_ = 0;
     for (auto* list : {&numbers_, &image_tags_})
@@ -163,6 +167,11 @@ void MemoryPasses::take_image(const NextImagePage& next_page) {
     for (const std::uint64_t number : numbers_) {
         const auto page = copy_room();
         if (!next_page(page)) throw_error(Code::kUnsupported, "this kernel's snapshot ends too early");
+        if (std::ranges::binary_search(dead, number)) {
+            image_tags_.push_back(tags_[number]);
+            ++image_.pages_dead;
+            continue;
+        }
         const std::uint64_t tag = tagger_.of(page);
         image_tags_.push_back(tag);
         if (tag == tags_[number]) {

@@ -15,6 +15,7 @@
 #include <optional>
 
 #include "codec/page_difference.h"
+#include "machine/dead_pages.h"
 #include "machine/kept_lines.h"
 #include "machine/memory_shape.h"
 #include "machine/page_room.h"
@@ -34,6 +35,7 @@ struct PassReport {
 struct ImageReport {
     std::uint64_t pages = 0;  ///< of the image
     std::uint64_t pages_known = 0;
+    std::uint64_t pages_dead = 0;  ///< of no use to the duplicate
     std::uint64_t bytes_sent = 0;  ///< grows with next_of_image()
     bool is_whole = false;         ///< its layout is not known: it goes as it is
 };
@@ -51,7 +53,10 @@ class MemoryPasses {
     /// Of the pass that was begun last.
     const PassReport& report() const { return report_; }
 
-    void take_image(const NextImagePage& next_page);
+    /// Of `dead` pages the target keeps what it has.
+    void take_image(const NextImagePage& next_page, const PageNumbers& dead = {});
+    /// Memory that only this end needs, for work after the image.
+    std::vector<std::span<const std::byte>> rooms() const;
     std::span<const std::byte> next_of_image(std::span<std::byte> room);
     const ImageReport& image() const { return image_; }
 

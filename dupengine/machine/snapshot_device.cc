@@ -49,7 +49,7 @@ SnapshotDevice::~SnapshotDevice() {
     thaw();
 }
 
-void SnapshotDevice::make_room() {
+void drop_file_caches() {
     const Fd fd(::open("/proc/sys/vm/drop_caches", O_WRONLY | O_CLOEXEC));
     constexpr std::string_view kFiles = "1";
     if (!fd.valid() || ::write(fd.get(), kFiles.data(), kFiles.size()) < 0)

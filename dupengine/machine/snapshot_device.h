@@ -18,8 +18,6 @@ namespace dupengine::machine {
 class SnapshotMaker {
   public:
     virtual ~SnapshotMaker() = default;
-    /// While everything runs: what would only make the image larger goes.
-    virtual void make_room() {}
     /// All other processes. Throws kUnsupported, with all thawed again.
     virtual void freeze() = 0;
     /// Returns twice: true here; false where the image was restored, on another machine. Throws kUnsupported
@@ -40,9 +38,6 @@ class SnapshotDevice final : public SnapshotMaker {
     explicit SnapshotDevice(const std::string& path = "/dev/snapshot");
     ~SnapshotDevice() override;
 
-    /// Drops what of files is only cached (/proc/sys/vm/drop_caches). In the pause the kernel would look for
-    /// room page by page, which takes several times as long as all else.
-    void make_room() override;
     void freeze() override;
     bool create() override;
     bool next_page(std::span<std::byte> page) override;
@@ -55,6 +50,11 @@ class SnapshotDevice final : public SnapshotMaker {
     unsigned long preferred_size_;  // as it was before
     bool has_image_ = false, is_frozen_ = false;
 };
+
+/// Drops what of files is only cached (/proc/sys/vm/drop_caches): it would only make an image larger, and in
+/// the pause the kernel would look for room page by page, which takes several times as long as all else.
+/// Throws kUnsupported.
+void drop_file_caches();
 
 /// Puts an image of another machine in the place of everything that runs here: `next_page` gives it, page by
 /// page. Returns only by throwing: kUnsupported for an image that this kernel does not take, with everything

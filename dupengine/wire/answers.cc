@@ -1,6 +1,7 @@
 #include "wire/answers.h"
 
 #include <algorithm>
+#include <utility>
 
 namespace dupengine::wire {
 namespace {
@@ -59,9 +60,13 @@ void Answers::send(std::span<const std::byte> message) {
 
 void Answers::send_message(Type type, std::uint64_t id) {
     encode_header({type, id, static_cast<std::uint32_t>(message_.size() - kHeaderBytes)}, message_);
+    send_timed(message_);
+}
+
+void Answers::send_timed(std::span<const std::byte> message) {
     const auto start = std::chrono::steady_clock::now();
-    send(message_);
-    gauge_.learn_sent(message_.size(), std::chrono::steady_clock::now() - start);
+    send(message);
+    gauge_.learn_sent(message.size(), std::chrono::steady_clock::now() - start);
 }
 
 void Answers::check_inside(std::span<const Extent> extents) const {
@@ -69,11 +74,22 @@ void Answers::check_inside(std::span<const Extent> extents) const {
         throw_not_honest("a question about what lies behind the end of the disk");
 }
 
-void Answers::read_extent(Extent extent, From from, std::span<std::byte> to) const {
-    if (from == From::kMedium)
-        disk_.reader.read_from_medium(extent.begin, to);
-    else
-        disk_.reader.read(extent.begin, to);
+void Answers::start_read(Extent extent, From from, std::span<std::byte> to) {
+    try {
+        disk_.reader.start_read(transfers_, 0, extent.begin, to, from);
+        ++under_way_;
+    } catch (const Error&) {
+        if (!read_error_) read_error_ = std::current_exception();
+    }
+}
+
+// Throws when nothing is under way any more.
+void Answers::wait_for_reads() {
+    for (; under_way_ != 0; --under_way_) {
+        const block::Transfers::Done done = transfers_.wait();
+        if (done.error && !read_error_) read_error_ = done.error;
+    }
+    if (read_error_) std::rethrow_exception(std::exchange(read_error_, nullptr));
 }
 
 void Answers::prepare(std::uint64_t id) {
@@ -86,7 +102,7 @@ void Answers::prepare(std::uint64_t id) {
     for (Extent range : preparation->ranges) {
         for (ByteOffset at = range.begin; at < range.end && told < kMostPrefill; at += kPieceBytes) {
             const Extent part{at, std::min(at + kPieceBytes, range.end)};
-            const auto bytes = raw_.first(part.size());
+            const auto bytes = raw().first(part.size());
             disk_.reader.read(part.begin, bytes);
             begin_message();
             const Bytes head = encode_prefill(part.begin, {});
@@ -104,11 +120,20 @@ void Answers::read(std::uint64_t id, const ReadRequest& request) {
     check_inside(request.extents);
     std::size_t filled = 0;
     for (Extent e : request.extents) {
-        read_extent(e, request.from, raw_.all().subspan(filled, e.size()));
+        start_read(e, request.from, raw().subspan(filled, e.size()));
         filled += e.size();
     }
+    wait_for_reads();
+    const auto bytes = raw().first(filled);
+    if (encoder_.goes_raw(bytes)) {
+        constexpr std::size_t kHeads = kHeaderBytes + kRawHeadBytes;
+        const auto message = transfers_.memory().subspan(kFront - kHeads, kHeads + filled);
+        encode_header({Type::kData, id, static_cast<std::uint32_t>(kRawHeadBytes + filled)}, message);
+        encode_raw_head(filled, message.subspan(kHeaderBytes));
+        return send_timed(message);
+    }
     begin_message();
-    encoder_.encode(raw_.first(filled), message_);
+    encoder_.encode(bytes, message_);
     send_message(Type::kData, id);
 }
 
@@ -123,11 +148,16 @@ void Answers::digest(std::uint64_t id, std::span<const Extent> extents) {
         at = std::max(at, extents[next].begin);
         const ByteOffset base = align_down(at, kPieceBytes);
         const Extent room{base, base + kMostAsked};
-        std::ranges::fill(raw_.all(), std::byte{0});
+        ByteOffset filled = base;
+        const auto zero_up_to = [&](ByteOffset end) {
+            std::ranges::fill(raw().subspan(filled - base, end - filled), std::byte{0});
+        };
         std::array<bool, kMostAsked / kPieceBytes> is_touched{};
         while (next < extents.size() && extents[next].begin < room.end) {
             const Extent part = Extent{at, extents[next].end}.clipped_to(room);
-            read_extent(part, From::kAnywhere, raw_.all().subspan(part.begin - base, part.size()));
+            zero_up_to(part.begin);
+            start_read(part, From::kAnywhere, raw().subspan(part.begin - base, part.size()));
+            filled = part.end;
             for (std::size_t piece = (part.begin - base) / kPieceBytes;
                  piece <= (part.end - 1 - base) / kPieceBytes; ++piece)
                 is_touched[piece] = true;
@@ -135,9 +165,11 @@ void Answers::digest(std::uint64_t id, std::span<const Extent> extents) {
             if (at < extents[next].end) break;
             if (++next < extents.size()) at = extents[next].begin;
         }
+        zero_up_to(room.end);
+        wait_for_reads();
         for (std::size_t piece = 0; piece < is_touched.size(); ++piece) {
             if (!is_touched[piece]) continue;
-            const auto tag = digest_.of(raw_.all().subspan(piece * kPieceBytes, kPieceBytes));
+            const auto tag = digest_.of(raw().subspan(piece * kPieceBytes, kPieceBytes));
             message_.insert(message_.end(), tag.begin(), tag.end());
         }
     }

@@ -1,7 +1,7 @@
 #pragma once
 // The answers to questions about one disk. One object a thread; its memory is a few MiB.
 
-#include "base/aligned_buffer.h"
+#include "block/transfers.h"
 #include "wire/offer.h"
 #include "wire/pieces.h"
 
@@ -27,16 +27,25 @@ class Answers {
     void round(std::uint64_t id, const RoundRequest& request);
     void memory(std::uint64_t id, const MemoryRequest& request);
     void check_inside(std::span<const block::Extent> extents) const;
-    void read_extent(block::Extent extent, block::Reader::From from, std::span<std::byte> to) const;
+    void start_read(block::Extent extent, block::Reader::From from, std::span<std::byte> to);
+    void wait_for_reads();
     void begin_message() { message_.resize(kHeaderBytes); }
     void send_message(Type type, std::uint64_t id);
+    void send_timed(std::span<const std::byte> message);
+    std::span<std::byte> raw() { return transfers_.memory().subspan(kFront); }
+
+    // Before what is read there is room for what a message has in front of it; what is read stays aligned.
+    static constexpr std::size_t kFront = block::Reader::kAlignment;
+    static constexpr unsigned kMostTransfers = 64;
 
     const OfferedDisk& disk_;
     Connection& connection_;
     CompressionGauge& gauge_;
     PieceEncoder encoder_;
     codec::KeyedDigest digest_;
-    AlignedBuffer raw_{kMostAsked};
+    block::Transfers transfers_{kFront + kMostAsked, kMostTransfers};
+    unsigned under_way_ = 0;
+    std::exception_ptr read_error_;  // the first of those under way
     bool is_sending_ = false;
     Bytes message_;  // being made, with room for its header
 };

@@ -4,6 +4,13 @@
 #include <array>
 
 namespace dupengine::wire {
+namespace {
+
+// New memory for a payload of this size costs more than to fill it: it is set to zero, page by page.
+constexpr std::size_t kLongPayload = 64 * kKiB;
+constexpr std::size_t kMostSpare = 16;
+
+}  // namespace
 
 Connection::Connection(Peer peer, const Patience& patience)
     : peer_(std::move(peer)),
@@ -18,6 +25,24 @@ Connection::~Connection() {
 
 void Connection::close() noexcept {
     peer_.transport->close();
+}
+
+Bytes Connection::room_for(std::size_t payload_bytes) {
+    Bytes room;
+    if (payload_bytes >= kLongPayload) {
+        const std::lock_guard lock(spare_mutex_);
+        if (!spare_.empty()) {
+            room = std::move(spare_.back());
+            spare_.pop_back();
+        }
+    }
+    room.resize(payload_bytes);
+    return room;
+}
+
+void Connection::give_back(Bytes payload) {
+    const std::lock_guard lock(spare_mutex_);
+    if (payload.size() >= kLongPayload && spare_.size() < kMostSpare) spare_.push_back(std::move(payload));
 }
 
 void Connection::keep_alive(const std::stop_token& stop) {
@@ -108,7 +133,7 @@ Message Connection::receive(Deadline deadline) {
         const Deadline end = after(patience_.message);
         fill(std::span(bytes).subspan(first), end, Fill::kAll);
         const Header header = decode_header(bytes);
-        Message message{header.type, header.id, Bytes(header.payload_bytes)};
+        Message message{header.type, header.id, room_for(header.payload_bytes)};
         fill(message.payload, end, Fill::kAll);
         received_ += kHeaderBytes + message.payload.size();
         if (message.type != Type::kAlive || message.id != 0) return message;

@@ -2,6 +2,7 @@
 
 #include <ctime>
 
+#include "base/fd.h"
 #include "wire/credentials_state.h"
 
 namespace dupengine::wire {
@@ -50,6 +51,15 @@ const PeerIdentity& Credentials::identity() const {
 
 const std::string& Credentials::folder() const {
     return state_->files.folder;
+}
+
+std::vector<CredentialFile> credential_files(const std::string& folder) {
+    check_time(*read_state(folder));
+    const PeerFiles files(folder);
+    std::vector<CredentialFile> read;
+    for (const std::string& path : {files.enrolment(), files.revoked()})
+        read.push_back({path.substr(folder.size() + 1), read_file(path, Code::kAuthenticity, kRevokedLimit)});
+    return read;
 }
 
 }  // namespace dupengine::wire

@@ -9,6 +9,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "base/bytes.h"
 #include "codec/digest.h"
@@ -47,5 +48,12 @@ class Credentials {
     explicit Credentials(std::unique_ptr<State> state);
     std::unique_ptr<State> state_;
 };
+
+struct CredentialFile {
+    std::string name, content;
+};
+/// The files that another system of this machine needs to be the same one to others. What only an authority
+/// has is not among them. Throws as Credentials.
+std::vector<CredentialFile> credential_files(const std::string& folder);
 
 }  // namespace dupengine::wire

@@ -173,6 +173,15 @@ Bytes Link::wait_shared(const Asked& asked, Type expected) {
     return answer_of(*asked, expected).payload;
 }
 
+void Link::give_back(Bytes answer) {
+    std::shared_ptr<Connection> connection;
+    {
+        const std::lock_guard lock(mutex_);
+        connection = connection_;
+    }
+    if (connection) connection->give_back(std::move(answer));
+}
+
 void Link::prepare(OnTold on_told) {
     struct Telling {
         Link& link;

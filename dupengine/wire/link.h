@@ -53,6 +53,8 @@ class Link {
     Bytes wait(const Asked& asked, Type expected);
     /// As wait(), for an answer that several wait for: each gets a copy.
     Bytes wait_shared(const Asked& asked, Type expected);
+    /// An answer that is of no use any more: a later one comes in its memory.
+    void give_back(Bytes answer);
     /// Called with kPrefill and kKnown, from the thread that receives.
     using OnTold = std::function<void(const Message&)>;
     /// Asks for all that is told before questions, and waits for its end. `on_told` is not called any more

@@ -28,7 +28,8 @@ Piece next_piece(FieldReader& fields) {
     if (kind > static_cast<std::uint8_t>(Kind::kZstd)) throw_not_honest("a piece of an unknown kind");
     piece.kind = static_cast<Kind>(kind);
     piece.size = fields.number32();
-    if (piece.size == 0 || piece.size > kPieceBytes) throw_not_honest("a piece of a wrong size");
+    const std::size_t most = piece.kind == Kind::kRaw ? kMostAsked : kPieceBytes;
+    if (piece.size == 0 || piece.size > most) throw_not_honest("a piece of a wrong size");
     if (piece.kind == Kind::kRaw) piece.stored = fields.raw(piece.size);
     if (piece.kind == Kind::kZstd) {
         const std::uint32_t stored = fields.number32();
@@ -57,6 +58,13 @@ bool CompressionGauge::should_try() {
     return false;
 }
 
+bool CompressionGauge::passes_over(unsigned pieces) {
+    const unsigned skip = skip_.load(std::memory_order_relaxed);
+    if (skip < pieces) return false;
+    skip_.store(skip - pieces, std::memory_order_relaxed);
+    return true;
+}
+
 void CompressionGauge::judge(bool pays) {
     const unsigned skip = next_skip_.load(std::memory_order_relaxed);
     skip_.store(pays ? 0 : skip, std::memory_order_relaxed);
@@ -80,6 +88,17 @@ void CompressionGauge::learn_sent(std::size_t bytes, std::chrono::nanoseconds ti
 void PieceEncoder::encode(std::span<const std::byte> bytes, Bytes& to) {
     for (std::size_t at = 0; at < bytes.size(); at += kPieceBytes)
         encode_piece(bytes.subspan(at, std::min(kPieceBytes, bytes.size() - at)), to);
+}
+
+bool PieceEncoder::goes_raw(std::span<const std::byte> bytes) {
+    for (std::size_t at = 0; at < bytes.size(); at += kPieceBytes)
+        if (is_zero(bytes.subspan(at, std::min(kPieceBytes, bytes.size() - at)))) return false;
+    return gauge_.passes_over(static_cast<unsigned>((bytes.size() + kPieceBytes - 1) / kPieceBytes));
+}
+
+void encode_raw_head(std::size_t bytes, std::span<std::byte> to) {
+    to[0] = static_cast<std::byte>(Kind::kRaw);
+    store_le<std::uint32_t>(to, 1, static_cast<std::uint32_t>(bytes));
 }
 
 void PieceEncoder::encode_piece(std::span<const std::byte> piece, Bytes& to) {

@@ -1,6 +1,7 @@
 #include "wire/read_ahead.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "base/copy_bytes.h"
 #include "wire/pieces.h"
@@ -22,9 +23,12 @@ ReadAhead::Shared ReadAhead::ask_for(ByteOffset from) {
     for (; at != expected_.end() && at->begin < room.end && batch->extents.size() < kMostExtents; ++at)
         batch->extents.push_back(at->clipped_to(room));
     batch->place = {room.begin, batch->extents.back().end};
-    batch->asked =
-        link_.ask(Type::kRead, encode(ReadRequest{block::Reader::From::kAnywhere, batch->extents}));
+    batch->asked = ask(*batch);
     return batch;
+}
+
+Link::Asked ReadAhead::ask(const Batch& batch) {
+    return link_.ask(Type::kRead, encode(ReadRequest{block::Reader::From::kAnywhere, batch.extents}));
 }
 
 // With the mutex held.
@@ -56,22 +60,23 @@ void ReadAhead::go_ahead(const Shared& used) {
 
 void ReadAhead::fetch(Batch& batch, Extent wanted, ByteOffset offset, std::span<std::byte> buffer) {
     const std::lock_guard lock(batch.mutex);
-    if (!batch.has_come) {
-        batch.packed = link_.wait(batch.asked, Type::kData);
-        batch.has_come = true;
-    }
     const auto place_of = [&](Extent part) { return buffer.subspan(part.begin - offset, part.size()); };
-    // The usual one: straight to where it belongs.
-    if (batch.extents.size() == 1 && wanted.contains(batch.place)) {
-        decode_pieces(batch.packed, place_of(batch.place));
-        return;
-    }
+    const auto unpack = [&](std::span<std::byte> to) {
+        Bytes packed = link_.wait(std::exchange(batch.asked, nullptr), Type::kData);
+        decode_pieces(packed, to);
+        link_.give_back(std::move(packed));
+    };
     if (batch.bytes.empty()) {
+        // Who wants it a second time is rare, and asks a second time.
+        if (batch.asked == nullptr) batch.asked = ask(batch);
+        // The usual one: straight to where it belongs.
+        if (batch.extents.size() == 1 && wanted.contains(batch.place)) return unpack(place_of(batch.place));
         std::size_t size = 0;
         for (Extent e : batch.extents)
             size += e.size();
-        batch.bytes.resize(size);
-        decode_pieces(batch.packed, batch.bytes);
+        Bytes bytes(size);
+        unpack(bytes);
+        batch.bytes = std::move(bytes);
     }
     std::size_t filled = 0;
     for (Extent e : batch.extents) {

@@ -23,14 +23,13 @@ class ReadAhead {
     struct Batch {
         block::Extent place;                 // from its first byte to its last
         std::vector<block::Extent> extents;  // of at most kMostAsked bytes
-        Link::Asked asked;
         std::mutex mutex;
-        bool has_come = false;  // with its mutex, as what follows
-        Bytes packed;           // the answer
-        Bytes bytes;            // unpacked, if it was fetched in parts
+        Link::Asked asked;  // with its mutex, as what follows; null: it has come
+        Bytes bytes;        // unpacked, if it was fetched in parts
     };
     using Shared = std::shared_ptr<Batch>;
     Shared ask_for(ByteOffset from);
+    Link::Asked ask(const Batch& batch);
     Shared batch_at(ByteOffset at);
     void go_ahead(const Shared& used);
     void fetch(Batch& batch, block::Extent wanted, ByteOffset offset, std::span<std::byte> buffer);

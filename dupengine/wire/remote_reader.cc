@@ -16,6 +16,8 @@ namespace {
 
 // More partitions and volumes than a disk has.
 constexpr std::size_t kMostKnown = 1024;
+// Of pieces; what is more is asked for when it is read.
+constexpr std::size_t kMostWanted = 128;
 
 }  // namespace
 
@@ -58,10 +60,36 @@ void RemoteReader::ask(ByteOffset offset, std::span<std::byte> buffer, From from
     }
 }
 
+bool RemoteReader::will_read(Extent extent) const {
+    const std::lock_guard lock(wanted_mutex_);
+    if (extent.size() > kPieceBytes || wanted_.size() >= kMostWanted) return false;
+    const ReadRequest request{From::kAnywhere, {extent}};
+    wanted_[extent.begin] = {extent, link_.ask(Type::kRead, encode(request))};
+    return true;
+}
+
+// Null if it was not.
+Link::Asked RemoteReader::asked_before(Extent extent) const {
+    const std::lock_guard lock(wanted_mutex_);
+    const auto found = wanted_.find(extent.begin);
+    if (found == wanted_.end() || found->second.first != extent) return nullptr;
+    const Link::Asked asked = found->second.second;
+    wanted_.erase(found);
+    return asked;
+}
+
+void RemoteReader::forget_what_was_asked() const {
+    const std::lock_guard lock(wanted_mutex_);
+    wanted_.clear();
+}
+
 void RemoteReader::read(ByteOffset offset, std::span<std::byte> buffer) const {
     check_inside(offset, buffer.size());
     if (prefill_.read(offset, buffer)) return;
-    ask(offset, buffer, From::kAnywhere);
+    if (const Link::Asked asked = asked_before({offset, offset + buffer.size()}))
+        decode_pieces(link_.wait(asked, Type::kData), buffer);
+    else
+        ask(offset, buffer, From::kAnywhere);
     refuse_contradictions(offset, buffer);
 }
 
@@ -100,6 +128,7 @@ void RemoteReader::start_read(block::Transfers& transfers, std::uint64_t tag, By
 void RemoteReader::expect(const block::ExtentSet& data) const {
     // Planning is over; from here on all that is read is data.
     prefill_.clear();
+    forget_what_was_asked();
     expected_ = data;
     read_ahead_ = std::make_unique<ReadAhead>(link_, expected_);
     digests_ = std::make_unique<DigestAhead>(link_, expected_);
@@ -110,6 +139,7 @@ bool RemoteReader::holds(ByteOffset offset, std::span<const std::byte> bytes) co
 }
 
 block::Changes RemoteReader::next_round() const {
+    forget_what_was_asked();  // before that round
     const std::uint64_t size = geometry().size_bytes;
     block::Changes round;
     RoundRequest request{++rounds_, 0};

@@ -1,11 +1,13 @@
 #pragma once
 // A disk at the other end of a connection, as a disk: what a copy reads from. What planning reads was told
 // before it is asked for, what copying reads is asked for in the order of the plan, and what the target holds
-// already is told by digest, so that only the rest travels. A connection that breaks is replaced underneath
-// (link.h). At most about 50 MiB for a disk of any size, beside the extents that it is told to expect. From
-// any thread; expect() before others read.
+// already is told by digest, so that only the rest travels, and is asked for before it is waited for. A
+// connection that breaks is replaced underneath (link.h). At most about 50 MiB for a disk of any size, beside
+// the extents that it is told to expect. From any thread; expect() before others read.
 
+#include <map>
 #include <memory>
+#include <mutex>
 
 #include "block/changes.h"
 #include "wire/data_map.h"
@@ -32,6 +34,7 @@ class RemoteReader final : public block::Reader {
     void expect(const block::ExtentSet& data) const override;
     std::uint64_t known_piece_bytes() const override { return kPieceBytes; }
     bool holds(ByteOffset offset, std::span<const std::byte> bytes) const override;
+    bool will_read(block::Extent extent) const override;
     std::optional<std::string> known_signature(block::Extent part) const override;
 
     /// It is in use there, and rounds tell what is written meanwhile.
@@ -48,6 +51,8 @@ class RemoteReader final : public block::Reader {
 
   private:
     void ask(ByteOffset offset, std::span<std::byte> buffer, From from) const;
+    Link::Asked asked_before(block::Extent extent) const;
+    void forget_what_was_asked() const;
     void check_inside(ByteOffset offset, std::size_t size) const;
     void refuse_contradictions(ByteOffset offset, std::span<const std::byte> bytes) const;
 
@@ -59,6 +64,8 @@ class RemoteReader final : public block::Reader {
     mutable block::ExtentSet expected_;
     mutable std::unique_ptr<ReadAhead> read_ahead_;  // null: nothing is expected yet
     mutable std::unique_ptr<DigestAhead> digests_;
+    mutable std::mutex wanted_mutex_;
+    mutable std::map<ByteOffset, std::pair<block::Extent, Link::Asked>> wanted_;  // will_read() of these
     mutable std::uint32_t rounds_ = 0, groups_ = 0;
     mutable Link::Asked next_group_;
 };

@@ -33,6 +33,8 @@ void stage_hostname(ItemContext& context);       ///< /etc/hostname, /etc/hosts,
 void stage_machine_id(ItemContext& context);     ///< /etc/machine-id, /var/lib/dbus/machine-id
 void stage_ssh_host_keys(ItemContext& context);  ///< /etc/ssh/ssh_host_*
 void stage_random_seed(ItemContext& context, const std::vector<std::string>& boot_folders);
+void stage_enrolment(
+    ItemContext& context);  ///< /etc/dupengine/peers; before the files, which may be the node's own
 void stage_files(ItemContext& context);
 void stage_hosts(ItemContext& context);     ///< a marked block in /etc/hosts
 void stage_users(ItemContext& context);     ///< ~/.ssh/authorized_keys

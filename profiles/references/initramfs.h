@@ -1,7 +1,6 @@
 #pragma once
 // Identifiers inside an initramfs: what boots from it looks for the root, the swap to resume from, ... by
-// them. The file is a row of cpio archives, each plain or compressed (gzip, xz, zstd, lz4, lzma, bzip2),
-// often one with processor microcode first. It is read as the kernel reads it, and never unpacked anywhere.
+// them (initramfs_members.h). It is read as the kernel reads it, and never unpacked anywhere.
 //
 // Instead of packing it again, a small uncompressed archive with the corrected members is put at its end: the
 // kernel unpacks the archives in order into one root, and a later member replaces an earlier one of the same
@@ -23,8 +22,6 @@ struct InitramfsFindings {
     std::string addition;  ///< to be put at the end of the file; empty if nothing is to be corrected
 };
 
-/// Whether the file begins as an initramfs or as something compressed.
-bool may_be_initramfs(std::string_view file);
 /// Throws kIntegrity if the file begins as one and then cannot be read.
 InitramfsFindings inspect_initramfs(std::string_view file, const IdentifierMap& map);
 

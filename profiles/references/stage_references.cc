@@ -5,6 +5,7 @@
 
 #include "base/error.h"
 #include "profiles/references/initramfs.h"
+#include "profiles/references/initramfs_members.h"
 #include "profiles/references/unified_kernel.h"
 
 namespace dupengine::profiles {

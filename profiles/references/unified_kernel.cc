@@ -4,6 +4,7 @@
 
 #include "base/bytes.h"
 #include "profiles/references/initramfs.h"
+#include "profiles/references/initramfs_members.h"
 
 namespace dupengine::profiles {
 namespace {

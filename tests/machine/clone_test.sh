@@ -60,7 +60,7 @@ run_source() {
         -device virtio-rng-pci -drive if=virtio,format=raw,cache=unsafe,file=source.img \
         -drive if=virtio,format=raw,readonly=on,file=bundle.img \
         -kernel "$(find esp -name linux)" -initrd "$(find esp -name 'initrd.img*')" \
-        -append "$options systemd.mask=dupengine-demo-report.service systemd.run=\"/bin/sh -c 'mount -o ro /dev/vdb /mnt && /mnt/run'\"" \
+        -append "$options no_timer_check systemd.mask=dupengine-demo-report.service systemd.run=\"/bin/sh -c 'mount -o ro /dev/vdb /mnt && /mnt/run'\"" \
         </dev/null | tr -d '\r' >console
 }
 

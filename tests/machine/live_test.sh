@@ -1,6 +1,6 @@
 #!/bin/bash
 # A Debian that runs is duplicated with its memory onto a machine that has nothing but an initramfs: the same processes go
-# on in both from the same step, under two names. Then a machine without a profile gets the same, and becomes nobody;
+# on in both from the same step, under two names. The duplicate, running, is made the duplicate once more. Then a machine without a profile gets the same, and becomes nobody;
 # and one that is not alike ends it before anything is paused.
 # DUPENGINE, WORKLOAD, FRAMES: the programs. DUPENGINE_SHOW=yes: ends when both are shown side by side.
 set -euo pipefail
@@ -28,6 +28,12 @@ name = "enp0s3"
 mac = "${pair_macs[target]}"
 addresses = ["10.77.0.2/24"]
 PROFILE
+    # Its own keys, which the source's disk does not have.
+    local name
+    for name in enrolment.pem revoked.pem; do
+        printf '[[file]]\npath = "/etc/dupengine/peers/%s"\nmode = "0600"\ncontent = """\n%s\n"""\n' \
+            "$name" "$(cat "target/$name")"
+    done >>profile.toml
     "$DUPENGINE" profile set --store partition:target.img profile.toml >/dev/null
 }
 
@@ -37,6 +43,9 @@ stop_and_judge() {
     on "$1" 'pkill -STOP live_workload; sync' >/dev/null
     for name in counter records; do judge "$1" /root/load "$name"; done
 }
+
+# FILE: the seconds that everything waited.
+pause_of() { sed -n 's/^pause *\([0-9.]*\) s: processes.*/\1/p' "$1" | grep .; }
 
 # What both say at the same moment: their names, and the last steps of the same process.
 side_by_side() {
@@ -88,16 +97,31 @@ for machine in source target; do stop_and_judge "$machine"; done
 judge source /run/load client
 grep -E '^(stalls|longest_stall)' source.client
 say "the source is at step $(steps source.counter), the target at $(steps target.counter)"
+
+say "the duplicate, which runs, is duplicated onto once more"
+check machine_do target 'dupengine receive --live --yes --restart --initramfs /boot/dupengine.img --append no_timer_check --peer source /dev/vda 2>/dev/console &' >restart.log
+await_times target "$initramfs" 2
+check machine_do source 'pkill -CONT live_workload'
+check machine_do source 'live_workload pages /root/load 2>/dev/console & sleep 1'
+check machine_do source "$clone /dev/vda dup://10.77.0.2" 900 >again.log
+tr -d '\r' <again.log | grep -E '^(round|pass|image|pause|the target)' | cut -c 1-160
+check grep -q 'the target lives: .*"node":"web-1"' again.log
+identity target >target.again
+check [ "$(head -n 1 target.again)" = web-1 ]
+check cmp <(sed -n 1,3p target.identity) <(sed -n 1,3p target.again)
+for machine in source target; do
+    stop_and_judge "$machine"
+    judge "$machine" /root/load pages
+done
+say "the source is at step $(steps source.counter), the target at $(steps target.counter)"
 check [ "$(profile_digest "$profile_begin" "$profile_sectors")" = "$before" ]
 check [ "$("$FRAMES" target.sent.pcap | cut -d ' ' -f 1)" = "${pair_macs[target]}" ]
 stop_machine target
 say "the pause, beside that of sending all of the memory while everything waits"
-pause=$(sed -n 's/^pause *\([0-9.]*\) s: processes.*/\1/p' clone.log)
 check machine_do source 'live_workload naive 10.77.0.3 9' 300 >naive.log
 naive=$(sed -n 's/^naive pause=\([0-9.]*\) .*/\1/p' naive.log)
-check [ "$pause" ]
 check [ "$naive" ]
-say "$pause s, $naive s"
+say "$(pause_of clone.log) s, and $(pause_of again.log) s when 1,000 pages a second were written; $naive s"
 dd if=target.img of=root.img bs=1M skip=513 conv=sparse status=none
 status=0
 e2fsck -fp root.img >fsck 2>&1 || status=$?
@@ -120,7 +144,7 @@ stop_machine target
 
 say "another size of memory is refused before anything is paused"
 start_machine target -m 768 -kernel kernel -initrd initrd.target -append \
-    "console=ttyS0 loglevel=7 ip=10.77.0.2:::255.255.255.0::: dupengine.receive=/dev/vda dupengine.live dupengine.peer=source"
+    "console=ttyS0 loglevel=7 no_timer_check ip=10.77.0.2:::255.255.255.0::: dupengine.receive=/dev/vda dupengine.live dupengine.peer=source"
 await target "$initramfs"
 status=0
 machine_do source "$clone /dev/vda dup://10.77.0.2" 300 >refused || status=$?

@@ -78,7 +78,7 @@ start_network() {
         -chardev pipe,id=monitor,path=network.monitor -mon monitor "${options[@]}" \
         -chardev pipe,id=console,path=network.console -serial chardev:console \
         -netdev hubport,id=third,hubid=1 -device virtio-net-pci,netdev=third,mac=52:54:00:77:00:03,romfile= \
-        -kernel kernel -initrd initrd.third -append 'console=ttyS0 quiet panic=-1' </dev/null &
+        -kernel kernel -initrd initrd.third -append 'console=ttyS0 quiet panic=-1 no_timer_check' </dev/null &
     pair_machines[network]=$!
     until [[ -e source.wire && -e target.wire ]]; do
         is_running network || die "the network of the pair does not come up"
@@ -120,12 +120,12 @@ start_machine() {
 
 # WORD... is added to the kernel's command line.
 start_source() {
-    start_machine source -kernel kernel -initrd initrd.source -append "$pair_options loglevel=7 pair.shell $*"
+    start_machine source -kernel kernel -initrd initrd.source -append "$pair_options loglevel=7 no_timer_check pair.shell $*"
 }
 
 start_target() {
     start_machine target -kernel kernel -initrd initrd.target \
-        -append "console=ttyS0 loglevel=7 ip=10.77.0.2:::255.255.255.0::: $*"
+        -append "console=ttyS0 loglevel=7 no_timer_check ip=10.77.0.2:::255.255.255.0::: $*"
 }
 
 is_running() { kill -0 "${pair_machines[$1]}" 2>/dev/null; }
@@ -154,6 +154,16 @@ await() {
     until grep -aqE -- "$pattern" "$file"; do
         is_running "$name" || pair_fail "$name stopped before it said \"$pattern\""
         ((SECONDS < end)) || pair_fail "$name did not say \"$pattern\" in time"
+        sleep 0.2
+    done
+}
+
+# NAME PATTERN COUNT [SECONDS]: waits until the machine's console has said it so many times.
+await_times() {
+    local name=$1 pattern=$2 count=$3 end=$((SECONDS + ${4:-$pair_deadline}))
+    until (($(grep -acE -- "$pattern" "$name.console.out") >= count)); do
+        is_running "$name" || pair_fail "$name stopped before it said \"$pattern\" $count times"
+        ((SECONDS < end)) || pair_fail "$name did not say \"$pattern\" $count times in time"
         sleep 0.2
     done
 }

@@ -2,8 +2,6 @@
 
 #include <fmt/format.h>
 
-#include <optional>
-
 #include "base/error.h"
 
 namespace dupengine::test {
@@ -21,14 +19,13 @@ class CutNetwork::End final : public wire::Transport {
         : network_(network), is_caller_(is_caller), inner_(std::move(inner)), cut_(cut) {}
 
     void send(std::span<const std::byte> bytes, wire::Deadline deadline) override {
-        const std::size_t number = sends_++;
+        ++sends_;
         {
             const std::lock_guard lock(network_.mutex_);
             std::size_t& most = network_.most_sends_[is_caller_ ? 0 : 1];
             most = std::max(most, sends_);
         }
-        if (!cut_ || cut_->of_caller != is_caller_ || cut_->send != number)
-            return inner_->send(bytes, deadline);
+        if (!is_the_one(bytes)) return inner_->send(bytes, deadline);
         const std::size_t arrives = cut_->where == Cut::Where::kInside  ? bytes.size() * cut_->part / 1000
                                     : cut_->where == Cut::Where::kAfter ? bytes.size()
                                                                         : 0;
@@ -47,11 +44,19 @@ class CutNetwork::End final : public wire::Transport {
     const std::string& name() const override { return inner_->name(); }
 
   private:
+    bool is_the_one(std::span<const std::byte> bytes) {
+        if (!cut_ || cut_->of_caller != is_caller_) return false;
+        if (cut_->only && wire::decode_header(bytes.first(wire::kHeaderBytes)).type != *cut_->only)
+            return false;
+        if (cut_->counts && !cut_->counts()) return false;
+        return counted_++ == cut_->send;
+    }
+
     CutNetwork& network_;
     const bool is_caller_;
     const std::unique_ptr<wire::Transport> inner_;
     const std::optional<Cut> cut_;
-    std::size_t sends_ = 0;  // who sends takes turns
+    std::size_t sends_ = 0, counted_ = 0;  // who sends takes turns
 };
 
 std::unique_ptr<wire::Transport> CutNetwork::call() {

@@ -5,9 +5,12 @@
 
 #include <condition_variable>
 #include <deque>
+#include <functional>
+#include <optional>
 #include <vector>
 
 #include "tests/support/memory_transport.h"
+#include "wire/message.h"
 
 namespace dupengine::test {
 
@@ -22,6 +25,10 @@ struct Cut {
     std::size_t send = 0;   ///< at which of them, from 0
     Where where = Where::kBefore;
     std::size_t part = 500;  ///< kInside: thousandths of it arrive
+    /// Counts only messages of this type: where they are not encrypted.
+    std::optional<wire::Type> only = {};
+    /// Counts only what is sent while it says so.
+    std::function<bool()> counts = {};
     std::string text() const;
 };
 

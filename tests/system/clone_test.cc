@@ -302,6 +302,39 @@ TEST_P(CloneOfATable, ParticipantsAreAskedAndOneOfThemCanCallItOff) {
     }
 }
 
+// In a mount namespace of its own, as above.
+TEST_P(CloneOfATable, ADryRunAsksNobodyToRestAndWritesNothing) {
+    must_run({"dd", "if=/dev/urandom", "of=" + root_ + "/large", "bs=1M", "count=40", "status=none"});
+    must_run({"sync", "-f", root_});
+    const std::string log = folder_.file("calls"), before = test::file_sha256(folder_.file("source.img"));
+    const std::string script = fmt::format(
+        "mkdir -p /run/dupengine && mount -t tmpfs none /run/dupengine && mkdir -m 755 "
+        "/run/dupengine/quiesce.d && printf '#!/bin/sh\\necho $1 >> {0}\\n'"
+        " > /run/dupengine/quiesce.d/50-db && chmod 755 /run/dupengine/quiesce.d/50-db &&"
+        " {1} clone --disks-only --dry-run --json --peers {2} {3} dup://{4}",
+        log, test::command(), source_folder_, source_.path(), address_);
+    const RunResult shown = run_program({"unshare", "--mount", "bash", "-c", script});
+    ASSERT_EQ(shown.status, 0) << shown.err;
+    const json preview = json::parse(shown.out);
+    EXPECT_EQ(preview["result"], "planned");
+    EXPECT_EQ(preview["participants"], 1);
+    EXPECT_EQ(preview["disk_bytes"], kSize);
+    EXPECT_GT(preview["bytes_used"], 40 * kMiB);
+    EXPECT_LT(preview["bytes_used"], 80 * kMiB);
+    EXPECT_NE(::access(log.c_str(), F_OK), 0) << "somebody was prepared";
+    EXPECT_EQ(test::file_sha256(folder_.file("source.img")), before);
+    EXPECT_EQ(test::run_dupengine(
+                  {"clone", "--dry-run", "--peers", source_folder_, source_.path(), "dup://" + address_})
+                  .status,
+              9)
+        << "what stands against it is not told";
+    EXPECT_EQ(test::run_dupengine({"clone", "--disks-only", "--dry-run", "--peers", source_folder_, device(),
+                                   "dup://" + address_})
+                  .status,
+              3)
+        << "a partition is not a disk";
+}
+
 TEST_P(CloneOfATable, NobodyWaitsWhenNobodyReceives) {
     const RunResult result = clone();
     EXPECT_EQ(result.status, 8) << result.err;

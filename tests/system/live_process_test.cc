@@ -123,7 +123,9 @@ TEST_F(LiveProcessTest, MemoryAndDiskAreOfOneMoment) {
     write_file("after");  // the filesystem goes on
     const auto image = memory_.image();
     memory_.scribble(1501, 9);
+    EXPECT_FALSE(live.is_all_given());
     EXPECT_EQ(taker.take_all(), MemoryGroup::Kind::kEnd);
+    EXPECT_TRUE(live.is_all_given());
     received.check();
     std::vector<Bytes> rebuilt;
     for (Bytes page(kPageBytes); received.next_page(page);)

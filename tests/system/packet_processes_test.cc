@@ -114,11 +114,16 @@ TEST(PacketProcesses, ThoseInContainersAndAllWhoShareOneSocketAreEndedToo) {
         });
         const Program shared("first", [] {
             kHoldsOne();
+            int ends[2];
+            if (::pipe2(ends, O_CLOEXEC) != 0) ::_exit(1);
+            char named = 0;
             if (::fork() == 0) {
                 ::prctl(PR_SET_NAME, "second");
+                [[maybe_unused]] const ssize_t written = ::write(ends[1], &named, 1);
                 for (;;)
                     ::pause();
             }
+            if (::read(ends[0], &named, 1) != 1) ::_exit(1);
         });
         const EndedProcesses report = kill_packet_processes();
         EXPECT_THAT(report.ended, UnorderedElementsAre(inner.text("dhcp-helper"), shared.text("first"),

@@ -351,6 +351,26 @@ TEST_F(Peers, TheSenderHearsThatAPersonIsAsked) {
     expect_copy(to, *source, *old);
 }
 
+TEST_F(Peers, ACopyIsHeldAgainstADiskOfTheMachineThatWasNamed) {
+    const auto source = a_source();
+    const std::string from = disk_file("source.img", *source), to = disk_file("target.img", *a_target());
+    Running serving({"serve", "--peers", source_folder_, "--listen", address_, "web=" + from});
+    serving.wait_until_listening(port_);
+    ASSERT_EQ(test::run_dupengine({"copy", "--yes", "--peers", target_folder_, url_ + "/web", to}).status, 0);
+    const auto verify = [&](const std::string& name) {
+        return test::run_dupengine({"verify", "--peers", target_folder_, "--peer", name, url_ + "/web", to});
+    };
+    const RunResult same = verify("source");
+    EXPECT_EQ(same.status, 0) << same.err;
+    const RunResult other = verify("other");
+    EXPECT_EQ(other.status, 7) << other.err;
+    EXPECT_NE(other.err.find("is source, not other"), std::string::npos) << other.err;
+    EXPECT_EQ(test::run_dupengine({"verify", "--peer", "source", from, to}).status, 2)
+        << "nobody is at another end";
+    serving.signal(SIGTERM);
+    EXPECT_EQ(serving.end().status, 0) << "to be told to stop is no failure";
+}
+
 TEST_F(Peers, AMachineToNameIsAtTheOtherEnd) {
     const std::string from = disk_file("source.img", *a_source()), to = disk_file("target.img", *a_target());
     EXPECT_EQ(test::run_dupengine({"copy", "--yes", "--peer", "web1", from, to}).status, 2);

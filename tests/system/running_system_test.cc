@@ -13,6 +13,7 @@
 #include <csignal>
 #include <thread>
 
+#include "profiles/store.h"
 #include "profiles/wake.h"
 #include "tests/support/fake_system.h"
 #include "tests/system/running_disk.h"
@@ -293,6 +294,27 @@ TEST_F(RunningDiskTest, WithoutAProfileOfItsOwnADuplicateIsNobody) {
     ASSERT_EQ(made.status, 0) << made.err;
     EXPECT_THROW(read_wake_role({{loop_->path()}, "file:" + folder.file("store"), {}, {}, root_}), Error);
     EXPECT_EQ(text("/etc/hostname"), "golden\n");
+}
+
+// What was stored by a program that knows more, or is none at all.
+TEST_F(RunningDiskTest, WithAProfileThatItDoesNotUnderstandADuplicateIsNobody) {
+    start();
+    const auto store = open_store("partition:" + loop_->path());
+    StoredProfile stored = store->read();
+    for (const char* profile : {"schema = 2\nkind = \"node\"\nnode = \"web-1\"\n",
+                                "schema = 1\nkind = \"role\"\nrole = \"web\"\n", "schema = ", ""}) {
+        SCOPED_TRACE(profile);
+        ++stored.generation;
+        stored.text = profile;
+        store->write(stored);
+        try {
+            read_wake_role({{loop_->path()}, "", {}, {}, root_});
+            ADD_FAILURE() << "it has become somebody";
+        } catch (const Error& e) {
+            EXPECT_EQ(e.code(), Code::kRefused) << e.what();
+        }
+        EXPECT_EQ(text("/etc/hostname"), "golden\n");
+    }
 }
 
 }  // namespace

@@ -36,6 +36,7 @@ class CatchUp : public testing::Test {
         block::Target target(std::move(device), plan.protected_regions());
         Progress progress;
         ApplyContext context{progress, {}, 1, {}};
+        context.source_end = source_end_;
         context.next_round = [this] {
             if (rounds_.empty()) return Changes{};
             const Changes round = rounds_.front();
@@ -59,6 +60,7 @@ class CatchUp : public testing::Test {
     std::shared_ptr<DiskBytes> to_ =
         make_gpt_disk(kSize, {{128, kProfile, "profile", layout::type_guid::kProfile}}, 2, true);
     std::deque<Changes> rounds_;
+    std::function<void()> source_end_;
     SeededRandom random_{3};
 };
 
@@ -103,6 +105,18 @@ TEST_F(CatchUp, ATableThatIsWrittenEndsTheCopyUnfinished) {
 TEST_F(CatchUp, ASourceWithoutALastRoundIsGivenUp) {
     EXPECT_THROW(copy(), Error);
     EXPECT_TRUE(is_unfinished());
+}
+
+// Memory that goes with the disk comes until behind the last round.
+TEST_F(CatchUp, ADiskOfWhichTheRestDoesNotComeIsUnfinished) {
+    write({{2 * kMiB, 4 * kMiB}}, false);
+    write({{3 * kMiB, 4 * kMiB}}, true);
+    source_end_ = [this] {
+        EXPECT_TRUE(rounds_.empty()) << "it had not been read to its end";
+        throw_error(Code::kPeer, "the connection was lost");
+    };
+    EXPECT_THROW(copy(), Error);
+    EXPECT_TRUE(is_unfinished()) << "it would start as a second source";
 }
 
 TEST_F(CatchUp, AWriteThatDoesNotArriveIsFound) {

@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <atomic>
 #include <set>
 
@@ -61,6 +62,28 @@ TEST(Chunks, TheFirstErrorStopsAllWorkersAndIsThrown) {
         EXPECT_STREQ(e.what(), "chunk 5");
     }
     EXPECT_LT(done, 1024);
+}
+
+// What is asked for far away comes while others are looked at.
+TEST(Chunks, OneThatWaitsATurnIsLookedAtOnceMoreButNotAfterAllOthers) {
+    const ExtentSet set{{0, 64 * 1024}};
+    std::vector<std::size_t> looked_at;
+    std::size_t ended = 0;
+    const ChunkWork work{.read = [](Slot& slot) { slot.incomplete = slot.chunk.number % 3 != 0; },
+                         .look =
+                             [&](Slot& slot) {
+                                 looked_at.push_back(slot.chunk.number);
+                                 if (slot.incomplete) return;
+                                 slot.incomplete = true;  // the next time it is ready
+                                 slot.wait_a_turn();
+                             },
+                         .end = [&](Slot&) { ++ended; }};
+    for_each_chunk(set, {.workers = 1, .depth = 4, .chunk_bytes = 1024}, {}, work);
+    EXPECT_EQ(ended, 64u);
+    EXPECT_EQ(looked_at.size(), 64u + 22u);
+    const auto again = std::find(looked_at.begin() + 1, looked_at.end(), 0u);
+    EXPECT_GT(again - looked_at.begin(), 6) << "nothing came in between";
+    EXPECT_LT(again - looked_at.begin(), 24) << "it waited for all others";
 }
 
 TEST(Chunks, ARequestToStopIsAnInterruptionNotASuccess) {

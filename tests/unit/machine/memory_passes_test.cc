@@ -33,13 +33,14 @@ struct Ends {
             received.apply(group);
         return passes.report().pages_sent;
     }
-    void take_image(const std::vector<Bytes>& image) {
+    void take_image(const std::vector<Bytes>& image, const PageNumbers& dead = {}) {
         std::size_t next = 0;
-        passes.take_image([&](std::span<std::byte> page) {
+        const auto next_page = [&](std::span<std::byte> page) {
             if (next == image.size()) return false;
             copy_bytes(image[next++], page);
             return true;
-        });
+        };
+        passes.take_image(next_page, dead);
     }
     void send_image() {
         for (auto group = passes.next_of_image(room); !group.empty(); group = passes.next_of_image(room))
@@ -111,6 +112,40 @@ TEST(Memory, OfTheImageOnlyWhatChangedIsSent) {
     // Eight lines of each page that is kept, their map, and the image's own few pages.
     EXPECT_LT(report.bytes_sent, 40 * (8 * 64 + 80) + 6 * (kPageBytes + 80));
     EXPECT_EQ(report.pages_known, image.size() - 40 - 5);
+    ends.received.check();
+    EXPECT_EQ(ends.rebuilt(), image);
+}
+
+TEST(Memory, OfProgramsThatEndThereIsNotSentAgain) {
+    Ends ends(2);
+    ends.pass();
+    const auto before = ends.memory.image();
+    for (std::uint64_t page = 100; page < 140; ++page)
+        ends.memory.scribble(page, 1);
+    const auto image = ends.memory.image();
+    ends.take_image(image, {100, 101, 139, 140});
+    ends.send_image();
+    EXPECT_EQ(ends.passes.image().pages_dead, 4u);
+    ends.received.check();
+    const auto rebuilt = ends.rebuilt();
+    ASSERT_EQ(rebuilt.size(), image.size());
+    std::size_t as_before = 0;
+    for (std::size_t i = 0; i < image.size(); ++i) {
+        EXPECT_TRUE(rebuilt[i] == image[i] || rebuilt[i] == before[i]) << i;
+        as_before += rebuilt[i] != image[i] ? 1 : 0;
+    }
+    EXPECT_EQ(as_before, 3u);
+}
+
+TEST(Memory, ThatWasOfNoUseOnceIsNotTakenForKnownLater) {
+    Ends ends(2);
+    ends.pass();
+    ends.memory.scribble(101, 1);
+    const auto image = ends.memory.image();
+    ends.take_image(image, {101});
+    ends.send_image();
+    ends.take_image(image);
+    ends.send_image();
     ends.received.check();
     EXPECT_EQ(ends.rebuilt(), image);
 }

@@ -6,6 +6,7 @@
 #include "base/error.h"
 #include "base/fd.h"
 #include "profiles/references/cpio.h"
+#include "profiles/references/initramfs_members.h"
 #include "profiles/references/unified_kernel.h"
 #include "tests/support/scratch.h"
 

@@ -48,6 +48,25 @@ struct Stage {
     }
 };
 
+TEST(Enrolment, OfTheSourceIsTakenAwayOnceAndTheNodesOwnComesAsAFile) {
+    Stage stage;
+    for (const char* name : {"enrolment.pem", "revoked.pem", "authority/key.pem"})
+        stage.files.add(std::string("/etc/dupengine/peers/") + name, "the source's");
+    stage.profile.enrolment.mode = Mode::kRemove;
+    stage.profile.files = {{"/etc/dupengine/peers/enrolment.pem", "my own", 0600}};
+    stage_enrolment(stage.context);
+    stage_files(stage.context);
+    EXPECT_EQ(stage.text("/etc/dupengine/peers/enrolment.pem"), "my own");
+    for (const char* name : {"revoked.pem", "authority/key.pem"})
+        EXPECT_EQ(stage.staged.look(std::string("/etc/dupengine/peers/") + name).kind, NodeKind::kAbsent)
+            << name;
+    stage.files.add("/etc/dupengine/peers/revoked.pem", "got by joining");
+    Staged later(stage.files);
+    ItemContext second{stage.profile, stage.secret, later, stage.random, stage.remembered, stage.notes};
+    stage_enrolment(second);
+    EXPECT_EQ(read_text(later, "/etc/dupengine/peers/revoked.pem"), "got by joining");
+}
+
 TEST(Hostname, TheNodesOwnNameIsSetAndADomainStays) {
     Stage stage;
     stage.files.add("/etc/hostname", "# who\ngolden\n");

@@ -32,6 +32,7 @@ TEST(ShippedRoles, BaseMakesEveryIdentityAnother) {
         EXPECT_EQ(item.mode, Mode::kDerive);
     EXPECT_EQ(p.ssh_host_keys.mode, Mode::kDerive);
     EXPECT_EQ(p.random_seed.mode, Mode::kRegenerate);
+    EXPECT_EQ(p.enrolment.mode, Mode::kRemove);
     EXPECT_EQ(p.hostname, (Item{Mode::kSet, "n1"}));
 }
 

@@ -54,6 +54,20 @@ TEST_F(EnrolmentTest, SecretKeysAreForTheirOwnerAlone) {
     EXPECT_EQ(info.st_mode & 0777, 0700u);
 }
 
+TEST_F(EnrolmentTest, AnotherSystemWithTheFilesOfAMachineIsThatMachineAndNoAuthority) {
+    Invitation invitation = invite();
+    ASSERT_EQ(try_to_join(invitation, token(), machine("web1")), "");
+    for (const std::string who : {"web1", "golden"}) {
+        const std::string copy = folder("copy of " + who);
+        make_private_folder(copy);
+        for (const CredentialFile& file : credential_files(folder(who)))
+            write_file_atomic(copy + "/" + file.name, as_bytes(file.content), 0600, Code::kInternal);
+        EXPECT_EQ(Credentials(copy).identity(), Credentials(folder(who)).identity());
+        EXPECT_FALSE(std::filesystem::exists(copy + "/authority"));
+    }
+    EXPECT_THROW(credential_files(folder("nobody")), Error);
+}
+
 TEST_F(EnrolmentTest, AnotherTokenLetsNobodyIn) {
     Invitation invitation = invite();
     SeededRandom random(99);

@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <thread>
 
 #include "block/transfers.h"
 #include "tests/support/gpt_disk.h"
@@ -99,6 +100,35 @@ TEST(RemoteReader, WhatIsThereAlreadyIsToldByDigest) {
         EXPECT_FALSE(ends.reader->holds(at, piece)) << at;
     }
     EXPECT_LT(ends.link->bytes_received() - before, 8 * kKiB) << "more than digests came";
+}
+
+TEST(RemoteReader, WhatIsToldToBeReadComesBeforeItIsWaitedFor) {
+    const Ends ends;
+    ends.reader->expect({{5 * kMiB, kSize}});
+    const std::uint64_t before = ends.link->bytes_received();
+    for (std::uint64_t i = 0; i < 8; ++i)
+        EXPECT_TRUE(ends.reader->will_read({5 * kMiB + i * kPieceBytes, 5 * kMiB + (i + 1) * kPieceBytes}));
+    const auto late = std::chrono::steady_clock::now() + std::chrono::seconds(10);
+    while (ends.link->bytes_received() - before < 8 * kPieceBytes && std::chrono::steady_clock::now() < late)
+        std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    EXPECT_GE(ends.link->bytes_received() - before, 8 * kPieceBytes);
+    for (std::uint64_t i = 0; i < 8; ++i) {
+        const Extent piece{5 * kMiB + i * kPieceBytes, 5 * kMiB + (i + 1) * kPieceBytes};
+        EXPECT_EQ(ends.read(piece), ends.ours(piece));
+    }
+    EXPECT_LT(ends.link->bytes_received() - before, 9 * kPieceBytes) << "something was sent twice";
+    EXPECT_FALSE(ends.reader->will_read({5 * kMiB, 7 * kMiB})) << "a large range is not of that kind";
+}
+
+TEST(RemoteReader, WhatWasToldToBeReadIsNotOfALaterMoment) {
+    const Ends ends;
+    const Extent piece{5 * kMiB, 5 * kMiB + kPieceBytes};
+    ends.reader->expect({{5 * kMiB, kSize}});
+    EXPECT_TRUE(ends.reader->will_read(piece));
+    const Bytes before = ends.ours(piece);
+    EXPECT_EQ(ends.read(piece), before);
+    ends.bytes->content[piece.begin] ^= std::byte{1};
+    EXPECT_EQ(ends.read(piece), ends.ours(piece)) << "it was kept";
 }
 
 TEST(RemoteReader, BytesThatAreNotThoseOfTheirDigestAreNotTaken) {
