@@ -25,6 +25,14 @@ std::string shown(const Item& item) {
     return item.mode == Mode::kSet ? fmt::format("set {}", quoted(item.value)) : mode_name(item.mode);
 }
 
+std::string shown(const Boot& boot) {
+    std::string text = boot.choice.empty() ? "disk" : boot.choice;
+    if (boot.timeout_seconds) text += fmt::format(", after {} s", *boot.timeout_seconds);
+    for (const std::string* part : {&boot.loader, &boot.kernel})
+        if (!part->empty()) text += ", " + *part;
+    return text;
+}
+
 std::string joined(const std::vector<std::string>& texts) {
     std::string all;
     for (const std::string& text : texts)
@@ -57,6 +65,8 @@ class Merger {
         profile.node = node.profile.node;
         profile.roles = node.profile.roles;
         profile.description = node.profile.description;
+        profile.boot = node.profile.boot;
+        if (node.given.contains("boot")) note(node, "boot", "boot", shown(profile.boot));
         if (!node.given.contains("identity.hostname") && won("identity.hostname") == nullptr) {
             profile.hostname = {Mode::kSet, profile.node};
             note(node, "identity.hostname", "node", shown(profile.hostname));

@@ -81,6 +81,18 @@ struct WantedLink {
     bool operator==(const WantedLink&) const = default;
 };
 
+/// How a node starts, as dupengine.efi does it. Empty: not given.
+struct Boot {
+    std::string choice;  ///< "disk" (if not given), "kernel", "receive", "menu"
+    std::optional<unsigned> timeout_seconds;
+    std::string partition;               ///< GUID of the one that has the files
+    std::string loader, kernel, initrd;  ///< "/EFI/debian/grubx64.efi"
+    std::string command_line;            ///< of the kernel
+    std::string receive_disk;            ///< as the kernel calls it
+    std::string fallback;                ///< a choice for when the first one fails; "menu" if not given
+    bool operator==(const Boot&) const = default;
+};
+
 enum class Kind { kNode, kRole };
 
 struct Profile {
@@ -106,6 +118,7 @@ struct Profile {
     Item swap_uuid;
 
     Services services;        // [services]
+    Boot boot;                // [boot]; node
     std::vector<Host> hosts;  // [[host]]: further lines of /etc/hosts
     std::vector<User> users;  // [[user]]
     std::vector<File> files;  // [[file]]

@@ -73,7 +73,7 @@ void read_name(Walk& walk, const TomlEntry& entry) {
     walk.profile().*kMember = *text;
 }
 
-constexpr std::array<Key, 14> kTopKeys = {
+constexpr std::array<Key, 15> kTopKeys = {
     {{"schema", read_schema},
      {"kind", read_kind},
      {"generation", read_generation},
@@ -84,6 +84,7 @@ constexpr std::array<Key, 14> kTopKeys = {
      {"identity", read_section<kIdentityKeys>},
      {"storage", read_section<kStorageKeys>},
      {"services", read_section<kServicesKeys>},
+     {"boot", read_boot},
      {"host", read_hosts},
      {"user", read_users},
      {"file", read_files},
@@ -112,6 +113,7 @@ void check_kind(Walk& walk) {
     need(walk, "role", "role = \"web\"");
     refuse(walk, "node", "does not belong into a role");
     refuse(walk, "generation", "does not belong into a role");
+    refuse(walk, "boot", "does not belong into a role: firmware reads the node's file alone");
     refuse(walk, "roles", "does not belong into a role: roles do not name other roles");
     check_nothing_set(walk);
     check_links_of_role(walk);

@@ -68,6 +68,9 @@ void read_links(SchemaWalk& walk, const TomlEntry& entry);
 /// As check_nothing_set(), of addresses.
 void check_links_of_role(SchemaWalk& walk);
 
+// schema_boot.cc: [boot].
+void read_boot(SchemaWalk& walk, const TomlEntry& entry);
+
 // schema_lists.cc: [services], [[host]], [[user]], [[file]], roles.
 void read_units(SchemaWalk& walk, const TomlEntry& entry, std::vector<std::string>& into);
 void read_hosts(SchemaWalk& walk, const TomlEntry& entry);

@@ -4,27 +4,12 @@
 
 #include "base/aligned_buffer.h"
 #include "codec/digest.h"
+#include "profiles/slot_format.h"
 
 namespace dupengine::profiles {
 namespace {
 
-constexpr std::string_view kMagic = "DUPENGINE-SLOT-1";
-constexpr std::uint32_t kVersion = 1;
-constexpr std::uint32_t kPayloadOffset = 4096;
-constexpr std::uint32_t kSecretBytes = 32;
-
-// Offsets of the header's fields; slots.h has the table.
-enum : std::size_t {
-    kVersionAt = 16,
-    kPayloadOffsetAt = 20,
-    kGenerationAt = 24,
-    kSecretSizeAt = 32,
-    kTextSizeAt = 36,
-    kDigestAt = 40,
-    kFlagsAt = 72,
-    kChecksumAt = 76,
-    kHeaderEnd = 80
-};
+using namespace slot;
 
 block::Extent slot_extent(block::Extent region, unsigned slot) {
     const ByteOffset begin = region.begin + slot * kSlotBytes;
@@ -46,7 +31,8 @@ Slots::Slot check_header(std::span<const std::byte> bytes) {
     if (bytes.size() != kSlotBytes) return bad(SlotState::kDamaged, "cut short");
     const auto header = bytes.first(kHeaderEnd);
     if (is_zero(bytes.first(kPayloadOffset))) return bad(SlotState::kBlank, "never written");
-    if (as_text(header.first(kMagic.size())) != kMagic) return bad(SlotState::kDamaged, "no header");
+    if (as_text(header.first(kMagic.size())) != std::string_view(kMagic.data(), kMagic.size()))
+        return bad(SlotState::kDamaged, "no header");
     if (crc32(header.first(kChecksumAt)) != load_le<std::uint32_t>(header, kChecksumAt))
         return bad(SlotState::kDamaged, "bad header checksum");
     const auto version = load_le<std::uint32_t>(header, kVersionAt);
@@ -106,7 +92,7 @@ Bytes encode_slot(const StoredProfile& content) {
     };
     put(kPayloadOffset, content.secret.bytes);
     put(kPayloadOffset + kSecretBytes, content.text);
-    put(0, kMagic);
+    put(0, {kMagic.data(), kMagic.size()});
     store_le<std::uint32_t>(all, kVersionAt, kVersion);
     store_le<std::uint32_t>(all, kPayloadOffsetAt, kPayloadOffset);
     store_le<std::uint64_t>(all, kGenerationAt, content.generation);

@@ -31,12 +31,13 @@
 
 #include "block/guard.h"
 #include "profiles/profile.h"
+#include "profiles/slot_format.h"
 
 namespace dupengine::profiles {
 
-inline constexpr std::uint64_t kSlotBytes = kMiB;
+inline constexpr std::uint64_t kSlotBytes = slot::kBytes;
 inline constexpr std::uint64_t kStoreMinimumBytes = 2 * kSlotBytes;
-inline constexpr std::size_t kProfileTextLimit = 512 * kKiB;
+inline constexpr std::size_t kProfileTextLimit = slot::kTextLimit;
 
 /// What one slot holds.
 struct StoredProfile {

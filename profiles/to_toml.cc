@@ -102,6 +102,18 @@ void write_link(Writer& out, const Link& link) {
     if (!link.up) out.line("up", "false");
 }
 
+void write_boot(Writer& out, const Boot& boot) {
+    out.text("choice", boot.choice);
+    if (boot.timeout_seconds) out.line("timeout", std::to_string(*boot.timeout_seconds));
+    out.text("partition", boot.partition);
+    out.text("loader", boot.loader);
+    out.text("kernel", boot.kernel);
+    out.text("initrd", boot.initrd);
+    out.text("command_line", boot.command_line);
+    out.text("receive_disk", boot.receive_disk);
+    out.text("fallback", boot.fallback);
+}
+
 void write_tables(Writer& out, const Profile& profile) {
     for (const Host& host : profile.hosts)
         out.section("[[host]]", [&] {
@@ -146,6 +158,7 @@ std::string to_toml(const Profile& profile) {
         out.list("disable", profile.services.disable);
         out.list("mask", profile.services.mask);
     });
+    out.section("[boot]", [&] { write_boot(out, profile.boot); });
     write_tables(out, profile);
     return out.take();
 }

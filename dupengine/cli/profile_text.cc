@@ -37,6 +37,24 @@ ordered_json item_json(const profiles::Item& item) {
 
 }  // namespace
 
+// What is not given is not there.
+ordered_json boot_json(const profiles::Boot& boot) {
+    ordered_json json = ordered_json::object();
+    const auto put = [&](const char* key, const std::string& value) {
+        if (!value.empty()) json[key] = value;
+    };
+    put("choice", boot.choice);
+    if (boot.timeout_seconds) json["timeout"] = *boot.timeout_seconds;
+    put("partition", boot.partition);
+    put("loader", boot.loader);
+    put("kernel", boot.kernel);
+    put("initrd", boot.initrd);
+    put("command_line", boot.command_line);
+    put("receive_disk", boot.receive_disk);
+    put("fallback", boot.fallback);
+    return json;
+}
+
 ordered_json profile_json(const profiles::Profile& profile) {
     ordered_json json = {{"schema", profile.schema},
                          {"kind", profile.kind == profiles::Kind::kNode ? "node" : "role"},
@@ -62,6 +80,7 @@ ordered_json profile_json(const profiles::Profile& profile) {
     json["services"] = {{"enable", profile.services.enable},
                         {"disable", profile.services.disable},
                         {"mask", profile.services.mask}};
+    if (profile.kind == profiles::Kind::kNode) json["boot"] = boot_json(profile.boot);
     json["host"] = ordered_json::array();
     for (const auto& host : profile.hosts)
         json["host"].push_back({{"address", host.address}, {"names", host.names}});

@@ -107,7 +107,8 @@ void read_copy(const Place& place, Finding& finding) {
     if (place.lba == 0 || place.lba >= place.disk_sectors) reject("it would lie behind the end of the disk");
     const std::uint64_t begin = place.lba * place.sector_bytes;
     const Bytes sector = block::read_extent(place.disk, {begin, begin + place.sector_bytes});
-    if (as_text(sector).substr(0, kSignature.size()) != kSignature) reject("there is no GPT header");
+    if (!as_text(sector).starts_with({kSignature.data(), kSignature.size()}))
+        reject("there is no GPT header");
     finding.seen = true;
     check_checksum(sector, place.lba);
     Copy copy = load_header(sector, place.lba);

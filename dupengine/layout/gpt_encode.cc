@@ -66,7 +66,7 @@ struct HeaderPlace {
 Bytes encode_header(const PartitionTable& table, const Places& places, HeaderPlace place,
                     std::uint32_t entries_crc) {
     Bytes sector(table.sector_bytes);
-    const auto signature = as_bytes(kSignature);
+    const auto signature = std::as_bytes(std::span(kSignature));
     std::copy(signature.begin(), signature.end(), sector.begin());
     store_le<std::uint32_t>(sector, header::kRevisionAt, kRevision);
     store_le<std::uint32_t>(sector, header::kSizeAt, kHeaderBytes);

@@ -1,14 +1,14 @@
 #pragma once
-// Offsets and limits of the GPT format (UEFI 2.10, tables 5-5 and 5-6), shared by reading and encoding.
-// Private.
+// Offsets and limits of the GPT format (UEFI 2.10, tables 5-5 and 5-6), shared by reading, encoding
+// and efi/. Needs no library behind it. Private.
 
+#include <array>
 #include <cstddef>
 #include <cstdint>
-#include <string_view>
 
 namespace dupengine::layout::gpt {
 
-inline constexpr std::string_view kSignature = "EFI PART";
+inline constexpr std::array kSignature = {'E', 'F', 'I', ' ', 'P', 'A', 'R', 'T'};
 inline constexpr std::uint32_t kRevision = 0x00010000;
 inline constexpr std::uint64_t kPrimaryLba = 1;
 inline constexpr std::uint32_t kHeaderBytes = 92;

@@ -90,7 +90,7 @@ TEST(Schema, NamesLineAndColumnOfAnUnknownKeyAndTheKeyThatWasMeant) {
                 ElementsAre("p.toml:5:3: unknown key 'hostnam' in [identity]; did you mean 'hostname'?"));
     EXPECT_THAT(node_problems("rolls = []\n"),
                 ElementsAre("p.toml:4:1: unknown key 'rolls'; did you mean 'roles'?"));
-    EXPECT_THAT(node_problems("[boot]\nloader = \"grub\"\n"), ElementsAre("p.toml:4:2: unknown key 'boot'"));
+    EXPECT_THAT(node_problems("[network]\nmtu = 9000\n"), ElementsAre("p.toml:4:2: unknown key 'network'"));
     EXPECT_THAT(node_problems("[[file]]\npath = \"/a\"\ncontents = \"\"\n"),
                 ElementsAre("p.toml:4:1: [[file]] needs a content",
                             "p.toml:6:1: unknown key 'contents' in [[file]]; did you mean 'content'?"));

@@ -24,8 +24,8 @@ const fs::path kSource = test::source_folder();
 
 // From the bottom up: a folder includes itself and what stands before it.
 const std::vector<std::string> kLayers = {
-    "client", "base",    "block",  "codec",    "layout",           "image",
-    "wire",   "machine", "engine", "profiles", "bootloader_hooks", "cli"};
+    "client",           "base", "block", "codec", "layout", "image", "wire", "machine", "engine", "profiles",
+    "bootloader_hooks", "cli",  "efi"};
 
 // A third-party header, and the only places that may include it.
 struct ThirdParty {
@@ -84,6 +84,9 @@ std::vector<std::string> complaints(const std::string& path, const std::string& 
             const int other = layer_of(include.name);
             if (other < 0) found.push_back(path + " includes " + include.name + ", which is in no layer");
             if (other > layer) found.push_back(path + " includes " + include.name + ", which is above it");
+            if (path.starts_with("efi/") && other >= 0 && !include.name.starts_with("efi/") &&
+                !include.name.ends_with("_format.h"))
+                found.push_back(path + " includes " + include.name + ", which firmware has no library for");
             if (include.name == "block/linux_device.h" && !path.starts_with("dupengine/block/"))
                 found.push_back(path + " goes around the guard: block/linux_device.h is private to block/");
         }
@@ -116,14 +119,15 @@ std::map<std::string, std::string> sources_below(const std::vector<std::string>&
 }
 
 TEST(Layers, ArrowsGoDownOnlyAndThirdPartyHeadersStayInTheirFolders) {
-    const auto sources = sources_below({"dupengine", "profiles", "bootloader_hooks"});
+    const auto sources = sources_below({"dupengine", "profiles", "bootloader_hooks", "efi"});
     ASSERT_GT(sources.size(), 40u) << "the sources were not found below " << kSource;
     for (const auto& [path, text] : sources)
         EXPECT_THAT(complaints(path, text), IsEmpty());
 }
 
 TEST(Layers, NoFileIsLongerThanSixHundredLines) {
-    for (const auto& [path, text] : sources_below({"dupengine", "profiles", "bootloader_hooks", "tests"}))
+    for (const auto& [path, text] :
+         sources_below({"dupengine", "profiles", "bootloader_hooks", "efi", "tests"}))
         EXPECT_LE(std::count(text.begin(), text.end(), '\n'), 600) << path << " wants to be split";
 }
 
@@ -145,6 +149,12 @@ TEST(Layers, AThirdPartyHeaderInAnotherFolderIsSeen) {
     EXPECT_THAT(complaints("profiles/store.cc", "#include <openssl/evp.h>\n").size(), 1u);
     EXPECT_THAT(complaints("profiles/items/ssh.cc", "#include <openssl/evp.h>\n"), IsEmpty());
     EXPECT_THAT(complaints("dupengine/layout/signature.cc", "#include <blkid.h>\n"), IsEmpty());
+}
+
+TEST(Layers, WhatFirmwareHasNoLibraryForIsSeen) {
+    EXPECT_THAT(complaints("efi/core/gpt.cc", "#include \"layout/gpt.h\"\n"),
+                ElementsAre("efi/core/gpt.cc includes layout/gpt.h, which firmware has no library for"));
+    EXPECT_THAT(complaints("efi/core/gpt.cc", "#include \"layout/gpt_format.h\"\n"), IsEmpty());
 }
 
 TEST(Layers, AWayAroundTheGuardIsSeen) {

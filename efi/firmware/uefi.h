@@ -1,0 +1,46 @@
+#pragma once
+// The firmware that this program really runs on.
+
+#include "efi/firmware/console.h"
+#include "efi/firmware/images.h"
+
+namespace dupengine::efi {
+
+class Uefi final : public Firmware {
+  public:
+    Uefi(SystemTable& system, Handle self);
+    /// Looks for the disks; takes a second.
+    void find_disks();
+
+    void print(TextView text) override { console_.print(text); }
+    char wait_key(std::uint32_t milliseconds) override { return console_.wait_key(milliseconds); }
+    std::size_t disk_count() override { return disks_.count(); }
+    Disk& disk(std::size_t number) override { return disks_[number]; }
+    WritableDisk& writable_disk(std::size_t number) override { return disks_[number]; }
+    std::optional<std::size_t> own_disk() override;
+    TextView read_file(const FilePlace& place, Bytes& content) override;
+    TextView start_program(const FilePlace& place, Bytes content) override;
+    TextView start_kernel(const FilePlace& place, Bytes content, const FilePlace* initrd,
+                          TextView command_line) override;
+    std::optional<std::size_t> read_variable(TextView name, Buffer into) override;
+    bool write_variable(TextView name, Bytes value) override;
+    bool delete_variable(TextView name) override;
+    bool has_setup() override;
+    TextView restart_to_setup() override;
+    void restart() override;
+
+  private:
+    Handle handle_of(const FilePlace& place) {
+        return partition_handle(boot_, disks_[place.disk].path(), place.partition);
+    }
+    TextView read_file(const FilePlace& place, Pool& into);
+
+    BootServices& boot_;
+    RuntimeServices& runtime_;
+    Handle self_;
+    Console console_;
+    Disks disks_;
+    Pool file_;
+};
+
+}  // namespace dupengine::efi

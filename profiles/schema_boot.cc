@@ -1,0 +1,110 @@
+// Reads [boot]: how a node starts, for dupengine.efi. Firmware reads the same keys
+// (efi/core/node_profile.cc), so all texts are of characters that every firmware can show and every file
+// system of its own can name.
+
+#include <algorithm>
+#include <array>
+
+#include "base/guid.h"
+#include "profiles/names.h"
+#include "profiles/schema_walk.h"
+
+namespace dupengine::profiles {
+namespace {
+
+constexpr std::uint64_t kLongestTimeout = 3600;
+constexpr std::size_t kLongestPath = 255;          // of a file on an EFI system partition
+constexpr std::size_t kLongestCommandLine = 2047;  // Linux, x86
+
+bool is_printable(std::string_view text) {
+    return std::all_of(text.begin(), text.end(), [](char c) { return c >= ' ' && c <= '~'; });
+}
+
+std::string efi_path_fault(std::string_view text) {
+    if (std::string fault = file_path_fault(text); !fault.empty()) return fault;
+    if (text.size() > kLongestPath) return fmt::format("is longer than {} bytes", kLongestPath);
+    if (!is_printable(text) || text.find_first_of("\"*:<>?\\|") != std::string_view::npos)
+        return "holds a character that FAT has none of; folders are parted by '/'";
+    return {};
+}
+
+std::string command_line_fault(std::string_view text) {
+    if (text.size() > kLongestCommandLine) return fmt::format("is longer than {} bytes", kLongestCommandLine);
+    return is_printable(text) ? "" : "holds a character that is not printable ASCII";
+}
+
+std::string receive_disk_fault(std::string_view text) {
+    if (std::string fault = file_path_fault(text); !fault.empty()) return fault;
+    if (text.size() > kLongestPath) return fmt::format("is longer than {} bytes", kLongestPath);
+    return is_printable(text) && text.find(' ') == std::string_view::npos ? "" : "holds a blank or worse";
+}
+
+std::string partition_fault(std::string_view text) {
+    try {
+        Guid::parse(text);
+        return {};
+    } catch (const Error&) {
+        return "is no GUID, as in c12a7328-f81f-11d2-ba4b-00a0c93ec93b";
+    }
+}
+
+std::string choice_fault(std::string_view text) {
+    constexpr std::array<std::string_view, 4> kChoices = {"disk", "kernel", "receive", "menu"};
+    if (std::find(kChoices.begin(), kChoices.end(), text) != kChoices.end()) return {};
+    return "is not known; disk, kernel, receive and menu are";
+}
+
+template <std::string Boot::*kMember, std::string (*kFault)(std::string_view)>
+void read_text(SchemaWalk& walk, const TomlEntry& entry) {
+    const auto text = walk.text(entry, kShortText);
+    if (!text) return;
+    const std::string fault = text->empty() ? "is empty" : kFault(*text);
+    if (!fault.empty())
+        walk.complain(entry.value.at, fmt::format("{} {} {}", entry.key, quoted(*text), fault));
+    walk.profile().boot.*kMember = *text;
+}
+
+void read_timeout(SchemaWalk& walk, const TomlEntry& entry) {
+    const auto seconds = walk.number(entry);
+    if (!seconds) return;
+    if (*seconds > kLongestTimeout)
+        return walk.complain(entry.value.at, fmt::format("timeout must be from 0 to {}", kLongestTimeout));
+    walk.profile().boot.timeout_seconds = static_cast<unsigned>(*seconds);
+}
+
+constexpr std::array<SchemaWalk::Key, 9> kKeys = {
+    {{"choice", read_text<&Boot::choice, choice_fault>},
+     {"timeout", read_timeout},
+     {"partition", read_text<&Boot::partition, partition_fault>},
+     {"loader", read_text<&Boot::loader, efi_path_fault>},
+     {"kernel", read_text<&Boot::kernel, efi_path_fault>},
+     {"initrd", read_text<&Boot::initrd, efi_path_fault>},
+     {"command_line", read_text<&Boot::command_line, command_line_fault>},
+     {"receive_disk", read_text<&Boot::receive_disk, receive_disk_fault>},
+     {"fallback", read_text<&Boot::fallback, choice_fault>}}};
+
+// What does not fit together, or nothing.
+std::string fault_of(const Boot& boot) {
+    const auto does = [&](std::string_view choice) {
+        return boot.choice == choice || boot.fallback == choice;
+    };
+    const bool needs_kernel = does("kernel") || does("receive") || !boot.initrd.empty() ||
+                              !boot.command_line.empty() || !boot.receive_disk.empty();
+    if (needs_kernel && boot.kernel.empty()) return "[boot] has no 'kernel', which the rest of it needs";
+    if (does("receive") && boot.receive_disk.empty())
+        return "[boot] has no 'receive_disk', so it does not say which disk is to be written";
+    if (!boot.fallback.empty() && boot.fallback == (boot.choice.empty() ? "disk" : boot.choice))
+        return "[boot] falls back to what has failed";
+    return {};
+}
+
+}  // namespace
+
+void read_boot(SchemaWalk& walk, const TomlEntry& entry) {
+    if (!walk.is(entry, TomlNode::Kind::kTable, "a table, written as [boot]")) return;
+    walk.section(entry.value, kKeys, "[boot]");
+    const std::string fault = fault_of(walk.profile().boot);
+    if (!fault.empty()) walk.complain(entry.at, fault);
+}
+
+}  // namespace dupengine::profiles

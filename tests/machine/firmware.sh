@@ -1,0 +1,105 @@
+# shellcheck shell=bash
+# A machine under QEMU and OVMF that starts dupengine.efi; sourced by tests, after tools/lib.sh. All files are in the
+# current folder, which firmware_begin makes and which is removed at the end. DUPENGINE_EFI: the application.
+#
+#     firmware_begin NAME
+#     make_disk disk.img 64M; put_on_esp disk.img FILE /EFI/BOOT/BOOTX64.EFI
+#     start_firmware disk.img; await_text 'before the operating system'; press b; stop_firmware
+#
+# console.out is what the machine says, without the escapes of its terminal. The variables are in vars.fd and stay.
+
+firmware_folder=/usr/share/OVMF
+firmware_deadline=${DUPENGINE_FIRMWARE_SECONDS:-90}
+firmware_machine=''
+# By disk: what makes it slow, as QEMU has it.
+declare -A firmware_slow=()
+
+firmware_begin() {
+    : "${DUPENGINE:?is not set}" "${DUPENGINE_EFI:?is not set}"
+    firmware_work=$(mktemp -d "${root:?}/build/$1.XXXXXX")
+    trap 'stop_firmware; rm -rf "$firmware_work"' EXIT
+    cd "$firmware_work" || return
+    forget_variables
+    mkfifo console.in
+    # shellcheck disable=SC2034 # nobody reads the descriptor; it holds the line open
+    exec {firmware_line}<>console.in
+}
+
+# Another machine, which has none of its own.
+forget_variables() { cp "$firmware_folder/OVMF_VARS_4M.fd" vars.fd; }
+
+# FILE SIZE: a disk with an EFI system partition from 1 MiB to 34 MiB.
+make_disk() {
+    truncate -s "$2" "$1"
+    sgdisk --new=1:1M:+33M --typecode=1:ef00 "$1" >/dev/null
+    mformat -i "$1@@1M" -T 67584 -h 64 -s 32 -v ESP ::
+}
+
+# DISK FILE PATH: the folders of the path are made.
+put_on_esp() {
+    local folder='' part
+    local -a parts
+    IFS=/ read -r -a parts <<<"${3#/}"
+    for part in "${parts[@]:0:${#parts[@]}-1}"; do
+        folder=$folder/$part
+        mmd -D s -i "$1@@1M" "::$folder" 2>/dev/null || true
+    done
+    mcopy -D o -i "$1@@1M" "$2" "::$3"
+}
+
+# DISK [DISK...]: the machine starts from the first one.
+start_firmware() {
+    local disk number=0 options=()
+    for disk; do
+        options+=(-drive "if=none,id=disk$number,format=raw,cache=unsafe,file=$disk${firmware_slow[$disk]-}"
+            -device "virtio-blk-pci,drive=disk$number$([[ $number != 0 ]] || echo ,bootindex=0)")
+        number=$((number + 1))
+    done
+    : >console.raw
+    qemu-system-x86_64 -name firmware -machine q35 -accel tcg,thread=multi -cpu max -smp 1 -m 1024 -display none \
+        -monitor none -nic none -no-reboot -serial stdio \
+        -drive "if=pflash,format=raw,unit=0,readonly=on,file=$firmware_folder/OVMF_CODE_4M.fd" \
+        -drive "if=pflash,format=raw,unit=1,file=vars.fd" "${options[@]}" <&"$firmware_line" >console.raw 2>&1 &
+    firmware_machine=$!
+}
+
+# What the machine has said, a line as a person sees it.
+console_text() { sed 's/\x1b\[[0-9;=?]*[A-Za-z]//g' console.raw | tr -d '\r'; }
+
+# Reads to the end: a grep that leaves early would make the pipe fail.
+has_said() { console_text | grep -aE -- "$1" >/dev/null; }
+
+# PATTERN: waits until the machine has said it.
+await_text() {
+    local end=$((SECONDS + firmware_deadline))
+    until has_said "$1"; do
+        kill -0 "$firmware_machine" 2>/dev/null || firmware_fail "the machine stopped before it said \"$1\""
+        ((SECONDS < end)) || firmware_fail "the machine did not say \"$1\" in time"
+        sleep 0.1
+    done
+}
+
+press() { printf '%s' "$1" >console.in; }
+
+# Until the machine has switched itself off, or wanted to start anew.
+await_power_off() {
+    local end=$((SECONDS + firmware_deadline))
+    while kill -0 "$firmware_machine" 2>/dev/null; do
+        ((SECONDS < end)) || firmware_fail "the machine did not stop by itself"
+        sleep 0.1
+    done
+    firmware_machine=''
+}
+
+stop_firmware() {
+    [[ $firmware_machine ]] || return 0
+    kill -KILL "$firmware_machine" 2>/dev/null || true
+    wait "$firmware_machine" 2>/dev/null || true
+    firmware_machine=''
+}
+
+firmware_fail() {
+    echo "the last lines of the console:" >&2
+    console_text | tail -n 40 | tr -cd '\n\t -~' | sed 's/^/    /' >&2
+    die "$1"
+}
