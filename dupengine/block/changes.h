@@ -8,7 +8,7 @@
 namespace dupengine::block {
 
 /// The most extents of one answer: where more places were written, what lies between them is named, too.
-inline constexpr std::size_t kMostChanges = 256 * 1024;
+inline constexpr std::size_t kMostChanges = std::size_t{256} * 1024;
 
 struct Changes {
     ExtentSet extents;

@@ -23,6 +23,7 @@ struct Geometry {
     std::uint32_t physical_sector_bytes = 512;
     bool is_block_device = false;
     bool rotational = false;
+    bool in_memory = false;  ///< a file on tmpfs: to transfer is to copy from memory to memory
 };
 
 class Reader {

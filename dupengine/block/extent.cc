@@ -107,6 +107,12 @@ bool ExtentSet::contains(Extent extent) const {
     return at != extents_.end() && at->contains(extent);
 }
 
+Extent ExtentSet::first_in(Extent within) const {
+    if (within.empty()) return {};
+    const auto at = first_ending_after(within.begin);
+    return at == extents_.end() ? Extent{} : at->clipped_to(within);
+}
+
 bool ExtentSet::touches(Extent extent) const {
     if (extent.empty()) return false;
     const auto at = first_ending_after(extent.begin);

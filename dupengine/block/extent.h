@@ -43,6 +43,8 @@ class ExtentSet {
     std::uint64_t total_bytes() const;
     bool contains(Extent extent) const;
     bool touches(Extent extent) const;
+    /// The first part of `within` that is in the set; empty if none is.
+    Extent first_in(Extent within) const;
     /// What of `within` is in the set / is not.
     ExtentSet clipped_to(Extent within) const;
     ExtentSet gaps_in(Extent within) const;

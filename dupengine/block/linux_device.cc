@@ -109,8 +109,7 @@ LinuxDevice::LinuxDevice(const std::string& path, Access access, std::optional<s
     }
     if (writing) take_alone(cached_.get(), path);
     find_geometry(sector_bytes);
-    // fstatfs on a device node answers for /dev, which is a tmpfs itself.
-    if (geometry_.is_block_device || !lives_in_memory(cached_.get())) {
+    if (!geometry_.in_memory) {
         const int fd = ::open(path.c_str(), mode | O_DIRECT | O_CLOEXEC);
         if (fd >= 0) direct_ = Fd(fd);
     }
@@ -145,7 +144,9 @@ void LinuxDevice::find_geometry(std::optional<std::uint32_t> sector_bytes) {
         geometry_.size_bytes = static_cast<std::uint64_t>(st.st_size);
         geometry_.logical_sector_bytes = sector_bytes.value_or(512);
         geometry_.physical_sector_bytes = std::max(4096u, geometry_.logical_sector_bytes);
-        has_holes_ = true;
+        // Of a device node it would be told of /dev, which is a tmpfs itself.
+        geometry_.in_memory = lives_in_memory(cached_.get());
+        holes_ = std::make_unique<HoleMap>(cached_.get(), geometry_.size_bytes, code_, name_);
     }
     const std::uint32_t sector = geometry_.logical_sector_bytes;
     if (sector < 512 || sector > 65536 || !std::has_single_bit(sector))
@@ -192,8 +193,9 @@ void LinuxDevice::read_from_medium(ByteOffset offset, std::span<std::byte> buffe
 // Clean cached pages are dropped, so that the read asks the device. The caller has flushed.
 void LinuxDevice::read_cold(ByteOffset offset, std::span<std::byte> buffer) const {
     const Extent around{align_down(offset, kAlignment), align_up(offset + buffer.size(), kAlignment)};
-    ::posix_fadvise(cached_.get(), static_cast<off_t>(around.begin), static_cast<off_t>(around.size()),
-                    POSIX_FADV_DONTNEED);
+    if (!geometry_.in_memory)
+        ::posix_fadvise(cached_.get(), static_cast<off_t>(around.begin), static_cast<off_t>(around.size()),
+                        POSIX_FADV_DONTNEED);
     pread_exact(cached_.get(), offset, buffer, code_, name_);
 }
 
@@ -206,7 +208,6 @@ void LinuxDevice::start_read(Transfers& transfers, std::uint64_t tag, ByteOffset
 
 void LinuxDevice::start_write(Transfers& transfers, std::uint64_t tag, ByteOffset offset,
                               std::span<const std::byte> buffer) {
-    ++changes_;
     if (!is_aligned(offset, buffer.data(), buffer.size()) ||
         !transfers.start_write(tag, direct_.get(), offset, buffer, *this))
         Device::start_write(transfers, tag, offset, buffer);
@@ -224,42 +225,15 @@ void LinuxDevice::finish_write(ByteOffset offset, std::span<const std::byte> buf
     pwrite_exact(cached_.get(), offset, buffer, code_, name_);
 }
 
-ByteOffset LinuxDevice::find_data(ByteOffset from) const {
-    const off_t data = ::lseek(cached_.get(), static_cast<off_t>(from), SEEK_DATA);
-    if (data >= 0) return static_cast<ByteOffset>(data);
-    if (errno != ENXIO) return from;
-    // Nothing but a hole up to the end of the file, if that is still where it was.
-    struct stat st {};
-    if (::fstat(cached_.get(), &st) != 0 || static_cast<std::uint64_t>(st.st_size) < geometry_.size_bytes)
-        throw_error(code_, "{}: was cut to {} bytes while it was in use", name_, st.st_size);
-    return geometry_.size_bytes;
-}
-
-ByteOffset LinuxDevice::find_hole(ByteOffset from) const {
-    const off_t hole = ::lseek(cached_.get(), static_cast<off_t>(from), SEEK_HOLE);
-    return hole < 0 ? geometry_.size_bytes : static_cast<ByteOffset>(hole);
-}
-
 bool LinuxDevice::has_data(Extent within) const {
-    if (within.empty()) return false;
-    return !has_holes_ || find_data(within.begin) < within.end;
+    return holes_ ? holes_->has_data(within) : !within.empty();
 }
 
 Extent LinuxDevice::next_data(Extent within) const {
-    if (!has_holes_ || within.empty()) return within;
-    const std::lock_guard lock(hole_map_.mutex);
-    const std::uint64_t changes = changes_.load();
-    if (hole_map_.changes != changes || !hole_map_.asked.contains(within.begin)) {
-        const ByteOffset data = find_data(within.begin);
-        hole_map_.changes = changes;
-        hole_map_.found = {data, data < geometry_.size_bytes ? find_hole(data) : data};
-        hole_map_.asked = {within.begin, hole_map_.found.end};
-    }
-    return hole_map_.found.clipped_to(within);
+    return holes_ ? holes_->next_data(within) : within;
 }
 
 void LinuxDevice::write(ByteOffset offset, std::span<const std::byte> buffer) {
-    ++changes_;
     if (buffer.size() >= kDirectMinimum && is_aligned(offset, buffer.data(), buffer.size()) &&
         pwrite_direct(direct_.get(), offset, buffer, code_, name_))
         return;
@@ -276,15 +250,17 @@ void LinuxDevice::write_zeros(Extent extent) {
 }
 
 void LinuxDevice::zero(Extent extent, Zeroing how) {
-    ++changes_;
     // On a block device these are "write zeroes" requests, with and without leave to unmap (block/fops.c,
     // blkdev_fallocate); both promise that zeros are read afterwards, which BLKDISCARD does not.
     const int punch = FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE;
     const int range = FALLOC_FL_ZERO_RANGE | FALLOC_FL_KEEP_SIZE;
     const auto begin = static_cast<off_t>(extent.begin);
     const auto size = static_cast<off_t>(extent.size());
-    if (how == Zeroing::kDeallocate && ::fallocate(cached_.get(), punch, begin, size) == 0) return;
-    if (::fallocate(cached_.get(), range, begin, size) == 0) return;
+    if ((how == Zeroing::kDeallocate && ::fallocate(cached_.get(), punch, begin, size) == 0) ||
+        ::fallocate(cached_.get(), range, begin, size) == 0) {
+        if (holes_) holes_->forget(extent);
+        return;
+    }
     if (errno != EOPNOTSUPP && errno != EINVAL && errno != ENOSYS)
         throw_errno(code_, errno, "{}: {} cannot be zeroed", name_, extent.text());
     write_zeros(extent);

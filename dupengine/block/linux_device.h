@@ -3,13 +3,13 @@
 // or the guard. Large aligned transfers go past the page cache (O_DIRECT) where the file system allows; all
 // else goes through it. Parallel transfers of disjoint ranges are allowed.
 
-#include <atomic>
 #include <memory>
 #include <optional>
 #include <string>
 
 #include "base/fd.h"
 #include "block/device.h"
+#include "block/hole_map.h"
 #include "block/transfers.h"
 
 namespace dupengine::block {
@@ -42,25 +42,13 @@ class LinuxDevice final : public Device, private Finisher {
     bool is_aligned(ByteOffset offset, const void* buffer, std::size_t size) const;
     void read_cold(ByteOffset offset, std::span<std::byte> buffer) const;
     void write_zeros(Extent extent);
-    ByteOffset find_data(ByteOffset from) const;
-    ByteOffset find_hole(ByteOffset from) const;
 
     std::string name_;
     Code code_;  // whose fault an error is
     Fd cached_;  // through the page cache
     Fd direct_;  // past it; not valid where the file system refuses O_DIRECT
-    bool has_holes_ = false;
     Geometry geometry_;
-    // To find the end of a run of data the kernel walks through all of it: asked once a run, not once a
-    // chunk, as long as nothing is written.
-    struct HoleMap {
-        std::mutex mutex;
-        std::uint64_t changes = 0;  // how much had been changed when it was asked
-        Extent asked;               // from where, to the end of the data that was found
-        Extent found;
-    };
-    mutable HoleMap hole_map_;
-    std::atomic<std::uint64_t> changes_{0};
+    std::unique_ptr<HoleMap> holes_;  // of a file
 };
 
 }  // namespace dupengine::block

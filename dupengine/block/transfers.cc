@@ -5,6 +5,7 @@
 #include <sys/uio.h>
 
 #include <cerrno>
+#include <utility>
 
 namespace dupengine::block {
 namespace {
@@ -49,7 +50,6 @@ struct Transfers::Ring {
 };
 
 Transfers::Transfers(std::size_t buffer_bytes, unsigned most) : memory_(map_memory(buffer_bytes)) {
-    ring_ = Ring::make(most, memory_);
     transfers_.resize(most);
     for (unsigned place = most; place > 0; --place)
         free_.push_back(place - 1);
@@ -70,7 +70,11 @@ Transfers::~Transfers() {
     ::munmap(memory_.data(), memory_.size());
 }
 
+// The ring is made for the first transfer that takes part: pinning its buffers fills all of them with memory,
+// and where every device transfers at once only a few are ever touched.
 bool Transfers::start(const Transfer& transfer, int fd) {
+    if (!std::exchange(asked_for_ring_, true))
+        ring_ = Ring::make(static_cast<unsigned>(transfers_.size()), memory_);
     if (!ring_ || free_.empty()) return false;
     io_uring_sqe* entry = io_uring_get_sqe(&ring_->ring);
     if (entry == nullptr) return false;

@@ -70,7 +70,8 @@ class Transfers {
     bool start(const Transfer& transfer, int fd);
 
     std::span<std::byte> memory_;
-    std::unique_ptr<Ring> ring_;       // null: the kernel offers none
+    std::unique_ptr<Ring> ring_;  // null: nobody asked for it yet, or the kernel offers none
+    bool asked_for_ring_ = false;
     std::vector<Transfer> transfers_;  // by their place in the ring
     std::vector<unsigned> free_;       // places
     std::deque<std::uint64_t> done_;   // transferred at once

@@ -189,6 +189,9 @@ PipelineOptions choose_pipeline(const block::Geometry& source, const block::Geom
     if (moves_a_head) {
         lanes.chunk_bytes = 4 * kMiB;
         options.bridge_bytes = 256 * kKiB;
+    } else if (source.in_memory && target.in_memory) {
+        // What was read of both is still in a processor's own cache when it is compared or digested.
+        lanes.chunk_bytes = 256 * kKiB;
     }
     constexpr std::uint64_t kMostDigests = 1u << 20;
     constexpr std::uint64_t kLargestChunk = 8 * kMiB;

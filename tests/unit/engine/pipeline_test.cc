@@ -273,6 +273,17 @@ TEST(Pipeline, TheNumberOfDigestsStaysBoundedForLargeDisks) {
     }
 }
 
+TEST(ChoosePipeline, ChunksAreSmallWhereBothEndsAreMemoryAndNowhereElse) {
+    const block::Geometry disk, memory{.in_memory = true};
+    const auto chunk_bytes = [](const block::Geometry& source, const block::Geometry& target) {
+        return choose_pipeline(source, target, kGiB).lanes.chunk_bytes;
+    };
+    EXPECT_LT(chunk_bytes(memory, memory), kMiB);
+    EXPECT_EQ(chunk_bytes(memory, disk), kMiB);
+    EXPECT_EQ(chunk_bytes(disk, memory), kMiB);
+    EXPECT_EQ(choose_pipeline(memory, memory, kGiB, {.chunk_bytes = 4 * kMiB}).lanes.chunk_bytes, 4 * kMiB);
+}
+
 TEST(ChoosePipeline, ChunksThatAreTooManyAreRefusedWithASizeThatWorks) {
     const block::Geometry disk;
     const std::uint64_t bytes = std::uint64_t{16'000'000} * kMiB;

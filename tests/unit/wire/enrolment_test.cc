@@ -19,7 +19,6 @@ namespace {
 
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
-using ::testing::IsEmpty;
 using ::testing::SizeIs;
 
 TEST_F(EnrolmentTest, AMachineThatJoinedTalksToTheOneThatInvitedIt) {
@@ -99,7 +98,7 @@ TEST_F(EnrolmentTest, TwoAtATimeWithOneTokenAreNotBothLetIn) {
             static_cast<void>(invitation.serve(std::move(end)));
         });
         tries.push_back(
-            std::async(std::launch::async, [this, options = machine("w" + std::to_string(i)), with = token(),
+            std::async(std::launch::async, [options = machine("w" + std::to_string(i)), with = token(),
                                             end = std::move(ends.first)]() mutable {
                 try {
                     static_cast<void>(join(std::move(end), with, options));
