@@ -1,6 +1,6 @@
-// FAT32: by ourselves, through the guard. The field's program for it (fatresize, with libparted) takes whole
-// disks with a partition table and writes that, too; a lent range has none. fsck.fat(8) then says whether it
-// is sound.
+// FAT16 and FAT32: by ourselves, through the guard. The field's program for it (fatresize, with libparted)
+// takes whole disks with a partition table and writes that, too; a lent range has none. fsck.fat(8) then says
+// whether it is sound.
 
 #include <algorithm>
 
@@ -18,7 +18,7 @@ class FatGrower {
           part_(job.target(), job.step().after, job.target().name()),
           growth_(part_, job.step().after.size()) {}
 
-    // Until the FATs are written, the old volume stands where it stood.
+    // Until the FATs are written, all that is read stands where it stood.
     void run() {
         move_clusters();
         growth_.each_folder(part_, [&](ByteOffset place, const Bytes& cluster) { put(place, cluster); });

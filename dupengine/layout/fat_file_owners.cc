@@ -196,10 +196,9 @@ ClusterLayout layout_of(const FatVolume& volume) {
 
 FileOwners fat_file_owners(const block::Reader& part, const block::ExtentSet& places) {
     const FatVolume volume = read_fat_volume(part);
-    const ByteOffset fats_end = volume.fat_begin + volume.fat_copies * volume.fat_bytes;
     OwnerTally tally(places);
     tally.add_structure("(boot sectors)", {0, volume.fat_begin});
-    tally.add_structure("(file allocation table)", {volume.fat_begin, fats_end});
+    tally.add_structure("(file allocation table)", {volume.fat_begin, volume.fats_end()});
     ClusterFile root;
     root.is_folder = true;
     if (volume.width == Width::k32) {
@@ -207,7 +206,7 @@ FileOwners fat_file_owners(const block::Reader& part, const block::ExtentSet& pl
         root.bytes = kFolderLimit;
         root.ends_with_chain = true;
     } else {
-        root.place = {fats_end, volume.data_begin};
+        root.place = {volume.fats_end(), volume.data_begin};
     }
     FatFormat format(volume.width);
     return find_cluster_owners(part, layout_of(volume), format, root, tally);

@@ -6,22 +6,22 @@ namespace dupengine::layout {
 namespace {
 
 constexpr std::uint64_t kFirst = FatVolume::kFirstCluster;
-constexpr std::uint32_t kValueBits = 0x0FFFFFFF, kBad = 0x0FFFFFF7, kEndOfChain = 0x0FFFFFF8;
-constexpr std::uint64_t kMostClusters = 0x0FFFFFF5, kMostSectors = 0xFFFFFFFF;
+// FAT16 stays 16 clusters away from where FAT32 begins, as fatgen103 asks: programs miss that by some.
+constexpr std::uint64_t kMostClusters16 = 65524 - 16, kMostClusters32 = 0x0FFFFFF5, kMostSectors = 0xFFFFFFFF;
 // The old FAT is held in memory: 32 MiB.
 constexpr std::uint64_t kClusterLimit = 8 << 20;
 constexpr std::size_t kEntryBytes = 32;
 
-// Offsets in the boot sector of FAT32, and in the information sector.
-constexpr std::size_t kOemName = 3, kTotal16 = 19, kTotal32 = 32, kFatSectors = 36, kRootCluster = 44,
-                      kInformation = 48, kBackup = 50, kLeadMark = 0, kInnerMark = 484, kFreeCount = 488,
-                      kNextFree = 492;
+// Offsets in the boot sector, from kFatSectors32 on of FAT32 only, and in the information sector.
+constexpr std::size_t kOemName = 3, kTotal16 = 19, kFatSectors16 = 22, kTotal32 = 32, kFatSectors32 = 36,
+                      kRootCluster = 44, kInformation = 48, kBackup = 50, kLeadMark = 0, kInnerMark = 484,
+                      kFreeCount = 488, kNextFree = 492;
 constexpr std::uint32_t kLeadMarkValue = 0x41615252, kInnerMarkValue = 0x61417272, kUnknown = 0xFFFFFFFF;
 
 void refuse_what_cannot_grow(const block::Reader& part, const FatVolume& volume) {
-    if (volume.width != FatVolume::Width::k32)
-        throw_error(Code::kRefused, "is a FAT{}, whose clusters can be no more than they are made for",
-                    static_cast<unsigned>(volume.width));
+    // At most 4084 clusters, on floppies and the like.
+    if (volume.width == FatVolume::Width::k12)
+        throw_error(Code::kRefused, "is a FAT12, which nothing here grows");
     if (!volume.mirrored) throw_error(Code::kRefused, "keeps only one of its FATs up to date");
     if (volume.clusters > kClusterLimit)
         throw_error(Code::kRefused, "has {} clusters, more than {}", volume.clusters, kClusterLimit);
@@ -35,10 +35,11 @@ void refuse_what_cannot_grow(const block::Reader& part, const FatVolume& volume)
 
 FatGrowth::FatGrowth(const block::Reader& part, std::uint64_t bytes) : before_(read_fat_volume(part)) {
     refuse_what_cannot_grow(part, before_);
+    value_bits_ = has_wide_entries() ? 0x0FFFFFFF : 0xFFFF;
     choose_size(bytes);
     read_fat(part);
     for (std::uint64_t cluster = kFirst; cluster < kFirst + shift_; ++cluster)
-        if (fat_[cluster] != 0 && (fat_[cluster] & kValueBits) != kBad)
+        if (fat_[cluster] != 0 && (fat_[cluster] & value_bits_) != bad_mark())
             moved_.push_back(static_cast<std::uint32_t>(cluster));
     if (after_.clusters <= before_.clusters || after_.clusters < before_.clusters - shift_ + moved_.size())
         throw_error(Code::kRefused, "would gain nothing");
@@ -52,13 +53,14 @@ FatGrowth::FatGrowth(const block::Reader& part, std::uint64_t bytes) : before_(r
 // The FATs grow by whole clusters each, so that all of the data area stays in step with its clusters.
 void FatGrowth::choose_size(std::uint64_t bytes) {
     after_ = before_;
+    const std::uint64_t most_clusters = has_wide_entries() ? kMostClusters32 : kMostClusters16;
     const std::uint64_t end = std::min(bytes / before_.sector_bytes, kMostSectors) * before_.sector_bytes;
     for (;; after_.fat_bytes += after_.cluster_bytes) {
         shift_ = (after_.fat_bytes - before_.fat_bytes) / after_.cluster_bytes * after_.fat_copies;
         after_.data_begin = before_.data_begin + shift_ * after_.cluster_bytes;
         if (shift_ >= before_.clusters || after_.data_begin >= end)
             throw_error(Code::kRefused, "has too few clusters to make room for longer FATs");
-        after_.clusters = std::min((end - after_.data_begin) / after_.cluster_bytes, kMostClusters);
+        after_.clusters = std::min((end - after_.data_begin) / after_.cluster_bytes, most_clusters);
         if (after_.fat_bytes_needed() <= after_.fat_bytes) break;
     }
     after_.end = after_.data_begin + after_.clusters * after_.cluster_bytes;
@@ -69,7 +71,8 @@ void FatGrowth::read_fat(const block::Reader& part) {
         block::read_extent(part, {before_.fat_begin, before_.fat_begin + before_.fat_bytes_needed()});
     fat_.resize(static_cast<std::size_t>(before_.entries()));
     for (std::size_t i = 0; i < fat_.size(); ++i)
-        fat_[i] = load_le<std::uint32_t>(bytes, i * sizeof(std::uint32_t));
+        fat_[i] = has_wide_entries() ? load_le<std::uint32_t>(bytes, i * sizeof(std::uint32_t))
+                                     : load_le<std::uint16_t>(bytes, i * sizeof(std::uint16_t));
 }
 
 std::uint32_t FatGrowth::new_number(std::uint64_t cluster) const {
@@ -83,11 +86,11 @@ std::uint32_t FatGrowth::new_number(std::uint64_t cluster) const {
                                       static_cast<std::uint64_t>(at - moved_.begin()));
 }
 
-// The four bits at the top belong to nobody and stay.
+// The four bits at the top of an entry of FAT32 belong to nobody and stay.
 std::uint32_t FatGrowth::translate(std::uint32_t entry) const {
-    const std::uint32_t value = entry & kValueBits;
-    if (value == 0 || value == kBad || value >= kEndOfChain) return entry;
-    return (entry & ~kValueBits) | new_number(value);
+    const std::uint32_t value = entry & value_bits_;
+    if (value == 0 || value == bad_mark() || value >= end_of_chain()) return entry;
+    return (entry & ~value_bits_) | new_number(value);
 }
 
 ByteOffset FatGrowth::old_place(std::uint64_t cluster) const {
@@ -118,12 +121,13 @@ bool FatGrowth::renumber(Bytes& folder, std::vector<std::uint32_t>& found) const
         const auto attributes = std::to_integer<unsigned>(folder[at + 11]);
         if (first == kDeleted || (attributes & kLongNameBits) == kLongName || (attributes & kLabel) != 0)
             continue;
-        const std::uint32_t cluster = (std::uint32_t{load_le<std::uint16_t>(folder, at + 20)} << 16 |
-                                       load_le<std::uint16_t>(folder, at + 26)) &
-                                      kValueBits;
+        // FAT16 has something else, or nothing, in the upper half.
+        const std::uint32_t upper = has_wide_entries() ? load_le<std::uint16_t>(folder, at + 20) : 0;
+        const std::uint32_t cluster = (upper << 16 | load_le<std::uint16_t>(folder, at + 26)) & value_bits_;
         if (cluster == 0) continue;  // an empty file, or the root as somebody's parent
         const std::uint32_t number = new_number(cluster);
-        store_le<std::uint16_t>(folder, at + 20, static_cast<std::uint16_t>(number >> 16));
+        if (has_wide_entries())
+            store_le<std::uint16_t>(folder, at + 20, static_cast<std::uint16_t>(number >> 16));
         store_le<std::uint16_t>(folder, at + 26, static_cast<std::uint16_t>(number & 0xFFFF));
         if ((attributes & kIsFolder) != 0 && first != kDot) found.push_back(cluster);
     }
@@ -137,33 +141,43 @@ void FatGrowth::each_folder(const block::Reader& part, const TakeFolder& take) c
             throw_error(Code::kIntegrity, "has a folder at cluster {}, where none can be", cluster);
         seen[cluster] = true;
     };
-    see(before_.root_cluster);
-    std::vector<std::uint32_t> folders = {static_cast<std::uint32_t>(before_.root_cluster)}, found;
+    std::vector<std::uint32_t> folders, found;
+    const auto await_found = [&] {
+        for (std::uint32_t folder : found) {
+            see(folder);  // before it waits its turn: so no more wait than there are clusters
+            folders.push_back(folder);
+        }
+        found.clear();
+    };
+    Bytes root = block::read_extent(part, {before_.fats_end(), before_.data_begin});  // FAT32: nothing
+    if (has_wide_entries())
+        found.push_back(static_cast<std::uint32_t>(before_.root_cluster));
+    else
+        renumber(root, found);
+    await_found();
     while (!folders.empty()) {
         std::uint64_t cluster = folders.back();
         folders.pop_back();
         for (bool ends = false; !ends;) {
             const ByteOffset place = old_place(cluster);
             Bytes content = block::read_extent(part, {place, place + before_.cluster_bytes});
-            found.clear();
             ends = renumber(content, found);
-            for (std::uint32_t folder : found) {
-                see(folder);  // before it waits its turn: so no more wait than there are clusters
-                folders.push_back(folder);
-            }
+            await_found();
             take(new_place(new_number(cluster)), content);
-            cluster = fat_[cluster] & kValueBits;
-            ends = ends || cluster >= kEndOfChain;
+            cluster = fat_[cluster] & value_bits_;
+            ends = ends || cluster >= end_of_chain();
             if (!ends) see(cluster);
         }
     }
+    // It goes where folders were that have moved.
+    if (!root.empty()) take(after_.fats_end(), root);
 }
 
 Bytes FatGrowth::fat_bytes(std::uint64_t begin, std::uint64_t size) const {
     Bytes bytes(static_cast<std::size_t>(size));
     const std::uint64_t kept_end = before_.entries() - shift_;
-    for (std::size_t at = 0; at < bytes.size(); at += sizeof(std::uint32_t)) {
-        const std::uint64_t number = (begin + at) / sizeof(std::uint32_t);
+    for (std::size_t at = 0; at < bytes.size(); at += entry_bytes()) {
+        const std::uint64_t number = (begin + at) / entry_bytes();
         std::uint32_t entry = 0;
         if (number < kFirst)
             entry = fat_[number];
@@ -171,7 +185,10 @@ Bytes FatGrowth::fat_bytes(std::uint64_t begin, std::uint64_t size) const {
             entry = translate(fat_[number + shift_]);
         else if (number < kept_end + moved_.size())
             entry = translate(fat_[moved_[number - kept_end]]);
-        store_le<std::uint32_t>(bytes, at, entry);
+        if (has_wide_entries())
+            store_le<std::uint32_t>(bytes, at, entry);
+        else
+            store_le<std::uint16_t>(bytes, at, static_cast<std::uint16_t>(entry));
     }
     return bytes;
 }
@@ -186,10 +203,14 @@ std::vector<block::Extent> FatGrowth::fats() const {
 }
 
 void FatGrowth::patch_boot_sector(Bytes& sector) const {
-    store_le<std::uint16_t>(sector, kTotal16, 0);
-    store_le<std::uint32_t>(sector, kTotal32, static_cast<std::uint32_t>(after_.end / after_.sector_bytes));
-    store_le<std::uint32_t>(sector, kFatSectors,
-                            static_cast<std::uint32_t>(after_.fat_bytes / after_.sector_bytes));
+    const auto sectors = static_cast<std::uint32_t>(after_.end / after_.sector_bytes);
+    const auto fat_sectors = static_cast<std::uint32_t>(after_.fat_bytes / after_.sector_bytes);
+    const bool is_short = !has_wide_entries() && sectors <= 0xFFFF;
+    store_le<std::uint16_t>(sector, kTotal16, static_cast<std::uint16_t>(is_short ? sectors : 0));
+    store_le<std::uint32_t>(sector, kTotal32, is_short ? 0 : sectors);
+    if (!has_wide_entries())
+        return store_le<std::uint16_t>(sector, kFatSectors16, static_cast<std::uint16_t>(fat_sectors));
+    store_le<std::uint32_t>(sector, kFatSectors32, fat_sectors);
     store_le<std::uint32_t>(sector, kRootCluster, new_number(before_.root_cluster));
 }
 
@@ -200,6 +221,11 @@ std::vector<TableImage::Piece> FatGrowth::boot_sectors(const block::Reader& part
     };
     const std::uint64_t reserved = before_.fat_begin / before_.sector_bytes;
     const Bytes boot = sector_at(0);
+    if (!has_wide_entries()) {
+        Bytes sector = boot;
+        patch_boot_sector(sector);
+        return {{0, std::move(sector)}};
+    }
     const std::uint64_t information = load_le<std::uint16_t>(boot, kInformation),
                         backup = load_le<std::uint16_t>(boot, kBackup);
     std::vector<TableImage::Piece> pieces;

@@ -26,6 +26,8 @@ struct FatVolume {
     unsigned media = 0;
 
     std::uint64_t entries() const { return clusters + kFirstCluster; }
+    /// FAT12 and FAT16 have their root directory between this and data_begin.
+    ByteOffset fats_end() const { return fat_begin + fat_copies * fat_bytes; }
     std::uint64_t fat_bytes_needed() const { return (entries() * static_cast<unsigned>(width) + 7) / 8; }
 };
 

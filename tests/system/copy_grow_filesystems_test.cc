@@ -160,7 +160,7 @@ class CopyGrowsFat : public testing::TestWithParam<std::vector<std::string>> {};
 TEST_P(CopyGrowsFat, EveryFileIsFoundWhereTheClustersMovedTo) {
     const ScratchFolder folder;
     const std::string fat = folder.sparse_file("fat.img", kSmall - 2 * kMiB);
-    std::vector<std::string> make = {"mkfs.fat", "-F", "32", "-n", "LABEL", "-i", "1234abcd"};
+    std::vector<std::string> make = {"mkfs.fat", "-n", "LABEL", "-i", "1234abcd"};
     make.insert(make.end(), GetParam().begin(), GetParam().end());
     make.push_back(fat);
     must_run(make);
@@ -187,8 +187,9 @@ TEST_P(CopyGrowsFat, EveryFileIsFoundWhereTheClustersMovedTo) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Make, CopyGrowsFat,
-                         testing::Values(std::vector<std::string>{"-s", "1"},
-                                         std::vector<std::string>{"-s", "2", "-f", "1"}));
+                         testing::Values(std::vector<std::string>{"-F", "32", "-s", "1"},
+                                         std::vector<std::string>{"-F", "32", "-s", "2", "-f", "1"},
+                                         std::vector<std::string>{"-F", "16", "-s", "32", "-r", "1024"}));
 
 TEST(CopyGrowsF2fs, EveryFileIsThere) {
     const ScratchFolder folder;
@@ -237,7 +238,7 @@ INSTANTIATE_TEST_SUITE_P(
     Content, CopyDoesNotGrow,
     testing::Values(
         KeepsItsSize{"Exfat", "mkfs.exfat \"$1\"", "holds exfat, which nothing here grows"},
-        KeepsItsSize{"Fat16", "mkfs.fat -F 16 \"$1\"", "is a FAT16"},
+        KeepsItsSize{"Fat12", "mkfs.fat -F 12 -s 128 \"$1\"", "is a FAT12"},
         KeepsItsSize{"Syslinux",
                      "mkfs.fat -F 32 \"$1\" && printf SYSLINUX | dd of=\"$1\" bs=1 seek=3 conv=notrunc",
                      "boots with SYSLINUX"},

@@ -1,5 +1,5 @@
-// Growing FAT32 on volumes by mkfs.fat and mcopy: what moves is nowhere in the way, and damage of FAT and
-// folders is refused before anything could be written.
+// Growing FAT16 and FAT32 on volumes by mkfs.fat and mcopy: what moves is nowhere in the way, and damage of
+// FAT and folders is refused before anything could be written.
 
 #include "layout/fat_growth.h"
 
@@ -18,7 +18,7 @@
 namespace dupengine::layout {
 namespace {
 
-constexpr std::uint64_t kSize = 34 * kMiB, kLarger = 80 * kMiB;
+constexpr std::uint64_t kSize = 34 * kMiB, kSize16 = 20 * kMiB, kLarger = 80 * kMiB;
 
 std::shared_ptr<test::DiskBytes> on_disk(Bytes content) {
     auto bytes = std::make_shared<test::DiskBytes>(0);
@@ -26,19 +26,24 @@ std::shared_ptr<test::DiskBytes> on_disk(Bytes content) {
     return bytes;
 }
 
-// FAT32 with clusters of one sector: some hundred files in folders, the root in cluster 2.
-Bytes make_fat() {
+// Clusters of one sector: some hundred files in folders, the root of FAT32 in cluster 2.
+Bytes make_fat(const char* width, std::uint64_t size) {
     const test::ScratchFolder scratch;
-    const std::string image = scratch.sparse_file("fat", kSize), tree = test::make_tree(scratch, "tree", 2);
+    const std::string image = scratch.sparse_file("fat", size), tree = test::make_tree(scratch, "tree", 2);
     test::must_run({"find", tree, "-type", "l", "-delete"});
-    test::must_run({"mkfs.fat", "-F", "32", "-s", "1", image});
+    test::must_run({"mkfs.fat", "-F", width, "-s", "1", image});
     test::must_run({"mcopy", "-i", image, "-s", tree, "::/"});
     const auto reader = block::open_source(image);
-    return block::read_extent(*reader, {0, kSize});
+    return block::read_extent(*reader, {0, size});
 }
 
 const Bytes& good() {
-    static const Bytes kGood = make_fat();
+    static const Bytes kGood = make_fat("32", kSize);
+    return kGood;
+}
+
+const Bytes& good16() {
+    static const Bytes kGood = make_fat("16", kSize16);
     return kGood;
 }
 
@@ -92,9 +97,11 @@ void expect_all_carried_along(const Bytes& old) {
     const FatVolume before = read_fat_volume(test::MemoryDevice(on_disk(old)));
     const FatVolume after = read_fat_volume(test::MemoryDevice(grown.bytes));
     const auto entry = [](const Bytes& bytes, const FatVolume& volume, std::uint64_t number) {
-        const std::uint64_t fat = volume.mirrored ? 0 : volume.active_copy;
-        return load_le<std::uint32_t>(bytes, volume.fat_begin + fat * volume.fat_bytes + 4 * number) &
-               0x0FFFFFFF;
+        const ByteOffset fat =
+            volume.fat_begin + (volume.mirrored ? 0 : volume.active_copy) * volume.fat_bytes;
+        return volume.width == FatVolume::Width::k16
+                   ? load_le<std::uint16_t>(bytes, fat + 2 * number)
+                   : load_le<std::uint32_t>(bytes, fat + 4 * number) & 0x0FFFFFFF;
     };
     const auto place_now = [&](std::uint64_t number) {
         const ByteOffset place = before.data_begin + (number - 2) * before.cluster_bytes;
@@ -106,7 +113,9 @@ void expect_all_carried_along(const Bytes& old) {
     };
     ASSERT_EQ(before.cluster_bytes, 512u);
     ASSERT_EQ(after.cluster_bytes, 512u);
-    EXPECT_EQ(after.root_cluster, number_now(before.root_cluster));
+    EXPECT_EQ(after.width, before.width);
+    const bool has_root_cluster = before.width == FatVolume::Width::k32;
+    EXPECT_EQ(after.root_cluster, has_root_cluster ? number_now(before.root_cluster) : 0);
     std::uint64_t used = 0, used_now = 0;
     for (std::uint64_t number = 2; number < after.entries(); ++number)
         used_now += entry(now, after, number) != 0 ? 1 : 0;
@@ -179,26 +188,62 @@ TEST(FatGrowth, AChainThatLeadsOutOfTheVolumeIsRefused) {
 }
 
 TEST(FatGrowth, EveryClusterAndEveryFileIsCarriedAlong) {
-    expect_all_carried_along(good());
     const test::ScratchFolder scratch;
     const auto digest = [&](const std::string& name, const Bytes& bytes) {
         write_file_atomic(scratch.file(name), bytes, 0600, Code::kInternal);
         return test::fat_tree_digest(scratch, scratch.file(name));
     };
-    EXPECT_EQ(digest("old", good()), digest("grown", Grown(good()).bytes->content));
+    for (const Bytes* old : {&good(), &good16()}) {
+        expect_all_carried_along(*old);
+        EXPECT_EQ(digest("old", *old), digest("grown", Grown(*old).bytes->content));
+        const RunResult check = run_program({"fsck.fat", "-n", scratch.file("grown")});
+        EXPECT_EQ(check.status, 0) << check.out;
+    }
 }
 
-TEST(FatGrowth, AnyDamageEitherStopsItOrIsCarriedAlong) {
-    const FatVolume volume = read_fat_volume(test::MemoryDevice(on_disk(good())));
+TEST(FatGrowth, AFat16BecomesNoFat32) {
+    const FatVolume grown = read_fat_volume(test::MemoryDevice(Grown(good16()).bytes));
+    EXPECT_EQ(grown.width, FatVolume::Width::k16);
+    EXPECT_EQ(grown.clusters, 65508u) << "as many as every driver takes for FAT16";
+    EXPECT_EQ(grown.data_begin - grown.fats_end(), 512u * 32) << "the root directory";
+    EXPECT_LT(grown.end, kLarger);
+    EXPECT_NE(plan_for(Grown(good16()).bytes->content, 2 * kLarger).find("would gain nothing"),
+              std::string::npos);
+}
+
+TEST(FatGrowth, WhatOs2KeepsInAnEntryOfFat16IsNoPartOfAClusterNumber) {
+    Bytes bytes = good16();
+    const ByteOffset entry = read_fat_volume(test::MemoryDevice(on_disk(bytes))).fats_end();
+    ASSERT_NE(std::to_integer<unsigned>(bytes[entry + 11]) & 0x10, 0u) << "the folder \"tree\"";
+    store_le<std::uint16_t>(bytes, entry + 20, 0x1234);
+    EXPECT_EQ(plan_for(bytes), "");
+    const Grown grown(bytes);
+    const ByteOffset entry_now = read_fat_volume(test::MemoryDevice(grown.bytes)).fats_end();
+    EXPECT_EQ(load_le<std::uint16_t>(grown.bytes->content, entry_now + 20), 0x1234);
+}
+
+TEST(FatGrowth, OfAFat12IsRefused) {
+    const test::ScratchFolder scratch;
+    const std::string image = scratch.sparse_file("fat", 2 * kMiB);
+    test::must_run({"mkfs.fat", "-F", "12", image});
+    const Bytes bytes = block::read_extent(*block::open_source(image), {0, 2 * kMiB});
+    EXPECT_EQ(plan_for(bytes), "is a FAT12, which nothing here grows");
+}
+
+class FatGrowthOfDamage : public testing::TestWithParam<const Bytes& (*)()> {};
+
+TEST_P(FatGrowthOfDamage, EitherStopsOrCarriesItAlong) {
+    const Bytes& whole = GetParam()();
+    const FatVolume volume = read_fat_volume(test::MemoryDevice(on_disk(whole)));
     unsigned stopped = 0, carried = 0;
     for (std::uint64_t seed = 1; seed <= 12; ++seed) {
         SeededRandom random(seed);
-        Bytes bytes = good();
+        Bytes bytes = whole;
         // Much of boot sector, FATs and the first folders, or one byte of a FAT.
         const bool much = seed % 2 == 0;
         for (unsigned i = 0; i < (much ? 40u : 1u); ++i) {
             const ByteOffset begin = much ? 0 : volume.fat_begin + 8;
-            const ByteOffset end = volume.data_begin + (much ? 64 * kKiB : 0);
+            const ByteOffset end = much ? volume.data_begin + 64 * kKiB : volume.fats_end();
             bytes[begin + random.below(end - begin)] = static_cast<std::byte>(random.below(256));
         }
         SCOPED_TRACE(fmt::format("seed {}", seed));
@@ -212,6 +257,9 @@ TEST(FatGrowth, AnyDamageEitherStopsItOrIsCarriedAlong) {
     EXPECT_GT(stopped, 2u) << "the damage hit nothing";
     EXPECT_GT(carried, 1u) << "nothing was carried along";
 }
+
+INSTANTIATE_TEST_SUITE_P(Width, FatGrowthOfDamage, testing::Values(good16, good),
+                         [](const auto& width) { return width.index == 0 ? "Fat16" : "Fat32"; });
 
 }  // namespace
 }  // namespace dupengine::layout
