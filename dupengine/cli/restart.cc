@@ -95,14 +95,14 @@ void add_restart_options(CLI::App& verb, RestartOptions& options) {
 }
 
 std::string reception_words(const NextReception& reception, const std::string& current,
-                            const std::string& network, const std::string& append) {
+                            const std::function<std::string()>& network, const std::string& append) {
     std::vector<std::string> words;
     for (const std::string& word : machine::split_command_line(current))
         if (begins_with_any(word, {"console=", "mem=", "memmap=", "net.ifnames="})) words.push_back(word);
     const std::vector<std::string> further = machine::split_command_line(append);
     const bool says_network =
         std::ranges::any_of(further, [](const std::string& word) { return word.starts_with("ip="); });
-    if (!says_network) words.push_back(network);
+    if (!says_network) words.push_back(network());
     refuse_what_is_no_word(reception.target);
     words.push_back("dupengine.receive=" + reception.target);
     if (reception.is_live) words.emplace_back("dupengine.live");
@@ -126,10 +126,9 @@ void restart_to_receive(const NextReception& reception, const RestartOptions& op
     const std::string initramfs_path = or_usual(options.initramfs, "/boot/initrd.img-");
     const std::string initramfs = read_file(initramfs_path, Code::kUsage, kInitramfsLimit);
     refuse_if_it_cannot_receive(initramfs_path, initramfs);
-    const bool says_network = options.append.find("ip=") != std::string::npos;
-    const std::string words =
-        reception_words(reception, read_file("/proc/cmdline", Code::kInternal),
-                        says_network ? std::string() : machine::ip_word(), options.append);
+    const std::string words = reception_words(
+        reception, read_file("/proc/cmdline", Code::kInternal), [] { return machine::ip_word(); },
+        options.append);
     const std::string keys = keys_for(initramfs, reception.peers.folder);
     if (ask)
         confirm_overwrite("the system that runs here stops, and when another machine comes " +

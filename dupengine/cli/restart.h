@@ -4,6 +4,7 @@
 // only, its address, the options.
 
 #include <CLI/CLI.hpp>
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -26,10 +27,10 @@ struct NextReception {
 };
 
 /// The command line of the small system's kernel. Of this one's, `current`, it keeps where the console is and
-/// what it says of memory. `network` is used unless `append` says "ip=". Throws kUsage for what cannot be
+/// what it says of memory. `network` is asked unless `append` says "ip=". Throws kUsage for what cannot be
 /// said in words.
 std::string reception_words(const NextReception& reception, const std::string& current,
-                            const std::string& network, const std::string& append);
+                            const std::function<std::string()>& network, const std::string& append);
 
 /// Everything is looked at before anything is stopped. Throws kUnsupported, kRefused, kUsage; returns when
 /// all that runs is being stopped.

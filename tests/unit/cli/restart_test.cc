@@ -10,7 +10,7 @@ namespace {
 constexpr const char* kCurrent =
     "root=UUID=8f0c ro console=tty0 console=ttyS0,115200 memmap=64K!0x9e000000 quiet dupengine.live "
     "init=/x\n";
-constexpr const char* kNetwork = "ip=10.0.0.5::10.0.0.1:255.255.255.0:::";
+const auto kNetwork = [] { return std::string("ip=10.0.0.5::10.0.0.1:255.255.255.0:::"); };
 
 TEST(ReceptionWords, KeepTheConsoleAndTheMemoryAndNothingElse) {
     EXPECT_EQ(reception_words({"/dev/vda", "", false, {}}, kCurrent, kNetwork, ""),
@@ -29,6 +29,11 @@ TEST(ReceptionWords, SayWhomToWaitForAndWhere) {
 TEST(ReceptionWords, OfAPersonOverruleTheNetworkOfThisMachine) {
     EXPECT_EQ(reception_words({"/dev/vda", "", false, {}}, "", kNetwork, "panic=10 ip=dhcp"),
               "dupengine.receive=/dev/vda panic=10 ip=dhcp");
+}
+
+TEST(ReceptionWords, ThatOnlyLookLikeANetworkOverruleNothing) {
+    EXPECT_EQ(reception_words({"/dev/vda", "", false, {}}, "", kNetwork, "skip=1"),
+              "ip=10.0.0.5::10.0.0.1:255.255.255.0::: dupengine.receive=/dev/vda skip=1");
 }
 
 TEST(ReceptionWords, NeverSaySomethingElseThanWasMeant) {
