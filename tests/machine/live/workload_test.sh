@@ -85,8 +85,9 @@ frame() { # SECONDS MICROSECONDS MAC PORT
     frame 10 0 :52:54:00:77:00:01 07
     frame 11 500000 :52:54:00:77:00:02 07
     frame 15 0 :52:54:00:77:00:02 08
-    frame 16 0 :52:54:00:77:00:03 07 | head -c 30
+    frame 16 0 :52:54:00:77:00:03 07
 } >capture
+truncate -s -24 capture
 "$FRAMES" capture 7 >said
 diff - said <<EOT || fail "the capture is not understood"
 52:54:00:77:00:01 frames=1 first=10.000 last=10.000
