@@ -1,6 +1,7 @@
 #include "cli/ask_alike.h"
 
 #include <algorithm>
+#include <deque>
 
 #include "base/units.h"
 #include "block/open.h"
@@ -32,9 +33,15 @@ class NoDisk final : public block::Reader {
 }  // namespace
 
 std::vector<std::string> ask_alike(const wire::Address& address, const PeerOptions& peers,
-                                   std::uint64_t disk_bytes, const std::stop_token& stop) {
-    const NoDisk disk(disk_bytes);
-    wire::OfferedDisk offered{"question", disk};
+                                   const std::vector<std::uint64_t>& disk_bytes,
+                                   const std::stop_token& stop) {
+    const std::deque<NoDisk> disks(disk_bytes.begin(), disk_bytes.end());
+    std::vector<const block::Reader*> all;
+    for (const NoDisk& disk : disks)
+        all.push_back(&disk);
+    const block::DiskRow row(std::move(all));
+    wire::OfferedDisk offered{"question", row};
+    if (disks.size() > 1) offered.row = row.places();
     offered.round = [](std::uint32_t) -> std::shared_ptr<const block::Changes> {
         throw_error(Code::kRefused, "this was only a question");
     };
@@ -51,7 +58,8 @@ std::vector<std::string> ask_alike(const wire::Address& address, const PeerOptio
     return answered.result->notes;
 }
 
-std::vector<std::string> differences_from(const wire::RemoteReader& reader, const std::string& target) {
+std::vector<std::string> differences_from(const RemoteSource& source, const std::vector<std::string>& targets) {
+    const wire::RemoteReader& reader = source.remote_reader();
     std::vector<std::string> found =
         machine::differences(machine::parse_likeness(reader.memory()->machine), machine::read_likeness());
     for (const std::string& obstacle : machine::obstacles_to_restoring(machine::read_facts()))
@@ -62,11 +70,14 @@ std::vector<std::string> differences_from(const wire::RemoteReader& reader, cons
         found.push_back(fmt::format("it has {} of memory, and this machine {}",
                                     format_size(reader.memory()->ram_pages * codec::kPageBytes),
                                     format_size(memory)));
-    const std::uint64_t there = reader.geometry().size_bytes,
-                        here = block::open_source(target)->geometry().size_bytes;
-    // The kernel that comes knows its disk, and does not ask again how large it is.
-    if (there != here)
-        found.push_back(fmt::format("the disk has {} bytes there and {} here ({})", there, here, target));
+    for (std::size_t i = 0; i < targets.size(); ++i) {
+        const std::uint64_t there = source.disk(i).geometry().size_bytes,
+                            here = block::open_source(targets[i])->geometry().size_bytes;
+        // The kernel that comes knows its disk, and does not ask again how large it is.
+        if (there != here)
+            found.push_back(fmt::format("the disk {} has {} bytes there and {} here ({})",
+                                        source.disk(i).name(), there, here, targets[i]));
+    }
     return found;
 }
 

@@ -1,5 +1,5 @@
-// dupengine clone DISK dup://HOST: a disk of this machine, while it runs from it, onto the disk of a machine
-// that waits (receive). See dupengine-clone(8).
+// dupengine clone [DISK...] dup://HOST: the disks of this machine, while it runs from them, onto those of a
+// machine that waits (receive). See dupengine-clone(8).
 
 #include <unistd.h>
 
@@ -8,7 +8,6 @@
 #include "base/random.h"
 #include "base/subprocess.h"
 #include "base/units.h"
-#include "block/open.h"
 #include "cli/ask_alike.h"
 #include "cli/clone_preview.h"
 #include "cli/copy_arguments.h"
@@ -17,10 +16,11 @@
 #include "cli/participants.h"
 #include "cli/peers_option.h"
 #include "cli/send.h"
+#include "cli/source_disks.h"
 #include "cli/terminal.h"
 #include "cli/text.h"
 #include "machine/disk_uses.h"
-#include "machine/write_tracker.h"
+#include "machine/disks_in_use.h"
 
 namespace dupengine::cli {
 namespace {
@@ -28,7 +28,8 @@ namespace {
 using Json = nlohmann::ordered_json;
 
 struct CloneArguments {
-    std::string disk, target, store;
+    std::vector<std::string> disks;  ///< none: those that are in use
+    std::string target, store;
     bool disks_only = false, move = false, nice = false;
     double max_pause = 2;
     PeerOptions peers;
@@ -54,30 +55,45 @@ std::chrono::milliseconds to_milliseconds(double seconds) {
     return std::chrono::milliseconds(static_cast<std::int64_t>(seconds * 1000));
 }
 
-void refuse_if_not_in_use(const std::string& disk) {
-    const machine::DiskUses uses = machine::look_at_uses(disk);
-    if (uses.mounts.empty() && uses.swap.empty())
-        throw_error(Code::kRefused, "{}: is not in use: copy it (dupengine copy {} dup://HOST)", disk, disk);
+void refuse_if_not_in_use(const std::vector<std::string>& disks) {
+    for (const std::string& disk : disks) {
+        const machine::DiskUses uses = machine::look_at_uses(disk);
+        if (uses.mounts.empty() && uses.swap.empty())
+            throw_error(Code::kRefused, "{}: is not in use: copy it (dupengine copy {} dup://HOST)", disk,
+                        disk);
+    }
 }
 
-machine::HotOptions hot_options(const CloneArguments& arguments, Participants& participants) {
+std::vector<std::string> find_disks(const CloneArguments& arguments) {
+    if (!arguments.disks.empty()) return arguments.disks;
+    std::vector<std::string> found = machine::find_disks_in_use();
+    if (found.empty())
+        throw_error(Code::kRefused,
+                    "no disk was found that this machine runs from, and whose writes can be followed; name "
+                    "the disks");
+    fmt::print(stderr, "dupengine: the disks in use: {}\n", fmt::join(found, ", "));
+    return found;
+}
+
+machine::HotOptions hot_options(const CloneArguments& arguments, const SourceDisks& disks,
+                                Participants& participants) {
     machine::HotOptions options;
     options.max_pause = to_milliseconds(arguments.max_pause);
     options.freeze_deadline = std::max(options.freeze_deadline, 2 * options.max_pause);
-    options.look_at_uses = [disk = arguments.disk] { return machine::look_at_uses(disk); };
+    options.look_at_uses = [followed = disks.followed()] { return machine::look_at_uses(followed); };
     options.prepare = [&] { participants.prepare(); };
     options.resume = [&](bool is_done) { participants.resume(is_done); };
     return options;
 }
 
 // The live process prepares and resumes; `live` is there before anything is asked.
-machine::HotOptions live_options(const CloneArguments& arguments, const std::unique_ptr<LiveClone>& live,
-                                 const std::stop_token& stop) {
+machine::HotOptions live_options(const CloneArguments& arguments, const SourceDisks& disks,
+                                 const std::unique_ptr<LiveClone>& live, const std::stop_token& stop) {
     machine::HotOptions options;
     options.max_pause = to_milliseconds(arguments.max_pause);
     options.freeze_deadline = std::max(options.freeze_deadline, 2 * options.max_pause);
-    options.look_at_uses = [disk = arguments.disk] {
-        machine::DiskUses uses = machine::look_at_uses(disk);
+    options.look_at_uses = [followed = disks.followed()] {
+        machine::DiskUses uses = machine::look_at_uses(followed);
         uses.swap = {};  // what is written there from here on is memory of the duplicate
         return uses;
     };
@@ -94,10 +110,10 @@ struct Cloned {
     std::optional<std::string> life;  ///< what the duplicate said
 };
 
-void print_result(const CloneArguments& arguments, const Cloned& cloned, const Participants& participants,
+void print_result(const std::string& source, const Cloned& cloned, const Participants& participants,
                   const Globals& globals) {
     if (globals.json) {
-        Json json = sent_json(arguments.disk, cloned.sent);
+        Json json = sent_json(source, cloned.sent);
         json["rounds"] = rounds_json(cloned.disk, participants);
         if (cloned.memory) json["memory"] = live_json(*cloned.memory);
         if (cloned.memory) json["target_lives"] = cloned.life.has_value();
@@ -107,14 +123,14 @@ void print_result(const CloneArguments& arguments, const Cloned& cloned, const P
     }
     const Charset charset = look_at_terminal(STDOUT_FILENO).style.charset;
     fmt::print("{}{}{}", draw_rounds(cloned.disk), cloned.memory ? draw_live(*cloned.memory) : "",
-               sent_text(arguments.disk, cloned.sent, charset));
+               sent_text(source, cloned.sent, charset));
     if (cloned.life) fmt::print("the target lives: {}\n", printable(*cloned.life, charset));
 }
 
 // Before anything is paused.
-void refuse_if_not_alike(const wire::PeerReference& to, const PeerOptions& peers, std::uint64_t disk_bytes,
+void refuse_if_not_alike(const wire::PeerReference& to, const PeerOptions& peers, const SourceDisks& disks,
                          const std::stop_token& stop) {
-    const auto differences = ask_alike(to.address, peers, disk_bytes, stop);
+    const auto differences = ask_alike(to.address, peers, disks.sizes(), stop);
     if (!differences.empty())
         throw_error(
             Code::kUnsupported,
@@ -133,12 +149,14 @@ void take_life_for_result(Cloned& cloned, LiveClone& live, const wire::PeerRefer
         "the connection was lost before the target said that all had arrived; that it lives shows it");
 }
 
-Cloned duplicate(const CloneArguments& arguments, const wire::PeerReference& to, machine::HotDisk& hot,
-                 LiveClone* live, const std::stop_token& stop, const Globals& globals) {
-    // Nothing waits before somebody is there who wants the disk.
+Cloned duplicate(const CloneArguments& arguments, const wire::PeerReference& to, const SourceDisks& disks,
+                 machine::HotDisk& hot, LiveClone* live, const std::stop_token& stop, const Globals& globals) {
+    // Nothing waits before somebody is there who wants the disks.
     std::optional<wire::Peer> first = call(to.address, arguments.peers, stop);
     wire::OfferedDisk offered{"disk", hot};
-    hot.look_at_rest([&] { return offered.preparation->get(hot, wire::Lasting::kForGood)->ranges; });
+    offered.row = disks.row();
+    hot.look_at_rest(
+        [&] { return offered.preparation->get(hot, wire::Lasting::kForGood, offered.row)->ranges; });
     offered.change = [] { return std::string(); };  // it changes, and rounds tell how
     offered.round = [&](std::uint32_t number) { return hot.round(number); };
     if (live != nullptr) {
@@ -177,15 +195,15 @@ void switch_off() {
                     result.complaint());
 }
 
-int show_preview(const CloneArguments& arguments, const wire::PeerReference& to, const block::Reader& disk,
+int show_preview(const CloneArguments& arguments, const wire::PeerReference& to, const SourceDisks& disks,
                  const Participants& participants, const Globals& globals) {
     // Throws what would stop the following of writes.
-    const machine::WriteTracker tracker(arguments.disk, disk.geometry().size_bytes);
-    ClonePreview preview = look_ahead(disk, !arguments.disks_only);
+    const machine::RowTracker tracker(disks.followed());
+    ClonePreview preview = look_ahead(disks.disks(), !arguments.disks_only);
     preview.target = to.address.text();
     preview.participants = participants.count();
     preview.notes.emplace_back(arguments.disks_only
-                                   ? "the target was not asked: it plans when the disk is sent to it"
+                                   ? "the target was not asked: it plans when the disks are sent to it"
                                    : "the target is like this machine, and waits");
     if (globals.json)
         fmt::print("{}\n", preview_json(preview).dump(2, ' ', false, Json::error_handler_t::replace));
@@ -201,31 +219,31 @@ int run_clone(const CloneArguments& arguments, const Globals& globals) {
     if (arguments.move && arguments.disks_only)
         throw_error(Code::kUsage, "--move waits for the target's life, and --disks-only does not start it");
     if (arguments.nice) go_last();
-    refuse_if_not_in_use(arguments.disk);
-    if (!arguments.disks_only) refuse_if_memory_cannot_go(arguments.disk);
+    const std::vector<std::string> paths = find_disks(arguments);
+    refuse_if_not_in_use(paths);
+    SourceDisks disks(paths);
+    if (!arguments.disks_only) refuse_if_memory_cannot_go(disks.followed());
     const InterruptWatch interrupt;
     Participants participants(to->address.text(), interrupt.token());
-    const auto disk = block::open_source(arguments.disk);
-    if (!arguments.disks_only)
-        refuse_if_not_alike(*to, arguments.peers, disk->geometry().size_bytes, interrupt.token());
-    if (globals.dry_run) return show_preview(arguments, *to, *disk, participants, globals);
-    const block::SourceHold hold(disk->native_fd(), arguments.disk);
+    if (!arguments.disks_only) refuse_if_not_alike(*to, arguments.peers, disks, interrupt.token());
+    if (globals.dry_run) return show_preview(arguments, *to, disks, participants, globals);
+    disks.hold();
     std::unique_ptr<LiveClone> live;
-    machine::HotDisk hot(*disk, arguments.disk,
-                         arguments.disks_only ? hot_options(arguments, participants)
-                                              : live_options(arguments, live, interrupt.token()));
+    machine::HotDisk hot(disks.reader(), disks.followed(),
+                         arguments.disks_only ? hot_options(arguments, disks, participants)
+                                              : live_options(arguments, disks, live, interrupt.token()));
     SystemRandom random;
     if (!arguments.disks_only)
         live = std::make_unique<LiveClone>(
             hot, participants,
-            LiveCloneOptions{arguments.disk, to->address, to_milliseconds(arguments.max_pause),
+            LiveCloneOptions{disks.followed(), to->address, to_milliseconds(arguments.max_pause),
                              arguments.store},
             random);
-    Cloned cloned = duplicate(arguments, *to, hot, live.get(), interrupt.token(), globals);
+    Cloned cloned = duplicate(arguments, *to, disks, hot, live.get(), interrupt.token(), globals);
     std::vector<std::string>& notes = cloned.sent.answered.result.notes;
     for (const auto& more : {cloned.disk.notes, participants.take_notes()})
         notes.insert(notes.end(), more.begin(), more.end());
-    print_result(arguments, cloned, participants, globals);
+    print_result(disks.name(), cloned, participants, globals);
     if (live && !cloned.life)
         throw_error(
             Code::kPeer,
@@ -241,8 +259,11 @@ void add_clone(CLI::App& app, Globals& globals, Action& action) {
     CLI::App* verb =
         app.add_subcommand("clone", "Duplicate this machine, while it runs, onto one that receives");
     const auto arguments = std::make_shared<CloneArguments>();
-    verb->add_option("DISK", arguments->disk, "Whole disk of this machine, in use")->required();
-    verb->add_option("TARGET", arguments->target, "Machine that receives (dup://HOST)")->required();
+    verb->add_option("DISKS_TARGET", arguments->disks,
+                     "Whole disks of this machine, in use (all that are), and the machine that receives them "
+                     "(dup://HOST)")
+        ->option_text("[DISK...] dup://HOST")
+        ->required();
     verb->add_flag("--disks-only", arguments->disks_only,
                    "Without memory and CPU state: the target starts from the disk");
     verb->add_flag("--move", arguments->move,
@@ -262,7 +283,11 @@ void add_clone(CLI::App& app, Globals& globals, Action& action) {
     add_json_option(*verb, globals);
     add_progress_option(*verb, globals);
     verb->callback([arguments, &globals, &action] {
-        action = [=, &globals] { return run_clone(*arguments, globals); };
+        action = [=, &globals] {
+            arguments->target = arguments->disks.back();
+            arguments->disks.pop_back();
+            return run_clone(*arguments, globals);
+        };
     });
 }
 

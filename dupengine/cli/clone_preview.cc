@@ -15,14 +15,16 @@ void add(ClonePreview& preview, const std::string& part, const layout::UsedExten
 
 }  // namespace
 
-ClonePreview look_ahead(const block::Reader& disk, bool with_memory) {
-    const auto description = layout::describe_disk(disk, layout::Depth::kUsedExtents);
+ClonePreview look_ahead(const std::vector<const block::Reader*>& disks, bool with_memory) {
     ClonePreview preview;
-    preview.disk = disk.name();
-    preview.disk_bytes = disk.geometry().size_bytes;
-    if (description.partitions.empty()) add(preview, disk.name(), description.used);
-    for (const layout::PartitionDescription& one : description.partitions)
-        add(preview, fmt::format("partition {}", one.partition.number), one.used);
+    for (const auto& disk : layout::describe_disks(disks, layout::Depth::kUsedExtents)) {
+        preview.disk += (preview.disk.empty() ? "" : ", ") + disk.name;
+        preview.disk_bytes += disk.geometry.size_bytes;
+        if (disk.partitions.empty()) add(preview, disk.name, disk.used);
+        for (const layout::PartitionDescription& one : disk.partitions)
+            add(preview, fmt::format("{}partition {}", disks.size() == 1 ? "" : disk.name + ", ", one.partition.number),
+                one.used);
+    }
     if (with_memory) preview.memory_bytes = machine::read_facts().memory_in_use_bytes;
     return preview;
 }

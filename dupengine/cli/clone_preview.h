@@ -17,8 +17,8 @@ struct ClonePreview {
     std::vector<std::string> notes;
 };
 
-/// Looks at a disk in use. Throws what reading throws.
-ClonePreview look_ahead(const block::Reader& disk, bool with_memory);
+/// Looks at disks in use, together. Throws what reading throws.
+ClonePreview look_ahead(const std::vector<const block::Reader*>& disks, bool with_memory);
 
 std::string preview_text(const ClonePreview& preview, Charset charset);
 nlohmann::ordered_json preview_json(const ClonePreview& preview);

@@ -46,24 +46,28 @@ const image::Manifest* trusted_manifest(const Disk& disk) {
     return image != nullptr && !image->signed_by.empty() ? &image->manifest() : nullptr;
 }
 
-// `given` is the source of a single disk that was opened already; else null.
-std::vector<Disk> open_sources(const std::vector<engine::PathPair>& pairs, const CopyArguments& arguments,
-                               const std::shared_ptr<CopySource>& given) {
-    std::vector<Disk> disks;
-    const std::vector<std::size_t> numbers = given ? std::vector<std::size_t>{0} : number_sources(pairs);
+std::vector<GivenDisk> open_sources(const std::vector<engine::PathPair>& pairs,
+                                    const CopyArguments& arguments) {
+    std::vector<GivenDisk> opened;
+    const std::vector<std::size_t> numbers = number_sources(pairs);
     for (std::size_t i = 0; i < pairs.size(); ++i) {
-        const std::string& target = pairs[i].target;
-        std::shared_ptr<CopySource> source = given;
-        if (!given)
-            source = numbers[i] < i
-                         ? disks[numbers[i]].source
-                         : std::make_shared<CopySource>(pairs[i].source, arguments.trust, arguments.peers);
+        const auto source =
+            numbers[i] < i ? opened[numbers[i]].source
+                           : std::make_shared<CopySource>(pairs[i].source, arguments.trust, arguments.peers);
         // Whoever gives the command answers for it; who sends to `receive` has said it there.
-        if (!given && source->is_busy_elsewhere() && !arguments.busy_source)
+        if (source->is_busy_elsewhere() && !arguments.busy_source)
             throw_error(Code::kRefused,
                         "{}: is in use there, and offered all the same: it can change while it is read; "
                         "--busy-source takes it as it is",
                         source->reader().name());
+        opened.push_back({source, pairs[i].target});
+    }
+    return opened;
+}
+
+std::vector<Disk> make_disks(const std::vector<GivenDisk>& given, const CopyArguments& arguments) {
+    std::vector<Disk> disks;
+    for (const auto& [source, target] : given) {
         Disk& disk = disks.emplace_back(Disk{{source->local_path(), target}, source, nullptr, {}});
         if (arguments.create && ::access(target.c_str(), F_OK) != 0)
             disk.created = CreatedFile(target, source->reader().geometry().size_bytes);
@@ -209,12 +213,14 @@ void tell_result(const std::vector<Disk>& disks, const std::vector<engine::CopyP
                  std::vector<engine::CopyReport>& reports) {
     for (RemoteSource* remote : remotes_of(disks)) {
         wire::Result result;
+        result.verified = true;
         for (std::size_t i = 0; i < disks.size(); ++i) {
             if (disks[i].source->remote() != remote) continue;
             engine::CopyReport& report = reports[i];
-            report.notes.push_back(remote->traffic());
+            if (result.target.empty()) report.notes.push_back(remote->traffic());
             result.target += (result.target.empty() ? "" : ", ") + report.target;
-            result.verified = plans[i].options.verify != engine::Verify::kNone && report.bad_sectors.empty();
+            result.verified = result.verified && plans[i].options.verify != engine::Verify::kNone &&
+                              report.bad_sectors.empty();
             result.bytes_used += report.bytes_used;
             result.bytes_read += report.bytes_read;
             result.bytes_equal += report.bytes_equal;
@@ -254,7 +260,7 @@ std::vector<engine::CopyReport> execute(const std::vector<engine::CopyPlan>& pla
                             [&, i] { return change_of(disks[i], arguments); },
                             [&, i] { end_source(disks[i], progress, interrupt.token()); }});
         if (disks[i].source->is_hot())
-            contexts.back().next_round = [&progress, source = disks[i].source->remote()] {
+            contexts.back().next_round = [&progress, source = disks[i].source.get()] {
                 return source->next_round(progress);
             };
         jobs.push_back({plans[i], disks[i].fitted->reader(), *targets[i], contexts.back()});
@@ -337,7 +343,8 @@ void ask_person(const std::vector<Disk>& disks) {
 // From the plan to the report, once it is clear what is copied where.
 int copy_disks(std::vector<Disk>& disks, const CopyArguments& arguments, const Globals& globals) {
     // How it was asked decides the form of the answer, not how many disks there happen to be.
-    const ReportForm form = arguments.maps.empty() ? ReportForm::kOneDisk : ReportForm::kSet;
+    const ReportForm form =
+        arguments.maps.empty() && disks.size() == 1 ? ReportForm::kOneDisk : ReportForm::kSet;
     // Until the end: it keeps others from mounting what is open.
     SourcePlaintext plaintext(arguments.luks);
     const std::vector<engine::CopyPlan> plans = plan_disks(disks, arguments, plaintext, globals);
@@ -370,10 +377,21 @@ int copy_disks(std::vector<Disk>& disks, const CopyArguments& arguments, const G
     return 0;
 }
 
+int copy_given(const std::vector<GivenDisk>& given, const CopyArguments& arguments, const Globals& globals) {
+    if (arguments.nice) go_last();  // before the plan, which --shrink works on longest
+    std::vector<Disk> disks = make_disks(given, arguments);
+    try {
+        return copy_disks(disks, arguments, globals);
+    } catch (const Error& e) {
+        for (RemoteSource* remote : remotes_of(disks))
+            remote->abort(e);
+        throw;
+    }
+}
+
 }  // namespace
 
-int run_copy(const CopyArguments& arguments, const Globals& globals,
-             const std::shared_ptr<CopySource>& source) {
+int run_copy(const CopyArguments& arguments, const Globals& globals, const std::vector<GivenDisk>& given) {
     if (!arguments.report.empty() && arguments.options.grow)
         throw_error(Code::kUsage, "--report tells what was copied, and --grow changes it; choose one");
     if (!arguments.report.empty() && !arguments.maps.empty())
@@ -381,9 +399,10 @@ int run_copy(const CopyArguments& arguments, const Globals& globals,
     if (arguments.shrink && !arguments.options.protect.empty() && !arguments.maps.empty())
         throw_error(Code::kUsage,
                     "--shrink and --protect together are for one disk; copy the disks one by one");
-    const auto pairs = find_pairs(arguments.source, arguments.target, arguments.maps);
     arguments.peers.check();
-    if (!arguments.peers.names.empty() && !source && !has_peer(pairs))
+    if (!given.empty()) return copy_given(given, arguments, globals);
+    const auto pairs = find_pairs(arguments.source, arguments.target, arguments.maps);
+    if (!arguments.peers.names.empty() && !has_peer(pairs))
         throw_error(Code::kUsage, "--peer names the machine at the other end; there is no dup:// here");
     if (const auto image = image::parse_writable_reference(pairs.front().target))
         return capture(arguments, *image, globals);
@@ -392,15 +411,7 @@ int run_copy(const CopyArguments& arguments, const Globals& globals,
     if (arguments.image.any_given())
         throw_error(Code::kUsage,
                     "--sign-key, --expires and --target-class are for a TARGET that is an image");
-    if (arguments.nice) go_last();  // before the plan, which --shrink works on longest
-    std::vector<Disk> disks = open_sources(pairs, arguments, source);
-    try {
-        return copy_disks(disks, arguments, globals);
-    } catch (const Error& e) {
-        for (RemoteSource* remote : remotes_of(disks))
-            remote->abort(e);
-        throw;
-    }
+    return copy_given(open_sources(pairs, arguments), arguments, globals);
 }
 
 void add_copy(CLI::App& app, Globals& globals, Action& action) {

@@ -36,10 +36,16 @@ struct CopyArguments {
 /// Options of whoever has the target: what becomes of it, and how hard the machine works.
 void add_target_options(CLI::App& verb, CopyArguments& arguments);
 
-/// Plans, asks, copies, reports. `source`, if not null, is what is copied from, and arguments.source only its
-/// name.
+/// A source that was opened before, and where it goes.
+struct GivenDisk {
+    std::shared_ptr<CopySource> source;
+    std::string target;
+};
+
+/// Plans, asks, copies, reports. `given`, if there are any, are the disks of the set, and what `arguments`
+/// says of sources and targets is not looked at.
 int run_copy(const CopyArguments& arguments, const Globals& globals,
-             const std::shared_ptr<CopySource>& source = {});
+             const std::vector<GivenDisk>& given = {});
 
 /// Processor time and the disks to others first (ionice(1), class idle). Threads made later inherit it.
 void go_last();

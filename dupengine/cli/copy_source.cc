@@ -32,7 +32,7 @@ CopySource::CopySource(const std::string& endpoint, const ImageTrustOptions& tru
 }
 
 const block::Reader& CopySource::reader() const {
-    if (remote_) return remote_->reader();
+    if (remote_) return remote_->disk(disk_of_remote_);
     return image_ ? image_->disk() : *disk_;
 }
 

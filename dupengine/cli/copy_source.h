@@ -17,7 +17,9 @@ class CopySource {
   public:
     /// Throws what opening throws.
     CopySource(const std::string& endpoint, const ImageTrustOptions& trust, const PeerOptions& peers = {});
-    explicit CopySource(std::shared_ptr<RemoteSource> remote) : remote_(std::move(remote)) {}
+    /// One of its disks.
+    explicit CopySource(std::shared_ptr<RemoteSource> remote, std::size_t disk = 0)
+        : remote_(std::move(remote)), disk_of_remote_(disk) {}
 
     const block::Reader& reader() const;
     /// Null unless it is at another machine.
@@ -26,6 +28,10 @@ class CopySource {
     bool is_busy_elsewhere() const { return remote_ && remote_->is_busy(); }
     /// In use at another machine, and followed (machine/hot_disk.h).
     bool is_hot() const { return remote_ && remote_->is_hot(); }
+    /// Of one that is followed.
+    block::Changes next_round(Progress& progress) const {
+        return remote_->next_round(disk_of_remote_, progress);
+    }
     /// Null unless it is an image.
     const image::OpenImage* image() const { return image_ ? &*image_ : nullptr; }
     /// For the plan: how it is read, where that is not plain.
@@ -67,6 +73,7 @@ class CopySource {
     std::optional<block::SourceHold> held_;
     layout::WritesSeen writes_;  // before it was read
     std::shared_ptr<RemoteSource> remote_;
+    std::size_t disk_of_remote_ = 0;
 };
 
 }  // namespace dupengine::cli

@@ -38,7 +38,8 @@ struct Ability {
 
 struct DoctorArguments {
     PeerOptions peers;
-    std::string against, disk;
+    std::string against;
+    std::vector<std::string> disks;
 };
 
 Ability with_programs(std::string name, std::string of, const std::vector<const char*>& programs,
@@ -135,11 +136,13 @@ Ability against(const DoctorArguments& arguments) {
     const auto to = wire::parse_peer_reference(arguments.against);
     if (!to || !to->name.empty())
         throw_error(Code::kUsage, "{}: is not a machine that waits (dup://HOST)", arguments.against);
-    if (arguments.disk.empty()) throw_error(Code::kUsage, "--against needs --disk, the disk that would go");
+    if (arguments.disks.empty()) throw_error(Code::kUsage, "--against needs --disk, the disk that would go");
     const InterruptWatch interrupt;
     Ability ability{"clone", "onto " + to->address.text(), {}, {}};
-    ability.lacks = ask_alike(to->address, arguments.peers,
-                              block::open_source(arguments.disk)->geometry().size_bytes, interrupt.token());
+    std::vector<std::uint64_t> sizes;
+    for (const std::string& disk : arguments.disks)
+        sizes.push_back(block::open_source(disk)->geometry().size_bytes);
+    ability.lacks = ask_alike(to->address, arguments.peers, sizes, interrupt.token());
     return ability;
 }
 
@@ -190,8 +193,9 @@ void add_doctor(CLI::App& app, Globals& globals, Action& action) {
     verb->add_option("--against", arguments->against,
                      "Also whether the machine that waits there (receive --live) could become this one")
         ->option_text("dup://HOST");
-    verb->add_option("--disk", arguments->disk, "The disk of this machine that would go there")
-        ->option_text("DISK");
+    verb->add_option("--disk", arguments->disks, "The disk of this machine that would go there; each of several")
+        ->option_text("DISK")
+        ->allow_extra_args(false);
     add_peer_options(*verb, arguments->peers);
     add_json_option(*verb, globals);
     verb->callback([arguments, &globals, &action] {

@@ -1,7 +1,9 @@
 #include "cli/live_clone.h"
 
+#include <sys/stat.h>
 #include <sys/sysmacros.h>
 
+#include <filesystem>
 #include <fstream>
 #include <sstream>
 
@@ -51,28 +53,54 @@ std::uint64_t swap_in_use_bytes() {
     return used_kib * kKiB;
 }
 
+std::vector<std::string> paths_of(const std::vector<machine::FollowedDisk>& disks) {
+    std::vector<std::string> paths;
+    for (const machine::FollowedDisk& disk : disks)
+        paths.push_back(disk.path);
+    return paths;
+}
+
+struct DiskPlace {
+    std::size_t disk = 0;
+    ByteOffset offset = 0;
+};
+
 // Where the partition with this filesystem begins; nothing for what lies on no partition.
-std::optional<ByteOffset> place_of(std::uint64_t filesystem) {
-    std::ifstream start(fmt::format("/sys/dev/block/{}:{}/start", major(filesystem), minor(filesystem)));
+std::optional<DiskPlace> place_of(std::uint64_t filesystem, const std::vector<machine::FollowedDisk>& disks) {
+    const std::string folder = fmt::format("/sys/dev/block/{}:{}", major(filesystem), minor(filesystem));
+    std::ifstream start(folder + "/start");
     std::uint64_t sectors = 0;
     if (!(start >> sectors)) return std::nullopt;
-    return sectors * 512;  // sysfs counts in these whatever the disk has
+    std::error_code gone;
+    const auto parent = std::filesystem::canonical(folder, gone).parent_path();
+    for (std::size_t i = 0; i < disks.size(); ++i) {
+        struct stat st {};
+        if (::stat(disks[i].path.c_str(), &st) != 0) continue;
+        const auto whole = std::filesystem::canonical(
+            fmt::format("/sys/dev/block/{}:{}", major(st.st_rdev), minor(st.st_rdev)), gone);
+        // sysfs counts in these whatever the disk has
+        if (whole == parent) return DiskPlace{i, sectors * 512};
+    }
+    return std::nullopt;
 }
 
 // What a filesystem says of itself at its beginning: in ext and XFS also when it was written last.
-std::vector<DiskSample> sample_disk(const machine::HotDisk& disk, const machine::DiskUses& uses) {
+std::vector<DiskSample> sample_disks(const machine::HotDisk& hot,
+                                     const std::vector<machine::FollowedDisk>& disks,
+                                     const machine::DiskUses& uses) {
     std::vector<DiskSample> samples;
     for (const machine::MountPlace& mount : uses.mounts) {
-        const auto place = place_of(mount.filesystem);
+        const auto place = place_of(mount.filesystem, disks);
         if (!place) continue;
         Bytes begin(4 * kKiB);
-        disk.read_from_medium(*place, begin);
+        hot.read_from_medium(disks[place->disk].begin + place->offset, begin);
         const bool is_ext = load_le<std::uint16_t>(begin, 1024 + 56) == 0xEF53;
         const bool is_xfs = as_text(std::span(begin).first(4)) == "XFSB";
         const bool is_fat = load_le<std::uint16_t>(begin, 510) == 0xAA55;
         if (!is_ext && !is_xfs && !is_fat) continue;
         const ByteOffset from = is_ext ? 1024 : 0, size = is_ext ? 1024 : 512;
-        samples.push_back({*place + from, size, codec::sha256(std::span(begin).subspan(from, size))});
+        samples.push_back({place->offset + from, size, codec::sha256(std::span(begin).subspan(from, size)),
+                           place->disk});
     }
     return samples;
 }
@@ -100,7 +128,7 @@ std::string joined(const std::vector<std::string>& lines) {
 
 }  // namespace
 
-void refuse_if_memory_cannot_go(const std::string& disk) {
+void refuse_if_memory_cannot_go(const std::vector<machine::FollowedDisk>& disks) {
     std::vector<std::string> cannot = machine::obstacles_to_snapshots(machine::read_facts());
     for (const std::string& obstacle : {machine::WriteTracker::obstacle(), machine::EgressGate::obstacle()})
         if (!obstacle.empty()) cannot.push_back(obstacle);
@@ -110,12 +138,12 @@ void refuse_if_memory_cannot_go(const std::string& disk) {
             "the memory of this machine cannot be duplicated: {}. What works: clone --disks-only, and "
             "starting the target from its disk",
             joined(cannot));
-    std::vector<std::string> refused = machine::written_elsewhere(disk, machine::look_at_uses(disk));
+    std::vector<std::string> refused = machine::written_elsewhere(paths_of(disks), machine::look_at_uses(disks));
     if (const std::uint64_t used = swap_in_use_bytes(); used != 0)
         refused.push_back(fmt::format("{} of memory are in swap (swapoff -a && swapon -a brings them back)",
                                       format_size(used)));
-    if (!refused.empty()) throw_error(Code::kRefused, "{}: {}", disk, joined(refused));
-    profiles::refuse_if_it_could_not_wake({disk});
+    if (!refused.empty()) throw_error(Code::kRefused, "{}: {}", fmt::join(paths_of(disks), ", "), joined(refused));
+    profiles::refuse_if_it_could_not_wake({paths_of(disks)});
 }
 
 LiveClone::LiveClone(machine::HotDisk& hot, Participants& participants, const LiveCloneOptions& options,
@@ -136,10 +164,11 @@ machine::LiveOptions LiveClone::process_options(const machine::HotDisk& hot, Par
     machine::LiveOptions made;
     made.most_kept_pages = kept_pages(machine::read_facts());
     made.deadline = std::max<std::chrono::milliseconds>(10s, 2 * options.max_pause);
-    made.look_at_uses = [disk = options.disk] {
-        machine::DiskUses uses = machine::look_at_uses(disk);
-        const auto elsewhere = machine::written_elsewhere(disk, uses);
-        if (!elsewhere.empty()) throw_error(Code::kRefused, "{}: {}", disk, joined(elsewhere));
+    made.look_at_uses = [disks = options.disks] {
+        machine::DiskUses uses = machine::look_at_uses(disks);
+        const auto elsewhere = machine::written_elsewhere(paths_of(disks), uses);
+        if (!elsewhere.empty())
+            throw_error(Code::kRefused, "{}: {}", fmt::join(paths_of(disks), ", "), joined(elsewhere));
         uses.swap = {};  // what is written there is part of memory
         return uses;
     };
@@ -154,7 +183,9 @@ machine::LiveOptions LiveClone::process_options(const machine::HotDisk& hot, Par
     };
     made.make_room = machine::drop_file_caches;
     made.dead_pages = find_dead_pages;
-    made.on_rest = [this, &hot, look = made.look_at_uses] { samples_ = sample_disk(hot, look()); };
+    made.on_rest = [this, &hot, disks = options.disks, look = made.look_at_uses] {
+        samples_ = sample_disks(hot, disks, look());
+    };
     made.close_gate = [this] {
         gate_.close();
         if (!gate_.drain(kDrainTime))
@@ -165,8 +196,9 @@ machine::LiveOptions LiveClone::process_options(const machine::HotDisk& hot, Par
         gate_.seal();
     };
     made.open_gate = [this] { gate_.open(); };
-    made.on_wake = [this, &participants, disk = options.disk, store = options.store](machine::Awake& awake) {
-        wake_up(awake, {disk, store, life_.place(), samples_}, gate_, participants);
+    made.on_wake = [this, &participants, disks = paths_of(options.disks),
+                    store = options.store](machine::Awake& awake) {
+        wake_up(awake, {disks, store, life_.place(), samples_}, gate_, participants);
     };
     return made;
 }

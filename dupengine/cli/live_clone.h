@@ -1,5 +1,5 @@
 #pragma once
-// What `clone` does beside copying the disk, unless it was told --disks-only: this machine's memory and CPU
+// What `clone` does beside copying the disks, unless it was told --disks-only: this machine's memory and CPU
 // state go with it. Made before the command has threads that talk to the target (machine/live_process.h).
 
 #include <nlohmann/json.hpp>
@@ -14,7 +14,7 @@
 namespace dupengine::cli {
 
 struct LiveCloneOptions {
-    std::string disk;
+    std::vector<machine::FollowedDisk> disks;
     wire::Address target;
     std::chrono::milliseconds max_pause{2000};
     std::string store;  ///< of the profile there; empty: the disk's own
@@ -22,7 +22,7 @@ struct LiveCloneOptions {
 
 /// Throws kUnsupported if this machine's memory cannot be duplicated, kRefused if something has to be done
 /// before: every obstacle at once.
-void refuse_if_memory_cannot_go(const std::string& disk);
+void refuse_if_memory_cannot_go(const std::vector<machine::FollowedDisk>& disks);
 
 class LiveClone {
   public:

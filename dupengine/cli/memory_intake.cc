@@ -39,6 +39,7 @@ void MemoryIntake::wait(const std::stop_token& stop) {
     if (!thread_.joinable()) throw_error(Code::kInternal, "memory was waited for and never asked for");
     thread_.join();
     check();
+    is_here_ = true;
 }
 
 }  // namespace dupengine::cli

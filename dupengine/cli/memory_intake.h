@@ -26,6 +26,8 @@ class MemoryIntake {
     void check() const;
     /// Until all of it is here and was checked. Throws what went wrong.
     void wait(const std::stop_token& stop);
+    /// wait() has returned.
+    bool is_here() const { return is_here_; }
     /// After wait().
     machine::ReceivedMemory& memory() { return memory_; }
 
@@ -37,6 +39,7 @@ class MemoryIntake {
     std::atomic<Progress*> shown_ = nullptr;
     mutable std::mutex mutex_;
     std::exception_ptr failure_;
+    bool is_here_ = false;
     std::jthread thread_;
 };
 

@@ -1,4 +1,4 @@
-// dupengine receive TARGET: waits for an enrolled machine's `copy SOURCE dup://HOST`, and makes that copy: an
+// dupengine receive TARGET...: waits for an enrolled machine's `copy SOURCE dup://HOST`, and makes that copy: an
 // ordinary one, planned, guarded and verified here, whose source is at the other machine. See
 // dupengine-receive(8).
 
@@ -20,16 +20,32 @@ namespace {
 
 struct ReceiveArguments {
     CopyArguments copy;
+    std::vector<std::string> targets;
     std::string listen;
     bool live = false;
     RestartOptions restart;
 };
 
 // What is wrong with the target is found before anybody is waited for. It is looked at again later.
-void look_at_target(const CopyArguments& arguments) {
-    if (arguments.create) return;
-    block::refuse_if_read_only(arguments.target);
-    engine::refuse_if_in_use("", arguments.target, engine::BusySource::kRefuse);
+void look_at_targets(const ReceiveArguments& arguments) {
+    for (const std::string& target : arguments.targets) {
+        if (image::parse_reference(target) || wire::parse_peer_reference(target))
+            throw_error(Code::kUsage, "{}: only a disk or a raw image file can receive", target);
+        if (arguments.copy.create) continue;
+        block::refuse_if_read_only(target);
+        engine::refuse_if_in_use("", target, engine::BusySource::kRefuse);
+    }
+}
+
+// Disks have no names that both machines know: they go in the order in which each end names them.
+void refuse_other_number(const RemoteSource& remote, const ReceiveArguments& arguments) {
+    if (remote.disk_count() == arguments.targets.size()) return;
+    std::string names;
+    for (std::size_t i = 0; i < remote.disk_count(); ++i)
+        names += (names.empty() ? "" : ", ") + remote.disk(i).name();
+    throw_error(Code::kRefused,
+                "{} disks come ({}), and {} wait here ({}): receive needs a disk for each, in their order",
+                remote.disk_count(), names, arguments.targets.size(), fmt::join(arguments.targets, ", "));
 }
 
 void refuse_if_it_cannot_be_live() {
@@ -40,8 +56,10 @@ void refuse_if_it_cannot_be_live() {
 }
 
 // What is offered and what is wanted have to be the same thing.
-void agree_on_memory(RemoteSource& remote, const std::string& target, bool is_live) {
+void agree(RemoteSource& remote, const ReceiveArguments& arguments) {
+    const bool is_live = arguments.live;
     try {
+        refuse_other_number(remote, arguments);
         if (is_live && !remote.has_memory())
             throw_error(
                 Code::kRefused,
@@ -54,7 +72,7 @@ void agree_on_memory(RemoteSource& remote, const std::string& target, bool is_li
                 "or clone --disks-only)",
                 remote.reader().name());
         if (!is_live) return;
-        const auto differences = differences_from(remote.remote_reader(), target);
+        const auto differences = differences_from(remote, arguments.targets);
         if (!differences.empty())
             throw_error(
                 Code::kUnsupported,
@@ -68,6 +86,10 @@ void agree_on_memory(RemoteSource& remote, const std::string& target, bool is_li
     }
 }
 
+std::string name_targets(const ReceiveArguments& arguments) {
+    return fmt::format("{}", fmt::join(arguments.targets, ", "));
+}
+
 void log(const std::string& line) {
     fmt::print(stderr, "dupengine: {}\n", printable(line, Charset::kUtf8));
 }
@@ -78,9 +100,10 @@ bool was_a_question(RemoteSource& remote, const ReceiveArguments& arguments) {
     try {
         if (!arguments.live)
             throw_error(Code::kRefused, "this end takes disks only (receive --live, or clone --disks-only)");
+        refuse_other_number(remote, arguments);
         wire::Result answer;
-        answer.target = arguments.copy.target;
-        answer.notes = differences_from(remote.remote_reader(), arguments.copy.target);
+        answer.target = name_targets(arguments);
+        answer.notes = differences_from(remote, arguments.targets);
         remote.finish(answer);
     } catch (const Error& e) {
         log(e.what());
@@ -102,37 +125,40 @@ int run_receive(const ReceiveArguments& arguments, const Globals& globals) {
     CopyArguments copy = arguments.copy;
     copy.peers.check();
     if (arguments.restart.is_wanted) {
-        restart_to_receive({copy.target, arguments.listen, arguments.live, copy.peers}, arguments.restart,
+        if (arguments.targets.size() > 1)
+            throw_error(Code::kUsage,
+                        "--restart hands on one TARGET; for several start the small system, and receive there");
+        restart_to_receive({arguments.targets.front(), arguments.listen, arguments.live, copy.peers}, arguments.restart,
                            !globals.yes);
         return 0;
     }
     if (arguments.live) refuse_if_it_cannot_be_live();
-    if (image::parse_reference(copy.target) || wire::parse_peer_reference(copy.target))
-        throw_error(Code::kUsage, "{}: only a disk or a raw image file can receive", copy.target);
-    look_at_target(copy);
+    look_at_targets(arguments);
     const wire::Credentials enrolled(copy.peers.folder);
     wire::Listener listener(wire::parse_listening_address(arguments.listen, wire::kPeerPort));
-    std::shared_ptr<CopySource> source;
+    std::shared_ptr<RemoteSource> remote;
     std::stop_token stopped;
     {
         const InterruptWatch interrupt;
         stopped = interrupt.token();
-        fmt::print(stderr, "waiting on {} for a source for {}\n", listener.address().text(), copy.target);
-        std::shared_ptr<RemoteSource> remote;
+        fmt::print(stderr, "waiting on {} for a source for {}\n", listener.address().text(),
+                   name_targets(arguments));
         // One that was answered is gone before the next is waited for: it would take that for its own.
         for (remote = RemoteSource::wait(listener, copy.peers, log, stopped);
              was_a_question(*remote, arguments);
              remote = RemoteSource::wait(listener, copy.peers, log, stopped))
             remote.reset();
-        source = std::make_shared<CopySource>(std::move(remote));
     }
     // Also what came until the last moment of the watch.
     if (stopped.stop_requested())
         throw_error(Code::kRefused, "stopped on request, before anything was written");
-    copy.source = source->reader().name();
-    agree_on_memory(*source->remote(), copy.target, arguments.live);
-    const int status = run_copy(copy, globals, source);
-    if (arguments.live && status == 0 && !globals.dry_run) become(*source->remote());
+    agree(*remote, arguments);
+    std::vector<GivenDisk> disks;
+    for (std::size_t i = 0; i < arguments.targets.size(); ++i)
+        disks.push_back({std::make_shared<CopySource>(remote, i), arguments.targets[i]});
+    const int status = run_copy(copy, globals, disks);
+    disks.clear();
+    if (arguments.live && status == 0 && !globals.dry_run) become(*remote);
     return status;
 }
 
@@ -142,7 +168,8 @@ void add_receive(CLI::App& app, Globals& globals, Action& action) {
     CLI::App* verb =
         app.add_subcommand("receive", "Wait for another machine's copy and write it to a disk of this one");
     const auto arguments = std::make_shared<ReceiveArguments>();
-    verb->add_option("TARGET", arguments->copy.target, "Block device or raw image file to overwrite")
+    verb->add_option("TARGET", arguments->targets,
+                     "Block device or raw image file to overwrite; of several disks each, in their order")
         ->required();
     verb->add_option("--listen", arguments->listen, "Where to wait (all addresses, port 7433)")
         ->option_text("ADDR:PORT");

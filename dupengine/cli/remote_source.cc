@@ -79,6 +79,11 @@ RemoteSource::RemoteSource(wire::Peer peer, wire::LinkOptions options) {
     }
     try {
         reader_ = std::make_unique<wire::RemoteReader>(*link_);
+        for (block::RowPlace place : link_->opened().row) {
+            place.name = fmt::format("{} {}", link_->name(), place.name);
+            disks_.emplace_back(*reader_, std::move(place));
+        }
+        rounds_.resize(disks_.size());
     } catch (const Error& e) {
         abort(e);
         throw;
@@ -138,7 +143,25 @@ std::shared_ptr<RemoteSource> RemoteSource::wait(wire::Listener& listener, const
     }
 }
 
-block::Changes RemoteSource::next_round(Progress& progress) const {
+const block::Reader& RemoteSource::disk(std::size_t number) const {
+    if (disks_.empty()) return *reader_;
+    return disks_.at(number);
+}
+
+block::Changes RemoteSource::next_round(std::size_t disk, Progress& progress) {
+    if (disks_.empty()) return next_round_of_all(progress);
+    if (rounds_.at(disk).empty()) {
+        const block::Changes round = next_round_of_all(progress);
+        const std::vector<block::RowPlace>& row = link_->opened().row;
+        for (std::size_t i = 0; i < row.size(); ++i)
+            rounds_[i].push_back({block::on_disk(round.extents, row[i]), round.is_last});
+    }
+    block::Changes round = std::move(rounds_[disk].front());
+    rounds_[disk].pop_front();
+    return round;
+}
+
+block::Changes RemoteSource::next_round_of_all(Progress& progress) const {
     if (!intake_) return reader_->next_round();
     intake_->check();
     const ShownMemory shown(*intake_, progress);
@@ -151,7 +174,7 @@ void RemoteSource::take_memory() {
 }
 
 void RemoteSource::wait_for_memory(Progress& progress, const std::stop_token& stop) const {
-    if (!intake_) return;
+    if (!intake_ || intake_->is_here()) return;
     const ShownMemory shown(*intake_, progress);
     intake_->wait(stop);
 }

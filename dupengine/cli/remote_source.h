@@ -3,10 +3,12 @@
 // of this machine it wants to be told how the copy goes, and what it came to. What a connection that broke is
 // replaced by depends on who made the first one. Prints nothing.
 
+#include <deque>
 #include <functional>
 #include <memory>
 #include <string>
 #include <thread>
+#include <vector>
 
 #include "base/progress.h"
 #include "base/random.h"
@@ -44,7 +46,11 @@ class RemoteSource {
     RemoteSource(const RemoteSource&) = delete;
     RemoteSource& operator=(const RemoteSource&) = delete;
 
+    /// All that is offered: one disk, or several in a row (block/disk_row.h).
     const block::Reader& reader() const { return *reader_; }
+    /// The disks of it, in their order.
+    std::size_t disk_count() const { return disks_.empty() ? 1 : disks_.size(); }
+    const block::Reader& disk(std::size_t number) const;
     std::string change() const { return reader_->change(); }
     /// As content_state.
     std::string state() const;
@@ -52,13 +58,14 @@ class RemoteSource {
     bool is_busy() const { return link_->opened().is_busy; }
     /// It is in use there, and followed: next_round() tells what was written.
     bool is_hot() const { return reader_->is_hot(); }
-    /// With the first one memory begins to come, if it is taken, and is shown as a phase of its own.
-    block::Changes next_round(Progress& progress) const;
+    /// Of one of the disks; all are asked in turn. With the first one memory begins to come, if it is taken,
+    /// and is shown as a phase of its own.
+    block::Changes next_round(std::size_t disk, Progress& progress);
     bool has_memory() const { return reader_->memory() != nullptr; }
     const wire::RemoteReader& remote_reader() const { return *reader_; }
     /// Throws as MemoryIntake. Without this it does not come.
     void take_memory();
-    /// Until it is here, if it is taken.
+    /// Until it is here, if it is taken. Again: nothing.
     void wait_for_memory(Progress& progress, const std::stop_token& stop) const;
     /// After wait_for_memory().
     machine::ReceivedMemory& memory() const { return intake_->memory(); }
@@ -73,9 +80,13 @@ class RemoteSource {
     std::string traffic() const;
 
   private:
+    block::Changes next_round_of_all(Progress& progress) const;
+
     SystemRandom random_;
     std::unique_ptr<wire::Link> link_;
     std::unique_ptr<wire::RemoteReader> reader_;
+    std::deque<block::DiskOfRow> disks_;             // empty: one, which is no row
+    std::vector<std::deque<block::Changes>> rounds_;  // of each disk, not asked for yet
     std::unique_ptr<MemoryIntake> intake_;
     bool is_over_ = false;
     std::jthread teller_;

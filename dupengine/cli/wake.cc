@@ -42,12 +42,12 @@ machine::LinkSettings settings_of(const profiles::WantedLink& link) {
 class Wake final : public WakeSteps {
   public:
     Wake(const WakeOptions& options, machine::EgressGate& gate)
-        : gate_(gate), request_{{options.disk}, options.store, {}, {}}, samples_(options.samples) {}
+        : gate_(gate), request_{options.disks, options.store, {}, {}}, samples_(options.samples) {}
 
     void silence_links() override { silenced_ = machine::silence_links(); }
 
     void find_role() override {
-        check_disk_samples(request_.disks.front(), samples_);
+        check_disk_samples(request_.disks, samples_);
         role_ = profiles::read_wake_role(request_);
     }
 
@@ -171,11 +171,11 @@ void keep_report(const std::string& text) noexcept {
 
 }  // namespace
 
-void check_disk_samples(const std::string& disk, const std::vector<DiskSample>& samples) {
-    if (samples.empty()) return;
-    const auto medium = block::open_medium(disk);
-    const std::uint64_t size = medium->geometry().size_bytes;
+void check_disk_samples(const std::vector<std::string>& disks, const std::vector<DiskSample>& samples) {
     for (const DiskSample& sample : samples) {
+        const std::string& disk = disks.at(sample.disk);
+        const auto medium = block::open_medium(disk);
+        const std::uint64_t size = medium->geometry().size_bytes;
         const bool is_within = sample.offset <= size && sample.size <= size - sample.offset;
         if (!is_within ||
             codec::sha256_of(*medium, {sample.offset, sample.offset + sample.size}) != sample.sha256)

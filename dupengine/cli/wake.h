@@ -24,23 +24,24 @@
 
 namespace dupengine::cli {
 
-/// What the source knows of its disk as it was in the moment that was duplicated.
+/// What the source knows of a disk as it was in the moment that was duplicated.
 struct DiskSample {
     std::uint64_t offset = 0, size = 0;
     codec::Sha256 sha256{};
+    std::size_t disk = 0;  ///< its number
 };
 
 struct WakeOptions {
-    std::string disk;   ///< of this machine, as the source called its own
-    std::string store;  ///< of the profile; empty: on the disk
+    std::vector<std::string> disks;  ///< of this machine, as the source called its own
+    std::string store;               ///< of the profile; empty: on the disks
     LifeSignPlace source;
-    std::vector<DiskSample> samples = {};  ///< of the disk; none: nothing is looked at
+    std::vector<DiskSample> samples = {};  ///< of the disks; none: nothing is looked at
 };
 
-/// The kernel of a duplicate drives whatever it finds where the source had its disk: another disk than the
-/// one that was received, or one that is older. Throws kRefused if a sample is not on the medium, which is
+/// The kernel of a duplicate drives whatever it finds where the source had its disks: others than those that
+/// were received, these in another order, or some that are older. Throws kRefused if a sample is not on the medium, which is
 /// asked past all caches. Writes nothing.
-void check_disk_samples(const std::string& disk, const std::vector<DiskSample>& samples);
+void check_disk_samples(const std::vector<std::string>& disks, const std::vector<DiskSample>& samples);
 
 /// What a wake does beside thawing, in this order; tests have their own. Each throws what it cannot do.
 class WakeSteps {

@@ -265,14 +265,23 @@ class DiskCopy {
         compare_protected(report_.protected_regions, target_, context_);
     }
 
-    // What was written to a source in use since it was read. The journal's place is free by now.
-    void catch_up_with_source() {
-        if (!context_.next_round) return;
+    // One round of what was written to a source in use since it was read. The journal's place is free by now.
+    // False: there are no more.
+    bool catch_up_with_source() {
+        if (!context_.next_round || (rounds_ && rounds_->is_over())) return false;
         const Step step(*this);
-        CaughtUp caught_up = catch_up(plan_, boot_, source_, target_, context_);
+        if (!rounds_) rounds_ = std::make_unique<CatchUp>(plan_, boot_, source_, target_, context_);
+        rounds_->take_round();
+        return !rounds_->is_over();
+    }
+
+    void end_followed_source() {
+        if (!rounds_) return;
+        const Step step(*this);
+        const CaughtUp& caught_up = rounds_->caught_up();
         report_.bytes_read += caught_up.bytes_read;
         report_.bytes_verified += caught_up.bytes_verified;
-        report_.round_bytes = std::move(caught_up.round_bytes);
+        report_.round_bytes = caught_up.round_bytes;
         end_source();
     }
 
@@ -353,6 +362,7 @@ class DiskCopy {
     std::unique_ptr<Journal> journal_;
     block::ExtentSet zero_;  // of the plan, without the journal's place
     std::vector<BootStage> boot_;
+    std::unique_ptr<CatchUp> rounds_;
     bool looks_like_a_disk_ = false;
 };
 
@@ -381,8 +391,15 @@ std::vector<CopyReport> apply_plans(std::span<const CopyJob> jobs) {
         copy.end_source_at_rest();
     for (DiskCopy& copy : copies)
         copy.grow_in_partition();
+    // In turn: disks that are followed together have the same rounds, and what a round names can be read
+    // until the next one is asked for.
+    for (bool goes_on = true; goes_on;) {
+        goes_on = false;
+        for (DiskCopy& copy : copies)
+            goes_on |= copy.catch_up_with_source();
+    }
     for (DiskCopy& copy : copies)
-        copy.catch_up_with_source();
+        copy.end_followed_source();
     // Everything else is on every medium: now, and only now, they may look like disks. The first one, which
     // people boot from, comes last.
     try {

@@ -55,7 +55,7 @@ struct ApplyContext {
     /// was needed, memory of a running machine that did not come.
     std::function<void()> source_end = {};
     /// The next round of what was written to a source that is in use and followed (catch_up.h); empty for any
-    /// other.
+    /// other. Those of a set are asked in turn.
     std::function<block::Changes()> next_round = {};
     /// Shown each chunk as it is copied (report.h); from any worker.
     std::function<void(const Slot&)> on_chunk = {};

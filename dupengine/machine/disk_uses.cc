@@ -4,6 +4,7 @@
 #include <sys/sysmacros.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <filesystem>
 #include <fstream>
 #include <sstream>
@@ -72,6 +73,18 @@ DiskUses look_at_uses(const std::string& disk) {
     }
     found.swap = swap_on(disk);
     return found;
+}
+
+// A filesystem may lie on several of them.
+DiskUses look_at_uses(const std::vector<FollowedDisk>& disks) {
+    DiskUses all;
+    for (const FollowedDisk& disk : disks) {
+        const DiskUses uses = look_at_uses(disk.path);
+        for (const MountPlace& mount : uses.mounts)
+            if (std::ranges::find(all.mounts, mount) == all.mounts.end()) all.mounts.push_back(mount);
+        all.swap.insert(uses.swap.shifted(disk.begin));
+    }
+    return all;
 }
 
 }  // namespace dupengine::machine

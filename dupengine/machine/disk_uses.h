@@ -8,5 +8,7 @@ namespace dupengine::machine {
 /// Throws kRefused for a use that cannot be brought to rest: a mount that no process shows, a program that
 /// holds the disk for itself.
 DiskUses look_at_uses(const std::string& disk);
+/// Of all together; what is swap in offsets of the row.
+DiskUses look_at_uses(const std::vector<FollowedDisk>& disks);
 
 }  // namespace dupengine::machine

@@ -54,10 +54,10 @@ std::vector<std::uint64_t> filesystems_of(const DiskUses& uses) {
 }  // namespace
 
 HotDisk::HotDisk(const block::Reader& disk, const std::string& path, HotOptions options)
-    : disk_(disk),
-      options_(std::move(options)),
-      tracker_(path, disk.geometry().size_bytes),
-      bytes_per_second_(kSlowDisk) {}
+    : HotDisk(disk, {{path, disk.geometry().size_bytes}}, std::move(options)) {}
+
+HotDisk::HotDisk(const block::Reader& row, const std::vector<FollowedDisk>& disks, HotOptions options)
+    : disk_(row), options_(std::move(options)), tracker_(disks), bytes_per_second_(kSlowDisk) {}
 
 HotDisk::~HotDisk() = default;
 

@@ -1,5 +1,6 @@
 #pragma once
-// A disk of this machine that is in use, as something to be copied while it is. The way of its bytes:
+// A disk of this machine that is in use, or several as one (block/disk_row.h), as something to be copied
+// while it is. The way of its bytes:
 //
 //     tracker on -> filesystems frozen, described, thawed      the plan is of one moment
 //     the copy reads all of it, past the page cache            some blocks are older than others
@@ -28,11 +29,11 @@
 #include "block/changes.h"
 #include "block/device.h"
 #include "machine/frozen_filesystems.h"
-#include "machine/write_tracker.h"
+#include "machine/row_tracker.h"
 
 namespace dupengine::machine {
 
-/// What uses the disk at a moment.
+/// What uses the disk at a moment; of several, all of them.
 struct DiskUses {
     std::vector<MountPlace> mounts;
     block::ExtentSet swap;  ///< in use now, without the headers
@@ -78,6 +79,8 @@ class HotDisk final : public block::Reader {
   public:
     /// `disk` reads the whole disk at `path`. Throws as WriteTracker.
     HotDisk(const block::Reader& disk, const std::string& path, HotOptions options);
+    /// `row` reads all of these.
+    HotDisk(const block::Reader& row, const std::vector<FollowedDisk>& disks, HotOptions options);
     ~HotDisk() override;
 
     /// Calls `look` with everything on the disk at rest, and keeps what that reads and what it names: read()
@@ -121,7 +124,7 @@ class HotDisk final : public block::Reader {
 
     const block::Reader& disk_;
     HotOptions options_;
-    WriteTracker tracker_;
+    RowTracker tracker_;
     block::ExtentSet left_out_;  // written, while it was swap
     double bytes_per_second_;
     Seconds to_freeze_{};

@@ -15,7 +15,6 @@
 
 #include "base/error.h"
 #include "base/units.h"
-#include "block/changes.h"
 #include "machine/bpf_complaints.h"
 
 namespace dupengine::machine {
@@ -146,7 +145,7 @@ void WriteTracker::map_bits() {
     bits_ = static_cast<std::uint64_t*>(bits);
 }
 
-block::ExtentSet WriteTracker::take() {
+block::ExtentSet WriteTracker::take(std::size_t most_extents) {
     if (std::atomic_ref(program_->skeleton->bss->lost).exchange(0) != 0)
         throw_error(Code::kIntegrity,
                     "{}: a command was passed to it that may have written, and does not tell where (sg, "
@@ -163,7 +162,7 @@ block::ExtentSet WriteTracker::take() {
         }
     }
     if (is_all) return {{0, size_bytes_}};
-    for (std::uint64_t gap = 4 * granule_bytes_; written.count() > block::kMostChanges; gap *= 4)
+    for (std::uint64_t gap = 4 * granule_bytes_; written.count() > most_extents; gap *= 4)
         written = written.bridged(gap);
     return written;
 }

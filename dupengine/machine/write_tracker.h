@@ -10,7 +10,7 @@
 #include <memory>
 #include <string>
 
-#include "block/extent.h"
+#include "block/changes.h"
 
 namespace dupengine::machine {
 
@@ -25,9 +25,10 @@ class WriteTracker {
     WriteTracker(const WriteTracker&) = delete;
     WriteTracker& operator=(const WriteTracker&) = delete;
 
-    /// What was written since it was asked last, in whole granules; it is forgotten. Throws kIntegrity if
-    /// something was written that cannot be placed.
-    block::ExtentSet take();
+    /// What was written since it was asked last, in whole granules; it is forgotten. At most so many extents:
+    /// of more, what lies between them is named, too. Throws kIntegrity if something was written that cannot
+    /// be placed.
+    block::ExtentSet take(std::size_t most_extents = block::kMostChanges);
     /// How much of that take() would name which does not lie in `without`.
     std::uint64_t pending_bytes(const block::ExtentSet& without = {}) const;
     std::uint64_t granule_bytes() const { return granule_bytes_; }

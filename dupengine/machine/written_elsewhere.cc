@@ -94,8 +94,9 @@ bool is_in_memory_only(const std::string& swap, const std::string& sys) {
 
 }  // namespace
 
-std::vector<std::string> written_elsewhere(const std::string& disk, const DiskUses& uses,
+std::vector<std::string> written_elsewhere(const std::vector<std::string>& disks, const DiskUses& uses,
                                            const layout::SystemRoots& roots) {
+    const std::string names = fmt::format("{}", fmt::join(disks, ", "));
     std::vector<std::string> found;
     std::set<std::uint64_t> known;
     for (const MountPlace& mount : uses.mounts)
@@ -106,10 +107,13 @@ std::vector<std::string> written_elsewhere(const std::string& disk, const DiskUs
             const MountLine mount = parse(line);
             if (!mount.is_written() || !known.insert(mount.device).second) continue;
             found.push_back(fmt::format("{} ({} of {}) can be written, and is not on {}", mount.point,
-                                        mount.type, mount.source, disk));
+                                        mount.type, mount.source, names));
         }
     }
-    const std::string own = disk_folder_of(disk, roots.sys);
+    std::set<std::string> own;
+    for (const std::string& disk : disks)
+        own.insert(disk_folder_of(disk, roots.sys));
+    own.erase("");
     std::ifstream swaps(roots.proc + "/swaps");
     std::string line;
     for (std::getline(swaps, line); std::getline(swaps, line);) {
@@ -122,9 +126,9 @@ std::vector<std::string> written_elsewhere(const std::string& disk, const DiskUs
                 ? ::stat(path.c_str(), &st) == 0 &&
                       std::ranges::any_of(
                           uses.mounts, [&](const MountPlace& mount) { return mount.filesystem == st.st_dev; })
-                : !own.empty() && disk_folder_of(path, roots.sys) == own;
+                : own.contains(disk_folder_of(path, roots.sys));
         if (!is_on_it && !is_in_memory_only(path, roots.sys))
-            found.push_back(fmt::format("{} is swap, and not on {}: swapoff {}", path, disk, path));
+            found.push_back(fmt::format("{} is swap, and not on {}: swapoff {}", path, names, path));
     }
     return found;
 }

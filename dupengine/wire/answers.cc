@@ -94,8 +94,8 @@ void Answers::wait_for_reads() {
 
 void Answers::prepare(std::uint64_t id) {
     const bool shows_changes = disk_.change && !disk_.could_change_unseen;
-    const auto preparation =
-        disk_.preparation->get(disk_.reader, shows_changes ? Lasting::kForGood : Lasting::kForSeconds);
+    const auto preparation = disk_.preparation->get(
+        disk_.reader, shows_changes ? Lasting::kForGood : Lasting::kForSeconds, disk_.row);
     for (const Known& known : preparation->known)
         send(wire::encode(Message{Type::kKnown, id, wire::encode(known)}));
     std::uint64_t told = 0;

@@ -10,7 +10,7 @@
 #include <string_view>
 #include <vector>
 
-#include "block/device.h"
+#include "block/disk_row.h"
 #include "codec/digest.h"
 #include "codec/keyed_digest.h"
 
@@ -108,6 +108,8 @@ struct Opened {
     bool could_change_unseen = false;  ///< nothing would show that it is written meanwhile
     bool is_hot = false;               ///< in use, and what is written meanwhile is told in rounds (kRound)
     std::optional<OfferedMemory> memory = {};  ///< goes with the disk; only of one that is hot
+    /// It is several disks in a row, in their order; empty: one.
+    std::vector<block::RowPlace> row = {};
 };
 
 /// Groups of page differences (codec/page_difference.h), one after the other. Asked again, the last one is

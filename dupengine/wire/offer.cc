@@ -68,7 +68,8 @@ Offer::Admitted Offer::admit(const Open& open, const codec::Sha256& peer) const 
                   disk.is_busy,
                   disk.could_change_unseen,
                   disk.round != nullptr,
-                  disk.memory};
+                  disk.memory,
+                  disk.row};
     if (open.resume != Token{} && !is_same(open.resume, opened.resume))
         throw_error(Code::kRefused, "{}: what was begun was another transfer than this one",
                     disk.reader.name());

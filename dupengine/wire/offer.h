@@ -40,6 +40,8 @@ struct OfferedDisk {
         Bytes bytes;
     };
     std::function<Group(std::uint32_t number)> group = {};
+    /// It is several disks in a row (block/disk_row.h), in their order; empty: one.
+    std::vector<block::RowPlace> row = {};
     /// What is told before questions; one for all connections.
     std::shared_ptr<KeptPreparation> preparation = std::make_shared<KeptPreparation>();
 };

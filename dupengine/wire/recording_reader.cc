@@ -1,5 +1,7 @@
 #include "wire/recording_reader.h"
 
+#include <algorithm>
+#include <deque>
 #include <mutex>
 
 #include "layout/describe.h"
@@ -55,27 +57,42 @@ class RecordingReader final : public block::Reader {
     mutable std::uint64_t gap_ = kPage;
 };
 
+std::vector<Extent> extents_of(const std::vector<block::RowPlace>& row) {
+    std::vector<Extent> extents;
+    for (const block::RowPlace& place : row)
+        extents.push_back(place.extent());
+    return extents;
+}
+
 }  // namespace
 
-Preparation prepare_to_describe(const block::Reader& disk) {
+Preparation prepare_to_describe(const block::Reader& disk, const std::vector<block::RowPlace>& row) {
     RecordingReader recorder(disk);
-    const std::uint64_t size = disk.geometry().size_bytes;
-    recorder.note({0, std::min(kEnds, size)});
-    recorder.note({size - std::min(kEnds, size), size});
+    std::deque<block::DiskOfRow> disks;
+    std::vector<const block::Reader*> together;
+    for (const block::RowPlace& place : row)
+        together.push_back(&disks.emplace_back(recorder, place));
+    if (row.empty()) together.push_back(&recorder);
+    for (const Extent whole : row.empty() ? std::vector<Extent>{{0, disk.geometry().size_bytes}} : extents_of(row)) {
+        const std::uint64_t ends = std::min(kEnds, whole.size());
+        recorder.note({whole.begin, whole.begin + ends});
+        recorder.note({whole.end - ends, whole.end});
+    }
     try {
-        layout::describe_disk(recorder, layout::Depth::kSalvage);
+        layout::describe_disks(together, layout::Depth::kSalvage);
     } catch (const Error&) {
         // Said in the right words by whoever plans with it.
     }
     return recorder.take();
 }
 
-std::shared_ptr<const Preparation> KeptPreparation::get(const block::Reader& disk, Lasting lasting) {
+std::shared_ptr<const Preparation> KeptPreparation::get(const block::Reader& disk, Lasting lasting,
+                                                        const std::vector<block::RowPlace>& row) {
     using namespace std::chrono_literals;
     const std::lock_guard lock(mutex_);
     const bool is_old = lasting == Lasting::kForSeconds && std::chrono::steady_clock::now() - made_at_ > 10s;
     if (made_ == nullptr || is_old) {
-        made_ = std::make_shared<const Preparation>(prepare_to_describe(disk));
+        made_ = std::make_shared<const Preparation>(prepare_to_describe(disk, row));
         made_at_ = std::chrono::steady_clock::now();
     }
     return made_;

@@ -15,9 +15,10 @@ struct Preparation {
     std::vector<Known> known;  ///< libblkid looks at megabytes of each partition; better here than there
 };
 
-/// What layout::describe_disk reads, and both ends of the disk. A disk that cannot be described is told of as
-/// far as it went: whoever plans finds out why.
-Preparation prepare_to_describe(const block::Reader& disk);
+/// What layout::describe_disk reads, and both ends of the disk; of several in a row what describe_disks reads,
+/// and both ends of each. A disk that cannot be described is told of as far as it went: whoever plans finds
+/// out why.
+Preparation prepare_to_describe(const block::Reader& disk, const std::vector<block::RowPlace>& row = {});
 
 enum class Lasting {
     kForGood,    ///< a change of the disk is noticed elsewhere, and ends the offer
@@ -28,7 +29,8 @@ enum class Lasting {
 /// ask as often as he likes. Threads: any; who comes while it is made waits for it.
 class KeptPreparation {
   public:
-    std::shared_ptr<const Preparation> get(const block::Reader& disk, Lasting lasting);
+    std::shared_ptr<const Preparation> get(const block::Reader& disk, Lasting lasting,
+                                           const std::vector<block::RowPlace>& row = {});
 
   private:
     std::mutex mutex_;

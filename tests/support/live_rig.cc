@@ -144,7 +144,7 @@ Bytes receive_live(const std::shared_ptr<cli::RemoteSource>& source, const Dupli
     globals.progress = cli::ProgressStyle::kNone;
     {
         const QuietOutput quiet;
-        cli::run_copy(arguments, globals, std::make_shared<cli::CopySource>(source));
+        cli::run_copy(arguments, globals, {{std::make_shared<cli::CopySource>(source), how.target}});
     }
     Bytes image;
     for (Bytes page(codec::kPageBytes); source->memory().next_page(page);)

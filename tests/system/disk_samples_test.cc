@@ -30,7 +30,7 @@ class DiskSamples : public testing::Test {
     }
     std::string refusal(const std::vector<DiskSample>& samples) const {
         try {
-            check_disk_samples(loop_->path(), samples);
+            check_disk_samples({loop_->path()}, samples);
         } catch (const Error& e) {
             EXPECT_EQ(e.code(), Code::kRefused);
             return e.what();

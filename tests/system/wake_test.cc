@@ -58,7 +58,7 @@ void expect_nobody(const WakeOptions& options, const std::string& why) {
 // Runs it where nobody else's links are touched. `disk` is a block device.
 void expect_nobody_on(const std::string& disk, const std::string& why,
                       const std::vector<DiskSample>& samples = {}) {
-    test::in_own_network([&] { expect_nobody({disk, "", {}, samples}, why); });
+    test::in_own_network([&] { expect_nobody({{disk}, "", {}, samples}, why); });
 }
 
 class WakingUp : public testing::Test {

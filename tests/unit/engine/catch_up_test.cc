@@ -75,6 +75,34 @@ TEST_F(CatchUp, WhatWasWrittenMeanwhileIsThere) {
     EXPECT_TRUE(rounds_.empty());
 }
 
+// What a round names can be read until the next one is asked for, of every disk of the set.
+TEST_F(CatchUp, DisksOfASetTakeEachRoundInTurn) {
+    const auto make_disk = [] { return make_gpt_disk(kSize, {{1, kPart, "srv"}}, 5); };
+    const MemoryDevice root(from_, 512, "root"), srv(make_disk(), 512, "srv");
+    const auto to_srv = std::make_shared<DiskBytes>(kSize);
+    const std::vector<CopyPlan> plans = {make_plan(root, MemoryDevice(to_), {}),
+                                         make_plan(srv, MemoryDevice(to_srv), {})};
+    block::Target to_root(std::make_unique<MemoryDevice>(to_), plans[0].protected_regions()),
+        to_second(std::make_unique<MemoryDevice>(to_srv), plans[1].protected_regions());
+    Progress progress;
+    std::string order;
+    const auto rounds_of = [&](char name) {
+        return [&order, name, number = 0]() mutable {
+            order += fmt::format("{}{} ", name, ++number);
+            return Changes{{{kMiB, kMiB + 4096}}, number == 3};
+        };
+    };
+    ApplyContext root_context{progress, {}, 1, {}}, srv_context{progress, {}, 1, {}};
+    root_context.next_round = rounds_of('r');
+    srv_context.next_round = rounds_of('s');
+    root_context.source_end = srv_context.source_end = [&] { order += "end "; };
+    const std::vector<CopyJob> jobs = {{plans[0], root, to_root, root_context},
+                                       {plans[1], srv, to_second, srv_context}};
+    const auto reports = apply_plans(jobs);
+    EXPECT_EQ(order, "r1 s1 r2 s2 r3 s3 end end ");
+    EXPECT_EQ(reports[1].round_bytes, (std::vector<std::uint64_t>{4096, 4096, 4096}));
+}
+
 TEST_F(CatchUp, WhatTheSourceWritesWhereTheProfileIsStaysAway) {
     const Bytes profile(to_->content.begin() + kProfile.begin, to_->content.begin() + kProfile.end);
     write({{5 * kMiB, 7 * kMiB + 4096}}, true);

@@ -29,6 +29,14 @@ Opened an_opened() {
     return opened;
 }
 
+Opened a_row() {
+    Opened opened = an_opened();
+    opened.is_hot = true;
+    opened.row = {{"/dev/sda", {3 * kMiB + 512, 512, 4096, true, true}, 0},
+                  {"/dev/sdb", {4 * kMiB, 4096, 4096, true}, 4 * kMiB}};
+    return opened;
+}
+
 Result a_result() {
     return {"/dev/sdb", true, 1, 2, 3, 4, 5, {"one note", "another"}};
 }
@@ -46,6 +54,7 @@ std::vector<Case> all_payloads() {
         {"hello", encode(Hello{Role::kAnswers, "0.1"}), [](auto p) { decode_hello(p); }},
         {"open", encode(Open{"web", {}, {}}), [](auto p) { decode_open(p); }},
         {"opened", encode(an_opened()), [](auto p) { decode_opened(p); }},
+        {"row", encode(a_row()), [](auto p) { decode_opened(p); }},
         {"read", encode(ReadRequest{block::Reader::From::kMedium, extents}), [](auto p) { decode_read(p); }},
         {"extents", encode_extents(extents), [](auto p) { decode_extents(p); }},
         {"mapped", encode(Mapped{2 * kMiB, extents}), [](auto p) { decode_mapped(p); }},
@@ -71,6 +80,27 @@ TEST(WireMessages, WhatIsWrittenIsRead) {
     EXPECT_EQ(read.from, block::Reader::From::kMedium);
     EXPECT_EQ(read.extents.front().end, 1024u);
     EXPECT_EQ(decode_progress(encode(ProgressNote{"verify", 3, 9, 1, 2})).total_bytes, 9u);
+}
+
+TEST(WireMessages, DisksOfARowLieBesideEachOtherAndInsideIt) {
+    const Opened opened = decode_opened(encode(a_row()));
+    ASSERT_EQ(opened.row.size(), 2u);
+    EXPECT_EQ(opened.row[1].name, "/dev/sdb");
+    EXPECT_EQ(opened.row[1].extent(), (Extent{4 * kMiB, 8 * kMiB}));
+    EXPECT_EQ(opened.row[1].geometry.logical_sector_bytes, 4096u);
+    const std::vector<std::function<void(Opened&)>> wrong = {
+        [](Opened& o) { o.row[1].begin = 3 * kMiB; },
+        [](Opened& o) { o.row[1].begin = 4 * kMiB + 512; },
+        [](Opened& o) { o.row[1].begin = 8 * kMiB; },
+        [](Opened& o) { o.row[1].geometry.size_bytes += 512; },
+        [](Opened& o) { o.row[0].geometry.size_bytes = 0; },
+        [](Opened& o) { o.row[0].geometry.logical_sector_bytes = 500; },
+        [](Opened& o) { o.row.resize(block::kMostRowDisks + 1, o.row[0]); }};
+    for (std::size_t i = 0; i < wrong.size(); ++i) {
+        Opened dishonest = a_row();
+        wrong[i](dishonest);
+        EXPECT_EQ(code_of([&] { decode_opened(encode(dishonest)); }), Code::kPeer) << i;
+    }
 }
 
 TEST(WireMessages, EveryPayloadThatEndsTooEarlyIsThePeersFault) {
