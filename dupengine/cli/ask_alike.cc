@@ -58,7 +58,8 @@ std::vector<std::string> ask_alike(const wire::Address& address, const PeerOptio
     return answered.result->notes;
 }
 
-std::vector<std::string> differences_from(const RemoteSource& source, const std::vector<std::string>& targets) {
+std::vector<std::string> differences_from(const RemoteSource& source,
+                                          const std::vector<std::string>& targets) {
     const wire::RemoteReader& reader = source.remote_reader();
     std::vector<std::string> found =
         machine::differences(machine::parse_likeness(reader.memory()->machine), machine::read_likeness());

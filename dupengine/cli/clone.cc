@@ -150,7 +150,8 @@ void take_life_for_result(Cloned& cloned, LiveClone& live, const wire::PeerRefer
 }
 
 Cloned duplicate(const CloneArguments& arguments, const wire::PeerReference& to, const SourceDisks& disks,
-                 machine::HotDisk& hot, LiveClone* live, const std::stop_token& stop, const Globals& globals) {
+                 machine::HotDisk& hot, LiveClone* live, const std::stop_token& stop,
+                 const Globals& globals) {
     // Nothing waits before somebody is there who wants the disks.
     std::optional<wire::Peer> first = call(to.address, arguments.peers, stop);
     wire::OfferedDisk offered{"disk", hot};

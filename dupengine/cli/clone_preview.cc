@@ -22,7 +22,9 @@ ClonePreview look_ahead(const std::vector<const block::Reader*>& disks, bool wit
         preview.disk_bytes += disk.geometry.size_bytes;
         if (disk.partitions.empty()) add(preview, disk.name, disk.used);
         for (const layout::PartitionDescription& one : disk.partitions)
-            add(preview, fmt::format("{}partition {}", disks.size() == 1 ? "" : disk.name + ", ", one.partition.number),
+            add(preview,
+                fmt::format("{}partition {}", disks.size() == 1 ? "" : disk.name + ", ",
+                            one.partition.number),
                 one.used);
     }
     if (with_memory) preview.memory_bytes = machine::read_facts().memory_in_use_bytes;

@@ -193,7 +193,8 @@ void add_doctor(CLI::App& app, Globals& globals, Action& action) {
     verb->add_option("--against", arguments->against,
                      "Also whether the machine that waits there (receive --live) could become this one")
         ->option_text("dup://HOST");
-    verb->add_option("--disk", arguments->disks, "The disk of this machine that would go there; each of several")
+    verb->add_option("--disk", arguments->disks,
+                     "The disk of this machine that would go there; each of several")
         ->option_text("DISK")
         ->allow_extra_args(false);
     add_peer_options(*verb, arguments->peers);

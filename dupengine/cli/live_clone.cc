@@ -99,8 +99,8 @@ std::vector<DiskSample> sample_disks(const machine::HotDisk& hot,
         const bool is_fat = load_le<std::uint16_t>(begin, 510) == 0xAA55;
         if (!is_ext && !is_xfs && !is_fat) continue;
         const ByteOffset from = is_ext ? 1024 : 0, size = is_ext ? 1024 : 512;
-        samples.push_back({place->offset + from, size, codec::sha256(std::span(begin).subspan(from, size)),
-                           place->disk});
+        samples.push_back(
+            {place->offset + from, size, codec::sha256(std::span(begin).subspan(from, size)), place->disk});
     }
     return samples;
 }
@@ -138,11 +138,13 @@ void refuse_if_memory_cannot_go(const std::vector<machine::FollowedDisk>& disks)
             "the memory of this machine cannot be duplicated: {}. What works: clone --disks-only, and "
             "starting the target from its disk",
             joined(cannot));
-    std::vector<std::string> refused = machine::written_elsewhere(paths_of(disks), machine::look_at_uses(disks));
+    std::vector<std::string> refused =
+        machine::written_elsewhere(paths_of(disks), machine::look_at_uses(disks));
     if (const std::uint64_t used = swap_in_use_bytes(); used != 0)
         refused.push_back(fmt::format("{} of memory are in swap (swapoff -a && swapon -a brings them back)",
                                       format_size(used)));
-    if (!refused.empty()) throw_error(Code::kRefused, "{}: {}", fmt::join(paths_of(disks), ", "), joined(refused));
+    if (!refused.empty())
+        throw_error(Code::kRefused, "{}: {}", fmt::join(paths_of(disks), ", "), joined(refused));
     profiles::refuse_if_it_could_not_wake({paths_of(disks)});
 }
 

@@ -1,5 +1,5 @@
-// dupengine receive TARGET...: waits for an enrolled machine's `copy SOURCE dup://HOST`, and makes that copy: an
-// ordinary one, planned, guarded and verified here, whose source is at the other machine. See
+// dupengine receive TARGET...: waits for an enrolled machine's `copy SOURCE dup://HOST`, and makes that copy:
+// an ordinary one, planned, guarded and verified here, whose source is at the other machine. See
 // dupengine-receive(8).
 
 #include <unistd.h>
@@ -125,11 +125,8 @@ int run_receive(const ReceiveArguments& arguments, const Globals& globals) {
     CopyArguments copy = arguments.copy;
     copy.peers.check();
     if (arguments.restart.is_wanted) {
-        if (arguments.targets.size() > 1)
-            throw_error(Code::kUsage,
-                        "--restart hands on one TARGET; for several start the small system, and receive there");
-        restart_to_receive({arguments.targets.front(), arguments.listen, arguments.live, copy.peers}, arguments.restart,
-                           !globals.yes);
+        restart_to_receive({arguments.targets, arguments.listen, arguments.live, copy.peers},
+                           arguments.restart, !globals.yes);
         return 0;
     }
     if (arguments.live) refuse_if_it_cannot_be_live();

@@ -85,7 +85,7 @@ class RemoteSource {
     SystemRandom random_;
     std::unique_ptr<wire::Link> link_;
     std::unique_ptr<wire::RemoteReader> reader_;
-    std::deque<block::DiskOfRow> disks_;             // empty: one, which is no row
+    std::deque<block::DiskOfRow> disks_;              // empty: one, which is no row
     std::vector<std::deque<block::Changes>> rounds_;  // of each disk, not asked for yet
     std::unique_ptr<MemoryIntake> intake_;
     bool is_over_ = false;

@@ -103,8 +103,10 @@ std::string reception_words(const NextReception& reception, const std::string& c
     const bool says_network =
         std::ranges::any_of(further, [](const std::string& word) { return word.starts_with("ip="); });
     if (!says_network) words.push_back(network());
-    refuse_what_is_no_word(reception.target);
-    words.push_back("dupengine.receive=" + reception.target);
+    for (const std::string& target : reception.targets) {
+        refuse_what_is_no_word(target);
+        words.push_back("dupengine.receive=" + target);
+    }
     if (reception.is_live) words.emplace_back("dupengine.live");
     for (const std::string& name : reception.peers.names)
         words.push_back("dupengine.peer=" + name);
@@ -118,7 +120,9 @@ std::string reception_words(const NextReception& reception, const std::string& c
 
 void restart_to_receive(const NextReception& reception, const RestartOptions& options, bool ask) {
     const machine::Facts facts = machine::read_facts();
-    refuse_if_no_disk(reception.target);
+    for (const std::string& target : reception.targets)
+        refuse_if_no_disk(target);
+    const std::string targets = fmt::format("{}", fmt::join(reception.targets, ", "));
     refuse_if_it_cannot_leave(facts, reception.is_live);
     const auto or_usual = [&](const std::string& path, const char* usual) {
         return path.empty() ? usual + facts.release : path;
@@ -130,14 +134,11 @@ void restart_to_receive(const NextReception& reception, const RestartOptions& op
         reception, read_file("/proc/cmdline", Code::kInternal), [] { return machine::ip_word(); },
         options.append);
     const std::string keys = keys_for(initramfs, reception.peers.folder);
-    if (ask)
-        confirm_overwrite("the system that runs here stops, and when another machine comes " +
-                          reception.target);
+    if (ask) confirm_overwrite("the system that runs here stops, and when another machine comes " + targets);
     const Fd whole = file_in_memory(initramfs, keys);
     machine::load_next_system({or_usual(options.kernel, "/boot/vmlinuz-"), whole, words});
     machine::leave_for_next_system();
-    fmt::print(stderr, "this system stops; a small one waits for a source for {}: {}\n", reception.target,
-               words);
+    fmt::print(stderr, "this system stops; a small one waits for a source for {}: {}\n", targets, words);
 }
 
 }  // namespace dupengine::cli

@@ -21,7 +21,8 @@ void add_restart_options(CLI::App& verb, RestartOptions& options);
 
 /// What the small system shall do.
 struct NextReception {
-    std::string target, listen;
+    std::vector<std::string> targets;
+    std::string listen;
     bool is_live = false;
     PeerOptions peers;
 };

@@ -18,8 +18,8 @@ void refuse_the_same_twice(const std::vector<std::string>& paths) {
 
 SourceDisks::SourceDisks(const std::vector<std::string>& paths) {
     if (paths.size() > block::kMostRowDisks)
-        throw_error(Code::kUnsupported, "{} disks are more than can be duplicated together ({})", paths.size(),
-                    block::kMostRowDisks);
+        throw_error(Code::kUnsupported, "{} disks are more than can be duplicated together ({})",
+                    paths.size(), block::kMostRowDisks);
     refuse_the_same_twice(paths);
     for (const std::string& path : paths) {
         disks_.push_back(block::open_source(path));

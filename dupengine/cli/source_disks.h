@@ -19,7 +19,9 @@ class SourceDisks {
     explicit SourceDisks(const std::vector<std::string>& paths);
 
     /// The disk, or all in a row.
-    const block::Reader& reader() const { return row_ ? static_cast<const block::Reader&>(*row_) : *disks_.front(); }
+    const block::Reader& reader() const {
+        return row_ ? static_cast<const block::Reader&>(*row_) : *disks_.front();
+    }
     /// Empty for one disk.
     std::vector<block::RowPlace> row() const;
     const std::vector<const block::Reader*>& disks() const { return readers_; }

@@ -39,8 +39,8 @@ struct WakeOptions {
 };
 
 /// The kernel of a duplicate drives whatever it finds where the source had its disks: others than those that
-/// were received, these in another order, or some that are older. Throws kRefused if a sample is not on the medium, which is
-/// asked past all caches. Writes nothing.
+/// were received, these in another order, or some that are older. Throws kRefused if a sample is not on the
+/// medium, which is asked past all caches. Writes nothing.
 void check_disk_samples(const std::vector<std::string>& disks, const std::vector<DiskSample>& samples);
 
 /// What a wake does beside thawing, in this order; tests have their own. Each throws what it cannot do.

@@ -76,8 +76,7 @@ void CatchUp::copy(Extent part, std::vector<Written>& written) {
 void CatchUp::put_into_boot_structures(Extent part, std::span<const std::byte> bytes) {
     for (BootStage& stage : boot_)
         for (auto& piece : stage.pieces) {
-            const Extent both =
-                Extent{piece.offset, piece.offset + piece.content.size()}.clipped_to(part);
+            const Extent both = Extent{piece.offset, piece.offset + piece.content.size()}.clipped_to(part);
             if (both.empty()) continue;
             copy_bytes(bytes.subspan(both.begin - part.begin, both.size()),
                        std::span(piece.content).subspan(both.begin - piece.offset));

@@ -21,7 +21,8 @@ std::string first_word(const fs::path& file) {
 // It is made of nothing else that this machine sees, and writes to it can be followed.
 bool is_bottom_disk(const fs::path& folder) {
     std::error_code none;
-    const bool stands_on_others = fs::exists(folder / "slaves", none) && !fs::is_empty(folder / "slaves", none);
+    const bool stands_on_others =
+        fs::exists(folder / "slaves", none) && !fs::is_empty(folder / "slaves", none);
     return fs::exists(folder / "mq", none) && !fs::exists(folder / "loop", none) && !stands_on_others &&
            first_word(folder / "ro") != "1" && first_word(folder / "size") != "0";
 }

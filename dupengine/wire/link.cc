@@ -95,8 +95,8 @@ void Link::take_opened(const Opened& opened) {
     const bool is_other_state =
         opened.state != opened_.state && opened.state != Token{} && opened_.state != Token{};
     const block::Geometry &now = opened.geometry, &before = opened_.geometry;
-    const bool is_other_row = !std::ranges::equal(opened.row, opened_.row, {}, &block::RowPlace::extent,
-                                                  &block::RowPlace::extent);
+    const bool is_other_row =
+        !std::ranges::equal(opened.row, opened_.row, {}, &block::RowPlace::extent, &block::RowPlace::extent);
     if (opened.resume != opened_.resume || now.size_bytes != before.size_bytes ||
         now.logical_sector_bytes != before.logical_sector_bytes || is_other_row || is_other_state)
         throw_error(Code::kIntegrity, "{}: is not what it was before the connection broke", opened_.name);

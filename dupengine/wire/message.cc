@@ -179,8 +179,7 @@ std::vector<block::RowPlace> take_row(FieldReader& fields, std::uint64_t size_by
         if (disk.begin % block::kRowAlignment != 0 || disk.begin < end || disk.begin >= size_bytes ||
             disk.geometry.size_bytes == 0 || disk.geometry.size_bytes > size_bytes - disk.begin ||
             !is_sector_size(disk.geometry.logical_sector_bytes) ||
-            !is_sector_size(disk.geometry.physical_sector_bytes) ||
-            flags > (kIsBlockDevice | kIsRotational))
+            !is_sector_size(disk.geometry.physical_sector_bytes) || flags > (kIsBlockDevice | kIsRotational))
             throw_not_honest("a row of disks that cannot be");
         end = disk.extent().end;
     }
@@ -243,7 +242,8 @@ Opened decode_opened(std::span<const std::byte> payload) {
     constexpr std::uint64_t kLargest = std::numeric_limits<std::int64_t>::max();
     if (geometry.size_bytes == 0 || geometry.size_bytes > kLargest ||
         !is_sector_size(geometry.logical_sector_bytes) || !is_sector_size(geometry.physical_sector_bytes) ||
-        flags > (kIsBlockDevice | kIsRotational | kIsBusy | kCouldChangeUnseen | kIsHot | kHasMemory | kIsRow) ||
+        flags >
+            (kIsBlockDevice | kIsRotational | kIsBusy | kCouldChangeUnseen | kIsHot | kHasMemory | kIsRow) ||
         (opened.memory && !opened.is_hot) || opened.resume == Token{})
         throw_not_honest("a disk that cannot be");
     return opened;

@@ -73,7 +73,8 @@ Preparation prepare_to_describe(const block::Reader& disk, const std::vector<blo
     for (const block::RowPlace& place : row)
         together.push_back(&disks.emplace_back(recorder, place));
     if (row.empty()) together.push_back(&recorder);
-    for (const Extent whole : row.empty() ? std::vector<Extent>{{0, disk.geometry().size_bytes}} : extents_of(row)) {
+    for (const Extent whole :
+         row.empty() ? std::vector<Extent>{{0, disk.geometry().size_bytes}} : extents_of(row)) {
         const std::uint64_t ends = std::min(kEnds, whole.size());
         recorder.note({whole.begin, whole.begin + ends});
         recorder.note({whole.end - ends, whole.end});

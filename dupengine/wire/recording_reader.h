@@ -15,9 +15,9 @@ struct Preparation {
     std::vector<Known> known;  ///< libblkid looks at megabytes of each partition; better here than there
 };
 
-/// What layout::describe_disk reads, and both ends of the disk; of several in a row what describe_disks reads,
-/// and both ends of each. A disk that cannot be described is told of as far as it went: whoever plans finds
-/// out why.
+/// What layout::describe_disk reads, and both ends of the disk; of several in a row what describe_disks
+/// reads, and both ends of each. A disk that cannot be described is told of as far as it went: whoever plans
+/// finds out why.
 Preparation prepare_to_describe(const block::Reader& disk, const std::vector<block::RowPlace>& row = {});
 
 enum class Lasting {

@@ -1,7 +1,7 @@
 #!/bin/bash
-# A Debian that runs is duplicated with its memory onto a machine that has nothing but an initramfs: the same processes go
-# on in both from the same step, under two names. The duplicate, running, is made the duplicate once more. Then a machine without a profile gets the same, and becomes nobody;
-# and one that is not alike ends it before anything is paused.
+# A Debian that runs from two disks is duplicated with its memory onto a machine that has nothing but an initramfs: the same
+# processes go on in both from the same step, under two names. The duplicate, running, is made the duplicate once more. Then
+# a machine without a profile gets the same, and becomes nobody; and one that is not alike ends it before anything is paused.
 # DUPENGINE, WORKLOAD, FRAMES: the programs. DUPENGINE_SHOW=yes: ends when both are shown side by side.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
@@ -13,12 +13,15 @@ pair_begin live
 
 # Of a duplication under emulation; the machine may have other work.
 clone="dupengine clone --progress none --max-pause ${DUPENGINE_MAX_PAUSE:-60}"
-initramfs='waiting on .* for a source for /dev/vda'
+initramfs='waiting on .* for a source for /dev/vda, /dev/vdb'
 
 on() { machine_do "$1" "$2" 60 | tr -d '\r'; }
 
-# Both disks have one size, and room behind the source's system: there the target has its profile.
+# The same disks on both sides, and room behind the source's system: there the target has its profile.
 make_disks() {
+    truncate -s 256M source.srv.img target.srv.img
+    sgdisk --new=1:1M:+200M source.srv.img >/dev/null
+    mkfs.ext4 -q -E offset=1048576 source.srv.img 200M
     truncate -s 4G source.img
     sgdisk -e source.img >/dev/null
     read -r profile_begin profile_sectors < <(make_target)
@@ -42,6 +45,7 @@ stop_and_judge() {
     local name
     on "$1" 'pkill -STOP live_workload; sync' >/dev/null
     for name in counter records; do judge "$1" /root/load "$name"; done
+    judge "$1" /srv/load records
 }
 
 # FILE: the seconds that everything waited.
@@ -69,15 +73,17 @@ make_disks
 before=$(profile_digest "$profile_begin" "$profile_sectors")
 start_network
 start_source systemd.mask=dupengine-demo-report.service
-start_target dupengine.receive=/dev/vda dupengine.live dupengine.peer=source
+start_target dupengine.receive=/dev/vda dupengine.receive=/dev/vdb dupengine.live dupengine.peer=source
 await network 'third: ready'
 await source 'pair: ready' shell
 await target "$initramfs"
+check machine_do source 'mount /dev/vdb1 /srv && mkdir /srv/load'
 start_workload
+check machine_do source 'live_workload records /srv/load 2>/dev/console & sleep 1'
 check [ "$(firmware_map source)" = "$(firmware_map target)" ]
 
 say "the source is duplicated while it runs"
-check machine_do source "$clone /dev/vda dup://10.77.0.2" 900 >clone.log
+check machine_do source "$clone dup://10.77.0.2" 900 >clone.log
 tr -d '\r' <clone.log | grep -E '^(round|pass|image|pause|the target)' | cut -c 1-160
 check grep -q 'the target lives: .*"node":"web-1"' clone.log
 
@@ -99,11 +105,11 @@ grep -E '^(stalls|longest_stall)' source.client
 say "the source is at step $(steps source.counter), the target at $(steps target.counter)"
 
 say "the duplicate, which runs, is duplicated onto once more"
-check machine_do target 'dupengine receive --live --yes --restart --initramfs /boot/dupengine.img --append no_timer_check --peer source /dev/vda 2>/dev/console &' >restart.log
+check machine_do target 'dupengine receive --live --yes --restart --initramfs /boot/dupengine.img --append no_timer_check --peer source /dev/vda /dev/vdb 2>/dev/console &' >restart.log
 await_times target "$initramfs" 2
 check machine_do source 'pkill -CONT live_workload'
 check machine_do source 'live_workload pages /root/load 2>/dev/console & sleep 1'
-check machine_do source "$clone /dev/vda dup://10.77.0.2" 900 >again.log
+check machine_do source "$clone /dev/vda /dev/vdb dup://10.77.0.2" 900 >again.log
 tr -d '\r' <again.log | grep -E '^(round|pass|image|pause|the target)' | cut -c 1-160
 check grep -q 'the target lives: .*"node":"web-1"' again.log
 identity target >target.again
@@ -127,14 +133,17 @@ status=0
 e2fsck -fp root.img >fsck 2>&1 || status=$?
 [ "$status" -le 1 ] || cat fsck >&2
 check [ "$status" -le 1 ]
+dd if=target.srv.img of=root.img bs=1M skip=1 count=200 conv=sparse status=none
+e2fsck -fp root.img >fsck 2>&1 || status=$?
+check [ "$status" -le 1 ]
 rm root.img
 
 say "a machine without a profile becomes nobody"
 check machine_do source 'pkill -CONT live_workload'
 sgdisk --delete=128 target.img >/dev/null
-start_target dupengine.receive=/dev/vda dupengine.live dupengine.peer=source
+start_target dupengine.receive=/dev/vda dupengine.receive=/dev/vdb dupengine.live dupengine.peer=source
 await target "$initramfs"
-machine_do source "$clone /dev/vda dup://10.77.0.2 & sleep 1" >/dev/null
+machine_do source "$clone dup://10.77.0.2 & sleep 1" >/dev/null
 await target 'this duplicate has become nobody' console 600
 sleep 5
 check [ "$("$FRAMES" target.sent.pcap | cut -d ' ' -f 1)" = "${pair_macs[target]}" ]
@@ -144,10 +153,10 @@ stop_machine target
 
 say "another size of memory is refused before anything is paused"
 start_machine target -m 768 -kernel kernel -initrd initrd.target -append \
-    "console=ttyS0 loglevel=7 no_timer_check ip=10.77.0.2:::255.255.255.0::: dupengine.receive=/dev/vda dupengine.live dupengine.peer=source"
+    "console=ttyS0 loglevel=7 no_timer_check ip=10.77.0.2:::255.255.255.0::: dupengine.receive=/dev/vda dupengine.receive=/dev/vdb dupengine.live dupengine.peer=source"
 await target "$initramfs"
 status=0
-machine_do source "$clone /dev/vda dup://10.77.0.2" 300 >refused || status=$?
+machine_do source "$clone dup://10.77.0.2" 300 >refused || status=$?
 check [ "$status" = 9 ]
 check grep -q 'cannot become this machine' refused
 stop_machine target

@@ -98,10 +98,15 @@ make_line() {
     : >"$1.out"
 }
 
-# NAME [OPTION...]: a machine with the disk NAME.img; the options of QEMU say what it starts.
+# NAME [OPTION...]: a machine with the disk NAME.img, and NAME.srv.img if that is there; the options of QEMU say what it
+# starts.
 start_machine() {
-    local name=$1 line lines=()
+    local name=$1 line lines=() more=()
     shift
+    if [[ -e $name.srv.img ]]; then
+        more=(-drive "if=none,id=srv,format=raw,cache=unsafe,discard=unmap,file=$name.srv.img"
+            -device "virtio-blk-pci,drive=srv,addr=0x6")
+    fi
     for line in console shell; do
         make_line "$name.$line"
         lines+=(-chardev "pipe,id=$line,path=$name.$line" -serial "chardev:$line")
@@ -114,7 +119,7 @@ start_machine() {
         -device "virtio-net-pci,netdev=net,mac=${pair_macs[$name]},romfile=,addr=0x3" \
         -device virtio-rng-pci,addr=0x4 \
         -drive "if=none,id=disk,format=raw,cache=unsafe,discard=unmap,file=$name.img" \
-        -device virtio-blk-pci,drive=disk,addr=0x5 "$@" </dev/null &
+        -device virtio-blk-pci,drive=disk,addr=0x5 "${more[@]}" "$@" </dev/null &
     pair_machines[$name]=$!
 }
 

@@ -32,8 +32,8 @@ class CloneOfDisks : public testing::Test {
         mount_second_.emplace(second_.path(), srv_);
     }
     std::unique_ptr<Running> receive(const std::vector<std::string>& targets) const {
-        std::vector<std::string> words = {"receive", "--yes", "--json", "--peers", target_folder_,
-                                          "--listen", address_};
+        std::vector<std::string> words = {"receive",      "--yes",    "--json", "--peers",
+                                          target_folder_, "--listen", address_};
         words.insert(words.end(), targets.begin(), targets.end());
         auto running = std::make_unique<Running>(std::move(words));
         running->wait_until_listening(port_);
@@ -180,8 +180,8 @@ TEST_F(CloneOfDisks, CutShortNoneOfThemIsADisk) {
 }
 
 TEST_F(CloneOfDisks, TheSameDiskTwiceIsRefused) {
-    const RunResult cloned = test::run_dupengine(
-        {"clone", "--disks-only", first_.path(), first_.path(), "dup://" + address_});
+    const RunResult cloned =
+        test::run_dupengine({"clone", "--disks-only", first_.path(), first_.path(), "dup://" + address_});
     EXPECT_EQ(cloned.status, 2) << cloned.err;
     EXPECT_NE(cloned.err.find("are the same disk"), std::string::npos) << cloned.err;
 }

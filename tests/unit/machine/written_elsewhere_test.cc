@@ -24,7 +24,8 @@ class WrittenElsewhere : public testing::Test {
     }
     std::size_t of(const std::string& mounts) const {
         put("proc/self/mountinfo", mounts);
-        return written_elsewhere({"/dev/none"}, uses_, {folder_.file("proc"), folder_.file("sys"), ""}).size();
+        return written_elsewhere({"/dev/none"}, uses_, {folder_.file("proc"), folder_.file("sys"), ""})
+            .size();
     }
     test::ScratchFolder folder_;
     DiskUses uses_;
