@@ -7,6 +7,7 @@
 #include <unistd.h>
 #include <write_tracker.skel.h>
 
+#include <algorithm>
 #include <atomic>
 #include <bit>
 #include <filesystem>
@@ -59,6 +60,23 @@ void refuse_other_paths(const std::string& disk, const std::string& folder) {
                         other.path().filename().string());
 }
 
+// The whole disks that a device of device-mapper or md is made of, however many of those lie between.
+std::vector<std::string> disks_beneath(const std::string& folder) {
+    namespace fs = std::filesystem;
+    std::error_code gone;
+    std::vector<std::string> found;
+    for (const auto& slave : fs::directory_iterator(folder + "/slaves", gone)) {
+        fs::path on = fs::canonical(slave.path(), gone);
+        if (fs::exists(on / "partition", gone)) on = on.parent_path();
+        std::vector<std::string> more = disks_beneath(on);
+        if (more.empty()) more.push_back("/dev/" + on.filename().string());
+        for (std::string& disk : more)
+            if (std::ranges::find(found, disk) == found.end()) found.push_back(std::move(disk));
+    }
+    std::ranges::sort(found);
+    return found;
+}
+
 struct stat look_at_disk(const std::string& disk) {
     struct stat st {};
     if (::stat(disk.c_str(), &st) != 0) throw_errno(Code::kRefused, errno, "{}: cannot be looked at", disk);
@@ -67,13 +85,18 @@ struct stat look_at_disk(const std::string& disk) {
     if (std::filesystem::exists(folder + "/partition"))
         throw_error(Code::kRefused, "{}: is a partition; name the whole disk", disk);
     refuse_other_paths(disk, folder);
-    if (!std::filesystem::exists(folder + "/mq"))
+    if (std::filesystem::exists(folder + "/mq")) return st;
+    const std::vector<std::string> beneath = disks_beneath(folder);
+    if (!beneath.empty())
         throw_error(
             Code::kUnsupported,
-            "{}: its driver takes writes without requests, and those cannot be watched yet; stop what "
-            "uses it and copy it",
-            disk);
-    return st;
+            "{}: its driver takes writes without requests; it stands on other disks, where they can be "
+            "watched: name those ({})",
+            disk, fmt::join(beneath, ", "));
+    throw_error(Code::kUnsupported,
+                "{}: its driver takes writes without requests, and those cannot be watched yet; stop what "
+                "uses it and copy it",
+                disk);
 }
 
 std::uint64_t take_word(std::uint64_t& word) {

@@ -5,6 +5,7 @@
 #include <gtest/gtest.h>
 
 #include "base/fd.h"
+#include "block/disk_row.h"
 #include "block/open.h"
 #include "machine/disk_uses.h"
 #include "tests/support/aged_filesystem.h"
@@ -80,25 +81,75 @@ TEST_F(DebianKernel, AFatThatIsWrittenIsNeverOneMoment) {
     EXPECT_NE(refused.find("was not at rest"), std::string::npos) << refused;
 }
 
-TEST_F(DebianKernel, AVolumeOfTheDiskIsFollowedAndComesToRest) {
-    const std::string name = "hot" + std::to_string(::getpid());
-    const std::string table = fmt::format("0 {} linear {} 2048", kSize / 512 - 2048, loop_.path());
-    must_run({"dmsetup", "create", "--noudevrules", "--noudevsync", name, "--table", table});
-    std::string volume =
-        "/dev/" + must_run({"dmsetup", "info", "-c", "--noheadings", "-o", "blkdevname", name});
-    volume.erase(volume.find_last_not_of('\n') + 1);
-    must_run({"mkfs.ext4", "-q", volume});
-    {
-        const Mount mount(volume, root_);
-        machine::HotDisk hot = make(*disk_);
-        hot.look_at_rest([] { return ExtentSet{}; });
-        write_file(root_ + "/file");
-        const auto last = hot.round(1);
-        EXPECT_TRUE(last->is_last);
-        EXPECT_GE(last->extents.total_bytes(), 10'000u) << "what was written through the volume was not seen";
-        EXPECT_TRUE(hot.report().notes.empty());
+// A volume of device-mapper, until the end.
+class Volume {
+  public:
+    explicit Volume(const std::string& table) {
+        must_run({"dmsetup", "create", "--noudevrules", "--noudevsync", name_, "--table", table});
+        path_ = "/dev/" + must_run({"dmsetup", "info", "-c", "--noheadings", "-o", "blkdevname", name_});
+        path_.erase(path_.find_last_not_of('\n') + 1);
     }
-    must_run({"dmsetup", "remove", "--noudevrules", "--noudevsync", name});
+    ~Volume() { run_program({"dmsetup", "remove", "--noudevrules", "--noudevsync", name_}); }
+    Volume(const Volume&) = delete;
+    Volume& operator=(const Volume&) = delete;
+    const std::string& path() const { return path_; }
+
+  private:
+    std::string name_ = "hot" + std::to_string(::getpid()), path_;
+};
+
+TEST_F(DebianKernel, AVolumeOfTheDiskIsFollowedAndComesToRest) {
+    const Volume volume(fmt::format("0 {} linear {} 2048", kSize / 512 - 2048, loop_.path()));
+    must_run({"mkfs.ext4", "-q", volume.path()});
+    const Mount mount(volume.path(), root_);
+    machine::HotDisk hot = make(*disk_);
+    hot.look_at_rest([] { return ExtentSet{}; });
+    write_file(root_ + "/file");
+    const auto last = hot.round(1);
+    EXPECT_TRUE(last->is_last);
+    EXPECT_GE(last->extents.total_bytes(), 10'000u) << "what was written through the volume was not seen";
+    EXPECT_TRUE(hot.report().notes.empty());
+}
+
+TEST_F(DebianKernel, AVolumeOverTwoDisksIsFollowedOnBoth) {
+    const LoopDevice other(folder_.sparse_file("other.img", kSize));
+    const std::uint64_t half = kSize / 512 - 2048;
+    const Volume volume(
+        fmt::format("0 {0} linear {1} 2048\n{0} {0} linear {2} 2048", half, loop_.path(), other.path()));
+    must_run({"mkfs.ext4", "-q", volume.path()});
+    const Mount mount(volume.path(), root_);
+    const auto other_disk = block::open_source(other.path());
+    const block::DiskRow row({disk_.get(), other_disk.get()});
+    std::vector<machine::FollowedDisk> disks;
+    for (const block::RowPlace& place : row.places())
+        disks.push_back({place.name, place.geometry.size_bytes, place.begin});
+    machine::HotOptions options;
+    options.look_at_uses = [disks] { return machine::look_at_uses(disks); };
+    options.max_pause = std::chrono::seconds(60);
+    EXPECT_EQ(machine::look_at_uses(disks).mounts.size(), 1u) << "one filesystem is frozen once";
+    machine::HotDisk hot(row, disks, options);
+    hot.look_at_rest([] { return ExtentSet{}; });
+    must_run({"dd", "if=/dev/urandom", "of=" + root_ + "/large", "bs=1M", "count=80", "conv=fsync"});
+    ExtentSet seen;
+    for (std::uint32_t number = 1; number < 10; ++number) {
+        const auto round = hot.round(number);
+        seen.insert(round->extents);
+        if (round->is_last) break;
+    }
+    EXPECT_GE(block::on_disk(seen, row.places()[0]).total_bytes(), 15 * kMiB);
+    EXPECT_GE(block::on_disk(seen, row.places()[1]).total_bytes(), 15 * kMiB);
+    EXPECT_TRUE(hot.report().notes.empty());
+    EXPECT_GT(hot.report().last_pause, 0);
+
+    std::string refused;
+    try {
+        const machine::WriteTracker tracker(volume.path(), 2 * kSize);
+    } catch (const Error& e) {
+        EXPECT_EQ(e.code(), Code::kUnsupported);
+        refused = e.what();
+    }
+    for (const std::string& disk : {loop_.path(), other.path()})
+        EXPECT_NE(refused.find(disk), std::string::npos) << refused << " does not say what to name instead";
 }
 
 }  // namespace
