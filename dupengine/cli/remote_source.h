@@ -11,6 +11,7 @@
 #include "base/progress.h"
 #include "base/random.h"
 #include "cli/memory_intake.h"
+#include "engine/held_boot.h"
 #include "wire/channel.h"
 #include "wire/peer_reference.h"
 #include "wire/remote_reader.h"
@@ -54,6 +55,14 @@ class RemoteSource {
     bool is_hot() const { return reader_->is_hot(); }
     /// With the first one memory begins to come, if it is taken, and is shown as a phase of its own.
     block::Changes next_round(Progress& progress) const;
+    /// Boot structures of a disk that comes with memory: who becomes the other machine takes them along.
+    bool takes_memory() const { return intake_ != nullptr; }
+    void hold_boot(std::size_t disk, engine::HeldBoot held) {
+        if (disk >= held_boot_.size()) held_boot_.resize(disk + 1);
+        held_boot_[disk] = std::move(held);
+    }
+    /// In the order of the disks.
+    const std::vector<engine::HeldBoot>& held_boot() const { return held_boot_; }
     bool has_memory() const { return reader_->memory() != nullptr; }
     const wire::RemoteReader& remote_reader() const { return *reader_; }
     /// Throws as MemoryIntake. Without this it does not come.
@@ -77,6 +86,7 @@ class RemoteSource {
     std::unique_ptr<wire::Link> link_;
     std::unique_ptr<wire::RemoteReader> reader_;
     std::unique_ptr<MemoryIntake> intake_;
+    std::vector<engine::HeldBoot> held_boot_;
     bool is_over_ = false;
     std::jthread teller_;
 };

@@ -10,6 +10,7 @@
 #include "block/in_place.h"
 #include "cli/going_out.h"
 #include "cli/text.h"
+#include "engine/held_boot.h"
 #include "machine/inherited_connections.h"
 #include "machine/leases.h"
 #include "machine/links.h"
@@ -41,13 +42,17 @@ machine::LinkSettings settings_of(const profiles::WantedLink& link) {
 
 class Wake final : public WakeSteps {
   public:
-    Wake(const WakeOptions& options, machine::EgressGate& gate)
-        : gate_(gate), request_{{options.disk}, options.store, {}, {}}, samples_(options.samples) {}
+    Wake(const WakeOptions& options, const machine::Awake& awake, machine::EgressGate& gate)
+        : awake_(awake),
+          gate_(gate),
+          request_{{options.disk}, options.store, {}, {}},
+          samples_(options.samples) {}
 
     void silence_links() override { silenced_ = machine::silence_links(); }
 
     void find_role() override {
-        check_disk_samples(request_.disks.front(), samples_);
+        see_disk_as_it_will_be();
+        check_disk_samples(*request_.media.open(request_.disks.front()), samples_);
         role_ = profiles::read_wake_role(request_);
     }
 
@@ -59,6 +64,15 @@ class Wake final : public WakeSteps {
     void take_up_role() override {
         report_ = profiles::take_up_role(request_, role_, random_);
         report_.notes.insert(report_.notes.end(), kept_addresses_.begin(), kept_addresses_.end());
+    }
+
+    void complete_disk() override {
+        const engine::HeldBoot held = engine::with_changes(held_, *held_bytes_);
+        const std::string& disk = request_.disks.front();
+        const auto target = block::open_disk_in_place(
+            disk, block::ProtectedRegions::all_except(engine::places_of(held), held.size_bytes,
+                                                      "all but the boot structures"));
+        engine::write_boot_stages(held.boot, engine::Verify::kAll, *target);
     }
 
     void end_what_speaks() override {
@@ -121,6 +135,17 @@ class Wake final : public WakeSteps {
             report_.notes.push_back(std::move(note));
     }
 
+    // Its table is not on the medium yet: who became this machine had it in memory.
+    void see_disk_as_it_will_be() {
+        const std::string& disk = request_.disks.front();
+        auto all = engine::decode_held_boot(awake_.letter());
+        if (all.size() != 1 || all.front().size_bytes != block::open_medium(disk)->geometry().size_bytes)
+            throw_error(Code::kRefused, "{}: is not the disk that was received", disk);
+        held_ = std::move(all.front());
+        held_bytes_ = engine::held_bytes(held_);
+        request_.media = block::media_with({{disk, held_bytes_}});
+    }
+
     // A client that finds one asks for the source's address again. That is no reason to be nobody.
     void drop_leases() {
         noting([this] { leases_ = machine::drop_leases("/"); });
@@ -145,8 +170,11 @@ class Wake final : public WakeSteps {
         return links;
     }
 
+    const machine::Awake& awake_;
     machine::EgressGate& gate_;
     profiles::WakeRequest request_;
+    engine::HeldBoot held_;
+    std::shared_ptr<block::HeldBytes> held_bytes_;
     std::vector<DiskSample> samples_;
     Clock::time_point begin_ = Clock::now();
     SystemRandom random_;
@@ -171,18 +199,16 @@ void keep_report(const std::string& text) noexcept {
 
 }  // namespace
 
-void check_disk_samples(const std::string& disk, const std::vector<DiskSample>& samples) {
-    if (samples.empty()) return;
-    const auto medium = block::open_medium(disk);
-    const std::uint64_t size = medium->geometry().size_bytes;
+void check_disk_samples(const block::Reader& disk, const std::vector<DiskSample>& samples) {
+    const std::uint64_t size = disk.geometry().size_bytes;
     for (const DiskSample& sample : samples) {
         const bool is_within = sample.offset <= size && sample.size <= size - sample.offset;
         if (!is_within ||
-            codec::sha256_of(*medium, {sample.offset, sample.offset + sample.size}) != sample.sha256)
+            codec::sha256_of(disk, {sample.offset, sample.offset + sample.size}) != sample.sha256)
             throw_error(Code::kRefused,
                         "{}: is not the disk that was received: {} bytes at {} are not what the source had "
                         "there; the kernel finds another disk in its place",
-                        disk, sample.size, sample.offset);
+                        disk.name(), sample.size, sample.offset);
     }
 }
 
@@ -193,13 +219,14 @@ void become(machine::Awake& awake, WakeSteps& steps) {
     awake.thaw_kernel();
     awake.thaw_filesystems();
     steps.take_up_role();
+    steps.complete_disk();
     steps.end_what_speaks();
     awake.thaw_processes();
 }
 
 void wake_up(machine::Awake& awake, const WakeOptions& options, machine::EgressGate& gate,
              Participants& participants) {
-    Wake wake(options, gate);
+    Wake wake(options, awake, gate);
     try {
         become(awake, wake);
     } catch (const std::exception& e) {

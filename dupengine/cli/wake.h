@@ -3,7 +3,7 @@
 // source's, on another machine, with everything else at rest and the gate closed.
 //
 //     links down -> the disk is the one that was received -> profile from the medium -> random state ->
-//     kernel and filesystems thawed -> role taken up
+//     kernel and filesystems thawed -> role taken up -> the disk becomes one that starts
 //     -> leases dropped, links as the profile says, connections of the source destroyed
 //     -> who has packet sockets is killed -> processes thawed
 //     -> what manages services and the network started anew -> gate opened and links up, one by one, if that
@@ -40,7 +40,7 @@ struct WakeOptions {
 /// The kernel of a duplicate drives whatever it finds where the source had its disk: another disk than the
 /// one that was received, or one that is older. Throws kRefused if a sample is not on the medium, which is
 /// asked past all caches. Writes nothing.
-void check_disk_samples(const std::string& disk, const std::vector<DiskSample>& samples);
+void check_disk_samples(const block::Reader& disk, const std::vector<DiskSample>& samples);
 
 /// What a wake does beside thawing, in this order; tests have their own. Each throws what it cannot do.
 class WakeSteps {
@@ -53,6 +53,8 @@ class WakeSteps {
     virtual void forget_the_source() = 0;
     /// Where filesystems can be written.
     virtual void take_up_role() = 0;
+    /// From here on the disk is one that starts; it starts as who this machine has become.
+    virtual void complete_disk() = 0;
     /// What would speak as the source: leases, connections, programs with packet sockets.
     virtual void end_what_speaks() = 0;
 };

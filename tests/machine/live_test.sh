@@ -138,6 +138,9 @@ machine_do source "$clone /dev/vda dup://10.77.0.2 & sleep 1" >/dev/null
 await target 'this duplicate has become nobody' console 600
 sleep 5
 check [ "$("$FRAMES" target.sent.pcap | cut -d ' ' -f 1)" = "${pair_macs[target]}" ]
+# Nor does it start as its source when it is switched off now.
+check grep -aq DUPENGINE-UNDONE <(dd if=target.img bs=512 skip=1 count=1 status=none)
+check cmp <(dd if=target.img bs=512 count=1 status=none) <(head -c 512 /dev/zero)
 check grep -qx golden <(on source hostname)
 check machine_do source 'pkill -INT dupengine; sleep 2; ! pgrep -x dupengine'
 stop_machine target

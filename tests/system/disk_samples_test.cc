@@ -7,6 +7,7 @@
 
 #include "base/error.h"
 #include "base/fd.h"
+#include "block/in_place.h"
 #include "cli/wake.h"
 #include "tests/support/disk_image.h"
 #include "tests/support/scratch.h"
@@ -30,7 +31,7 @@ class DiskSamples : public testing::Test {
     }
     std::string refusal(const std::vector<DiskSample>& samples) const {
         try {
-            check_disk_samples(loop_->path(), samples);
+            check_disk_samples(*block::open_medium(loop_->path()), samples);
         } catch (const Error& e) {
             EXPECT_EQ(e.code(), Code::kRefused);
             return e.what();
