@@ -4,7 +4,6 @@
 
 #include <algorithm>
 
-#include "block/in_place.h"
 #include "block/open.h"
 #include "profiles/merge.h"
 #include "profiles/names.h"
@@ -83,12 +82,15 @@ StoredRole find_stored_role(const std::vector<std::string>& disks) {
     });
 }
 
-StoredRole read_role_from_medium(const std::string& disk) {
-    return refusing([&] { return StoredRole{"partition:" + disk, read_profile(*block::open_medium(disk))}; });
+StoredRole read_role_from_medium(const std::string& disk, const block::Media& media) {
+    return refusing([&] { return StoredRole{"partition:" + disk, read_profile(*media.open(disk))}; });
 }
 
-StoredRole find_role_on_media(const std::vector<std::string>& disks) {
-    return refusing([&] { return find_role(disks, block::open_medium, read_role_from_medium); });
+StoredRole find_role_on_media(const std::vector<std::string>& disks, const block::Media& media) {
+    return refusing([&] {
+        return find_role(disks, media.open,
+                         [&](const std::string& disk) { return read_role_from_medium(disk, media); });
+    });
 }
 
 Profile merge_role(const StoredRole& stored, const std::vector<std::string>& folders, const Tree& system,

@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "block/in_place.h"
 #include "profiles/slots.h"
 #include "profiles/system/tree.h"
 
@@ -23,10 +24,10 @@ StoredRole find_stored_role(const std::vector<std::string>& disks);
 /// The same on a system that runs from these disks, and may believe them to be others (the restored image of
 /// a source): tables and slots are asked of the media, past every cache, and the kernel's own idea of the
 /// partitions is not asked at all. Each disk is a block device.
-StoredRole find_role_on_media(const std::vector<std::string>& disks);
+StoredRole find_role_on_media(const std::vector<std::string>& disks, const block::Media& media = {});
 /// What one disk's profile partition holds, read in the same way. Throws kRefused if it has none that can be
 /// used.
-StoredRole read_role_from_medium(const std::string& disk);
+StoredRole read_role_from_medium(const std::string& disk, const block::Media& media = {});
 
 /// The merged profile. `folders` are of this machine, in order of precedence; `system` is the copied one,
 /// called `name` in messages. Throws kRefused for a bad profile, or a role that is bad or nowhere.

@@ -18,7 +18,7 @@ namespace dupengine::profiles {
 namespace {
 
 // What is in a file of this system is the source's, whatever it was called.
-StoredRole read_woken_store(const std::string& store) {
+StoredRole read_woken_store(const std::string& store, const block::Media& media) {
     const StoreSpec spec = parse_store_spec(store);
     if (spec.kind == StoreSpec::Kind::kFile)
         throw_error(
@@ -26,7 +26,7 @@ StoredRole read_woken_store(const std::string& store) {
             "{}: a file of a system that wakes up is its source's; partition:DISK and memory:ADDRESS are "
             "this machine's own",
             store);
-    return spec.kind == StoreSpec::Kind::kPartition ? read_role_from_medium(spec.path)
+    return spec.kind == StoreSpec::Kind::kPartition ? read_role_from_medium(spec.path, media)
                                                     : read_stored_role(store);
 }
 
@@ -108,8 +108,9 @@ void refuse_if_it_could_not_wake(const std::vector<std::string>& disks, const st
 WakeRole read_wake_role(const WakeRequest& request) {
     if (request.disks.empty()) throw_error(Code::kUsage, "no disk is named on which the system runs");
     WakeRole role;
-    role.stored = request.store.empty() ? find_role_on_media(request.disks) : read_woken_store(request.store);
-    RunningSystem system(request.disks, {request.root});
+    role.stored = request.store.empty() ? find_role_on_media(request.disks, request.media)
+                                        : read_woken_store(request.store, request.media);
+    RunningSystem system(request.disks, {request.root, request.media});
     role.profile = merge_role(role.stored, request.role_folders, system.tree(), system.name());
     role.links = wanted_links(role.profile, role.stored.profile.secret);
     return role;
@@ -121,9 +122,11 @@ WakeReport take_up_role(const WakeRequest& request, const WakeRole& role, Random
     report.node = role.profile.node;
     report.roles = role.profile.roles;
     report.generation = role.profile.generation;
-    auto system = std::make_unique<RunningSystem>(request.disks, RunningSystem::Options{request.root});
+    auto system =
+        std::make_unique<RunningSystem>(request.disks, RunningSystem::Options{request.root, request.media});
     if (complete_what_was_cut(secret, *system, report.notes))
-        system = std::make_unique<RunningSystem>(request.disks, RunningSystem::Options{request.root});
+        system = std::make_unique<RunningSystem>(request.disks,
+                                                 RunningSystem::Options{request.root, request.media});
     AssumeOptions options;
     options.left_references = request.left_references;
     const AssumePlan plan = plan_assume(role.profile, secret, *system, random, options);

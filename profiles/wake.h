@@ -31,6 +31,7 @@ struct WakeRequest {
     std::vector<std::string> role_folders;  ///< come before the system's own
     std::set<std::string> left_references;  ///< as AssumeOptions has them
     std::string root = "/";                 ///< where the root is mounted; another folder in tests
+    block::Media media = {};                ///< of the disks
 };
 
 struct WakeRole {

@@ -160,6 +160,21 @@ std::unique_ptr<Target> open_disk_in_place(const std::string& disk, ProtectedReg
     return std::make_unique<Target>(std::make_unique<MediumDevice>(disk, O_RDWR), std::move(regions));
 }
 
+Media media_with(std::map<std::string, std::shared_ptr<HeldBytes>> held) {
+    const auto all =
+        std::make_shared<const std::map<std::string, std::shared_ptr<HeldBytes>>>(std::move(held));
+    const auto open = [all](const std::string& disk, int access) -> std::unique_ptr<Device> {
+        auto medium = std::make_unique<MediumDevice>(disk, access);
+        const auto found = all->find(disk);
+        if (found == all->end()) return medium;
+        return with_held(std::move(medium), found->second);
+    };
+    return {[open](const std::string& disk) { return open(disk, O_RDONLY); },
+            [open](const std::string& disk, ProtectedRegions regions) {
+                return std::make_unique<Target>(open(disk, O_RDWR), std::move(regions));
+            }};
+}
+
 std::unique_ptr<Target> open_partition_in_place(const std::string& node, ProtectedRegions regions) {
     Fd fd = open_block_device(node, O_RDWR);
     Geometry geometry = geometry_of(fd.get(), node);

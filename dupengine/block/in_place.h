@@ -5,10 +5,13 @@
 // else changes these bytes meanwhile: a system that runs while all its other processes are frozen
 // (profiles/system/running_system.h), or a lock (profiles/stores/memory.h). All else uses open.h.
 
+#include <functional>
+#include <map>
 #include <memory>
 #include <string>
 
 #include "block/guard.h"
+#include "block/held_back.h"
 
 namespace dupengine::block {
 
@@ -19,6 +22,15 @@ std::unique_ptr<Reader> open_medium(const std::string& disk);
 /// The same, for writing. What is written is on the device when flush() returns, and the kernel forgets what
 /// it remembered of these sectors. Partitions of the disk may be mounted.
 std::unique_ptr<Target> open_disk_in_place(const std::string& disk, ProtectedRegions regions);
+
+/// How the disks of a system that runs from them are looked at and changed.
+struct Media {
+    std::function<std::unique_ptr<Reader>(const std::string& disk)> open = open_medium;
+    std::function<std::unique_ptr<Target>(const std::string& disk, ProtectedRegions regions)> open_in_place =
+        open_disk_in_place;
+};
+/// The same, where these disks are shown as they will be when what is held back is on them as well.
+Media media_with(std::map<std::string, std::shared_ptr<HeldBytes>> held);
 
 /// A partition that may be mounted or in use as swap space, by the kernel's own node of it. Reads and writes
 /// go through the page cache that its file system reads and writes its superblock through, so neither undoes

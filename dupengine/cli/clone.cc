@@ -12,6 +12,7 @@
 #include "cli/clone_preview.h"
 #include "cli/copy_arguments.h"
 #include "cli/interrupt.h"
+#include "cli/life_view.h"
 #include "cli/live_clone.h"
 #include "cli/participants.h"
 #include "cli/peers_option.h"
@@ -124,7 +125,7 @@ void print_result(const std::string& source, const Cloned& cloned, const Partici
     const Charset charset = look_at_terminal(STDOUT_FILENO).style.charset;
     fmt::print("{}{}{}", draw_rounds(cloned.disk), cloned.memory ? draw_live(*cloned.memory) : "",
                sent_text(source, cloned.sent, charset));
-    if (cloned.life) fmt::print("the target lives: {}\n", printable(*cloned.life, charset));
+    if (cloned.life) fmt::print("{}", draw_life(Json::parse(*cloned.life, nullptr, false), charset));
 }
 
 // Before anything is paused.
@@ -243,7 +244,8 @@ int run_clone(const CloneArguments& arguments, const Globals& globals) {
     Cloned cloned = duplicate(arguments, *to, disks, hot, live.get(), interrupt.token(), globals);
     std::vector<std::string>& notes = cloned.sent.answered.result.notes;
     for (const auto& more : {cloned.disk.notes, participants.take_notes()})
-        notes.insert(notes.end(), more.begin(), more.end());
+        for (const std::string& note : more)  // some are of each pause
+            if (std::ranges::find(notes, note) == notes.end()) notes.push_back(note);
     print_result(disks.name(), cloned, participants, globals);
     if (live && !cloned.life)
         throw_error(

@@ -263,6 +263,10 @@ std::vector<engine::CopyReport> execute(const std::vector<engine::CopyPlan>& pla
             contexts.back().next_round = [&progress, source = disks[i].source.get()] {
                 return source->next_round(progress);
             };
+        if (RemoteSource* remote = disks[i].source->remote(); remote != nullptr && remote->takes_memory())
+            contexts.back().hold_boot = [remote, i](engine::HeldBoot held) {
+                remote->hold_boot(i, std::move(held));
+            };
         jobs.push_back({plans[i], disks[i].fitted->reader(), *targets[i], contexts.back()});
     }
     std::optional<engine::ReportFile> report_file;  // of a single disk

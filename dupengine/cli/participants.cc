@@ -1,6 +1,10 @@
 #include "cli/participants.h"
 
+#include <sys/mman.h>
 #include <unistd.h>
+
+#include <cerrno>
+#include <new>
 
 #include "base/error.h"
 #include "machine/quiesce_participants.h"
@@ -14,9 +18,23 @@ std::string host_name() {
     return name;
 }
 
+std::atomic<bool>* shared_flag() {
+    void* shared =
+        ::mmap(nullptr, sizeof(std::atomic<bool>), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    if (shared == MAP_FAILED) throw_errno(Code::kInternal, errno, "no memory for a request to stop");
+    return new (shared) std::atomic<bool>(false);
+}
+
 }  // namespace
 
-Participants::Participants(std::string target, std::stop_token stop) : target_(std::move(target)) {
+CalledOff::CalledOff(const std::stop_token& stop) : flag_(shared_flag()), on_stop_(stop, Set{flag_.get()}) {}
+
+void CalledOff::Unmap::operator()(std::atomic<bool>* flag) const {
+    ::munmap(flag, sizeof *flag);
+}
+
+Participants::Participants(std::string target, const std::stop_token& stop)
+    : target_(std::move(target)), called_off_(stop) {
     auto found = machine::find_participants();
     machine::require_callable(found);
     count_ = found.participants.size();
@@ -26,7 +44,7 @@ Participants::Participants(std::string target, std::stop_token stop) : target_(s
             notes_.push_back(fmt::format("{}: {} went wrong: {}", call.name, machine::phase_name(call.phase),
                                          call.answer.text));
     };
-    options.is_called_off = [stop = std::move(stop)] { return stop.stop_requested(); };
+    options.is_called_off = [this] { return called_off_.is(); };
     quiesce_ = std::make_unique<machine::Quiesce>(std::move(found.participants), std::move(options));
 }
 

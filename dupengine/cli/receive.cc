@@ -13,6 +13,7 @@
 #include "cli/restart.h"
 #include "cli/text.h"
 #include "machine/facts.h"
+#include "machine/image_letter.h"
 #include "machine/snapshot_device.h"
 
 namespace dupengine::cli {
@@ -113,12 +114,25 @@ bool was_a_question(RemoteSource& remote, const ReceiveArguments& arguments) {
 }
 
 // Does not return if it succeeds: then this machine is the other.
-[[noreturn]] void become(RemoteSource& remote) {
+[[noreturn]] void become(RemoteSource& remote, const std::string& target) {
     machine::ReceivedMemory& memory = remote.memory();
     fmt::print(stderr, "taking over {} of memory; this machine is the other one from here on\n",
                format_size(memory.image_pages() * codec::kPageBytes));
     ::sync();
-    machine::restore_image([&](std::span<std::byte> page) { return memory.next_page(page); });
+    machine::Letter letter(memory.shape().key, engine::encode_held_boot(remote.held_boot()));
+    try {
+        machine::restore_image([&](std::span<std::byte> page) {
+            if (!memory.next_page(page)) {
+                letter.check();
+                return false;
+            }
+            letter.put_into(page);
+            return true;
+        });
+    } catch (Error& e) {
+        e.add_context(fmt::format("{} stays marked unfinished: nothing starts from it", target));
+        throw;
+    }
 }
 
 int run_receive(const ReceiveArguments& arguments, const Globals& globals) {
@@ -155,7 +169,7 @@ int run_receive(const ReceiveArguments& arguments, const Globals& globals) {
         disks.push_back({std::make_shared<CopySource>(remote, i), arguments.targets[i]});
     const int status = run_copy(copy, globals, disks);
     disks.clear();
-    if (arguments.live && status == 0 && !globals.dry_run) become(*remote);
+    if (arguments.live && status == 0 && !globals.dry_run) become(*remote, name_targets(arguments));
     return status;
 }
 

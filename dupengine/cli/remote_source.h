@@ -13,6 +13,7 @@
 #include "base/progress.h"
 #include "base/random.h"
 #include "cli/memory_intake.h"
+#include "engine/held_boot.h"
 #include "wire/channel.h"
 #include "wire/peer_reference.h"
 #include "wire/remote_reader.h"
@@ -64,6 +65,14 @@ class RemoteSource {
     /// Of one of the disks; all are asked in turn. With the first one memory begins to come, if it is taken,
     /// and is shown as a phase of its own.
     block::Changes next_round(std::size_t disk, Progress& progress);
+    /// Boot structures of a disk that comes with memory: who becomes the other machine takes them along.
+    bool takes_memory() const { return intake_ != nullptr; }
+    void hold_boot(std::size_t disk, engine::HeldBoot held) {
+        if (disk >= held_boot_.size()) held_boot_.resize(disk + 1);
+        held_boot_[disk] = std::move(held);
+    }
+    /// In the order of the disks.
+    const std::vector<engine::HeldBoot>& held_boot() const { return held_boot_; }
     bool has_memory() const { return reader_->memory() != nullptr; }
     const wire::RemoteReader& remote_reader() const { return *reader_; }
     /// Throws as MemoryIntake. Without this it does not come.
@@ -91,6 +100,7 @@ class RemoteSource {
     std::deque<block::DiskOfRow> disks_;              // empty: one, which is no row
     std::vector<std::deque<block::Changes>> rounds_;  // of each disk, not asked for yet
     std::unique_ptr<MemoryIntake> intake_;
+    std::vector<engine::HeldBoot> held_boot_;
     bool is_over_ = false;
     std::jthread teller_;
 };

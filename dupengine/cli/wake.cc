@@ -4,12 +4,14 @@
 #include <unistd.h>
 
 #include <filesystem>
+#include <map>
 #include <nlohmann/json.hpp>
 
 #include "base/fd.h"
 #include "block/in_place.h"
 #include "cli/going_out.h"
 #include "cli/text.h"
+#include "engine/held_boot.h"
 #include "machine/inherited_connections.h"
 #include "machine/leases.h"
 #include "machine/links.h"
@@ -41,13 +43,17 @@ machine::LinkSettings settings_of(const profiles::WantedLink& link) {
 
 class Wake final : public WakeSteps {
   public:
-    Wake(const WakeOptions& options, machine::EgressGate& gate)
-        : gate_(gate), request_{options.disks, options.store, {}, {}}, samples_(options.samples) {}
+    Wake(const WakeOptions& options, const machine::Awake& awake, machine::EgressGate& gate)
+        : awake_(awake),
+          gate_(gate),
+          request_{options.disks, options.store, {}, {}},
+          samples_(options.samples) {}
 
     void silence_links() override { silenced_ = machine::silence_links(); }
 
     void find_role() override {
-        check_disk_samples(request_.disks, samples_);
+        see_disks_as_they_will_be();
+        check_disk_samples(request_.disks, samples_, request_.media);
         role_ = profiles::read_wake_role(request_);
     }
 
@@ -59,6 +65,17 @@ class Wake final : public WakeSteps {
     void take_up_role() override {
         report_ = profiles::take_up_role(request_, role_, random_);
         report_.notes.insert(report_.notes.end(), kept_addresses_.begin(), kept_addresses_.end());
+    }
+
+    // The first one last, as in any set.
+    void complete_disk() override {
+        for (std::size_t i = disks_.size(); i-- > 0;) {
+            const engine::HeldBoot held = engine::with_changes(disks_[i].held, *disks_[i].bytes);
+            const auto target = block::open_disk_in_place(
+                request_.disks[i], block::ProtectedRegions::all_except(
+                                       engine::places_of(held), held.size_bytes, "all but the boot structures"));
+            engine::write_boot_stages(held.boot, engine::Verify::kAll, *target);
+        }
     }
 
     void end_what_speaks() override {
@@ -121,6 +138,23 @@ class Wake final : public WakeSteps {
             report_.notes.push_back(std::move(note));
     }
 
+    // Their tables are not on the medium yet: who became this machine had them in memory.
+    void see_disks_as_they_will_be() {
+        std::vector<engine::HeldBoot> held = engine::decode_held_boot(awake_.letter());
+        if (held.size() != request_.disks.size())
+            throw_error(Code::kRefused, "{}: is not the disk that was received", request_.disks.front());
+        std::map<std::string, std::shared_ptr<block::HeldBytes>> as_held;
+        for (std::size_t i = 0; i < held.size(); ++i) {
+            const std::string& disk = request_.disks[i];
+            if (held[i].size_bytes != block::open_medium(disk)->geometry().size_bytes)
+                throw_error(Code::kRefused, "{}: is not the disk that was received", disk);
+            auto bytes = engine::held_bytes(held[i]);
+            as_held[disk] = bytes;
+            disks_.push_back({std::move(held[i]), std::move(bytes)});
+        }
+        request_.media = block::media_with(as_held);
+    }
+
     // A client that finds one asks for the source's address again. That is no reason to be nobody.
     void drop_leases() {
         noting([this] { leases_ = machine::drop_leases("/"); });
@@ -145,8 +179,14 @@ class Wake final : public WakeSteps {
         return links;
     }
 
+    const machine::Awake& awake_;
     machine::EgressGate& gate_;
     profiles::WakeRequest request_;
+    struct HeldDisk {
+        engine::HeldBoot held;
+        std::shared_ptr<block::HeldBytes> bytes;
+    };
+    std::vector<HeldDisk> disks_;  // in the order of request_.disks
     std::vector<DiskSample> samples_;
     Clock::time_point begin_ = Clock::now();
     SystemRandom random_;
@@ -171,10 +211,11 @@ void keep_report(const std::string& text) noexcept {
 
 }  // namespace
 
-void check_disk_samples(const std::vector<std::string>& disks, const std::vector<DiskSample>& samples) {
+void check_disk_samples(const std::vector<std::string>& disks, const std::vector<DiskSample>& samples,
+                        const block::Media& media) {
     for (const DiskSample& sample : samples) {
         const std::string& disk = disks.at(sample.disk);
-        const auto medium = block::open_medium(disk);
+        const auto medium = media.open(disk);
         const std::uint64_t size = medium->geometry().size_bytes;
         const bool is_within = sample.offset <= size && sample.size <= size - sample.offset;
         if (!is_within ||
@@ -193,13 +234,14 @@ void become(machine::Awake& awake, WakeSteps& steps) {
     awake.thaw_kernel();
     awake.thaw_filesystems();
     steps.take_up_role();
+    steps.complete_disk();
     steps.end_what_speaks();
     awake.thaw_processes();
 }
 
 void wake_up(machine::Awake& awake, const WakeOptions& options, machine::EgressGate& gate,
              Participants& participants) {
-    Wake wake(options, gate);
+    Wake wake(options, awake, gate);
     try {
         become(awake, wake);
     } catch (const std::exception& e) {

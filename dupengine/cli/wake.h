@@ -3,7 +3,7 @@
 // source's, on another machine, with everything else at rest and the gate closed.
 //
 //     links down -> the disk is the one that was received -> profile from the medium -> random state ->
-//     kernel and filesystems thawed -> role taken up
+//     kernel and filesystems thawed -> role taken up -> the disk becomes one that starts
 //     -> leases dropped, links as the profile says, connections of the source destroyed
 //     -> who has packet sockets is killed -> processes thawed
 //     -> what manages services and the network started anew -> gate opened and links up, one by one, if that
@@ -41,7 +41,8 @@ struct WakeOptions {
 /// The kernel of a duplicate drives whatever it finds where the source had its disks: others than those that
 /// were received, these in another order, or some that are older. Throws kRefused if a sample is not on the
 /// medium, which is asked past all caches. Writes nothing.
-void check_disk_samples(const std::vector<std::string>& disks, const std::vector<DiskSample>& samples);
+void check_disk_samples(const std::vector<std::string>& disks, const std::vector<DiskSample>& samples,
+                        const block::Media& media = {});
 
 /// What a wake does beside thawing, in this order; tests have their own. Each throws what it cannot do.
 class WakeSteps {
@@ -54,6 +55,8 @@ class WakeSteps {
     virtual void forget_the_source() = 0;
     /// Where filesystems can be written.
     virtual void take_up_role() = 0;
+    /// From here on the disk is one that starts; it starts as who this machine has become.
+    virtual void complete_disk() = 0;
     /// What would speak as the source: leases, connections, programs with packet sockets.
     virtual void end_what_speaks() = 0;
 };

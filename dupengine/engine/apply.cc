@@ -109,32 +109,6 @@ void erase_other_mark(const CopyPlan& plan, block::Target& target) {
     target.flush();
 }
 
-void read_back(const BootStage& stage, const block::Target& target) {
-    for (const auto& piece : stage.pieces) {
-        Bytes content(piece.content.size());
-        target.read_from_medium(piece.offset, content);
-        if (content != piece.content)
-            throw_error(Code::kIntegrity, "{}: the {} does not read back as it was written", target.name(),
-                        stage.name);
-    }
-}
-
-// Each stage is on the medium, and seen to be, before the next one begins.
-std::uint64_t write_boot_structures(const CopyPlan& plan, const std::vector<BootStage>& boot,
-                                    block::Target& target) {
-    std::uint64_t verified = 0;
-    for (const BootStage& stage : boot) {
-        for (const auto& piece : stage.pieces)
-            target.write(piece.offset, piece.content);
-        target.flush();
-        if (plan.options.verify == Verify::kNone) continue;
-        read_back(stage, target);
-        for (const auto& piece : stage.pieces)
-            verified += piece.content.size();
-    }
-    return verified;
-}
-
 void grow(const CopyPlan& plan, block::Target& target, ApplyContext& context) {
     if (!plan.grow || !context.grow) return;
     context.progress.begin("grow", 0);
@@ -285,11 +259,23 @@ class DiskCopy {
         end_source();
     }
 
+    // Somebody else makes it a disk. What lies in partitions is not waited for: without the rest it is
+    // nothing.
+    void hand_boot_over() {
+        const Step step(*this);
+        context_.progress.begin("boot structures", 0);
+        SplitBoot split = split_boot(boot_, plan_.table);
+        report_.bytes_verified += write_boot_stages(split.in_partitions, plan_.options.verify, target_);
+        compare_protected(report_.protected_regions, target_, context_);
+        context_.hold_boot({target_.geometry().size_bytes, std::move(split.outside)});
+    }
+
     void become_a_disk() {
+        if (context_.hold_boot) return hand_boot_over();
         const Step step(*this);
         looks_like_a_disk_ = true;
         context_.progress.begin("boot structures", 0);
-        report_.bytes_verified += write_boot_structures(plan_, boot_, target_);
+        report_.bytes_verified += write_boot_stages(boot_, plan_.options.verify, target_);
         // One without a table has its superblock among the boot structures: resize2fs marks it as erroneous
         // until it is done.
         if (is_bare()) grow(plan_, target_, context_);

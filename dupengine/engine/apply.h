@@ -14,6 +14,7 @@
 #include "block/changes.h"
 #include "block/guard.h"
 #include "engine/chunks.h"
+#include "engine/held_boot.h"
 #include "engine/places.h"
 #include "engine/plan.h"
 
@@ -57,6 +58,9 @@ struct ApplyContext {
     /// The next round of what was written to a source that is in use and followed (catch_up.h); empty for any
     /// other. Those of a set are asked in turn.
     std::function<block::Changes()> next_round = {};
+    /// Given the boot structures when all else is done, instead of writing them: the target stays marked
+    /// unfinished until somebody does. Empty: they are written.
+    std::function<void(HeldBoot)> hold_boot = {};
     /// Shown each chunk as it is copied (report.h); from any worker.
     std::function<void(const Slot&)> on_chunk = {};
 
@@ -79,8 +83,9 @@ struct CopyJob {
 std::vector<CopyReport> apply_plans(std::span<const CopyJob> jobs);
 
 /// A set of one. Throws kRefused, before the first write, if the target is no longer what was planned for.
-/// Later errors leave the target marked unfinished. When it returns, everything is written, flushed and
-/// (unless Verify::kNone) read back, and every protected region has the digest that it had before.
+/// Later errors leave the target marked unfinished. When it returns, everything (but what was handed to
+/// hold_boot) is written, flushed and (unless Verify::kNone) read back, and every protected region has the
+/// digest that it had before.
 CopyReport apply_plan(const CopyPlan& plan, const block::Reader& source, block::Target& target,
                       ApplyContext& context);
 

@@ -124,12 +124,14 @@ Pipe drain(int fd, std::string& output) {
 }
 
 // True when the process ended before `end`.
-bool wait_for_end(int process, int output_fd, std::string& output, Clock::time_point end) {
+bool wait_for_end(int process, int output_fd, std::string& output, Clock::time_point end,
+                  const std::function<bool()>& is_called_off) {
+    constexpr std::int64_t kLookMs = 100;
     std::array<pollfd, 2> polled{{{process, POLLIN, 0}, {output_fd, POLLIN, 0}}};
     while (true) {
         const auto left = std::chrono::ceil<std::chrono::milliseconds>(end - Clock::now());
-        if (left.count() <= 0) return false;
-        const int wait_ms = static_cast<int>(std::min<std::int64_t>(left.count(), 60'000));
+        if (left.count() <= 0 || is_called_off()) return false;
+        const int wait_ms = static_cast<int>(std::min<std::int64_t>(left.count(), kLookMs));
         if (::poll(polled.data(), polled.size(), wait_ms) < 0 && errno != EINTR)
             throw_errno(Code::kInternal, errno, "poll failed");
         if (polled[1].revents != 0 && drain(output_fd, output) == Pipe::kEnded) polled[1].fd = -1;
@@ -156,7 +158,8 @@ HookEnd run_hook(const HookCommand& command) {
     }
     Child child(pid);
     write_end = Fd();
-    result.is_late = !wait_for_end(child.descriptor(), read_end.get(), result.output, end);
+    result.is_late =
+        !wait_for_end(child.descriptor(), read_end.get(), result.output, end, command.is_called_off);
     result.status = result.is_late ? child.kill() : child.collect();
     drain(read_end.get(), result.output);
     return result;

@@ -4,6 +4,7 @@
 // late it is killed with its process group, children and all. Safe from any thread.
 
 #include <chrono>
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -15,6 +16,7 @@ struct HookCommand {
     std::vector<std::string> argv;         ///< argv[0] is a path
     std::vector<std::string> environment;  ///< "NAME=value", all of it
     std::chrono::milliseconds deadline{};
+    std::function<bool()> is_called_off = [] { return false; };  ///< then it is late at once
 };
 
 struct HookEnd {

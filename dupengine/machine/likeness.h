@@ -5,11 +5,13 @@
 //
 // Looks only.
 
+#include <functional>
 #include <set>
 #include <string>
 #include <vector>
 
 #include "layout/in_use.h"
+#include "machine/tsc_rate.h"
 
 namespace dupengine::machine {
 
@@ -19,10 +21,14 @@ struct Likeness {
     std::string vendor;                   ///< of the processor
     std::set<std::string> features;       ///< of every processor
     std::size_t processors = 0;
+    std::string clock;             ///< by which the kernel keeps time: "tsc"; empty: not known
+    std::set<std::string> clocks;  ///< by which it could
+    TscRate tsc;                   ///< not known, if no clock is
     bool operator==(const Likeness&) const = default;
 };
 
-Likeness read_likeness(const layout::SystemRoots& roots = {});
+Likeness read_likeness(const layout::SystemRoots& roots = {},
+                       const std::function<TscRate()>& measure = measure_tsc);
 
 std::string to_text(const Likeness& likeness);
 /// Lines that are not known are left out. Throws kPeer if there is no kernel in it.

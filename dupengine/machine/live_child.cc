@@ -97,10 +97,11 @@ void stay_in_memory() {
 }  // namespace
 
 LiveProcess::Child::Child(HotDisk& hot, const LiveOptions& options, const PhysicalMemory& memory,
-                          Shared& shared, int rest)
+                          const LetterRoom& letter, Shared& shared, int rest)
     : hot_(hot),
       options_(options),
       passes_(memory, options.key, options.most_kept_pages),
+      letter_(letter),
       shared_(shared),
       rest_(rest),
       command_(::getppid()) {}
@@ -239,8 +240,10 @@ bool LiveProcess::Child::make_image(SnapshotMaker& maker, PauseGuard& guard) {
 
 class LiveProcess::Child::AwakeHere final : public Awake {
   public:
-    AwakeHere(SnapshotMaker& maker, FrozenFilesystems& frozen, pid_t command, pid_t holder)
-        : maker_(maker), frozen_(frozen), command_(command), holder_(holder) {}
+    AwakeHere(SnapshotMaker& maker, FrozenFilesystems& frozen, const LetterRoom& letter, pid_t command,
+              pid_t holder)
+        : maker_(maker), frozen_(frozen), letter_(letter), command_(command), holder_(holder) {}
+    Bytes letter() const override { return letter_.read(); }
     void thaw_kernel() override { maker_.free_image(); }
     void thaw_filesystems() override { frozen_.thaw(); }
     void thaw_processes() override {
@@ -256,6 +259,7 @@ class LiveProcess::Child::AwakeHere final : public Awake {
   private:
     SnapshotMaker& maker_;
     FrozenFilesystems& frozen_;
+    const LetterRoom& letter_;
     pid_t command_, holder_;
 };
 
@@ -266,7 +270,7 @@ void LiveProcess::Child::wake(SnapshotMaker& maker, FrozenFilesystems& frozen) {
     if (holder == 0)
         for (;;)
             ::pause();
-    AwakeHere awake(maker, frozen, command_, holder);
+    AwakeHere awake(maker, frozen, letter_, command_, holder);
     try {
         options_.on_wake(awake);
         ::_exit(0);

@@ -27,7 +27,8 @@ struct LiveProcess::Reply {
 
 class LiveProcess::Child {
   public:
-    Child(HotDisk& hot, const LiveOptions& options, const PhysicalMemory& memory, Shared& shared, int rest);
+    Child(HotDisk& hot, const LiveOptions& options, const PhysicalMemory& memory, const LetterRoom& letter,
+          Shared& shared, int rest);
     /// Until nobody is at the other end of the socket.
     [[noreturn]] void run(int socket);
 
@@ -44,6 +45,7 @@ class LiveProcess::Child {
     HotDisk& hot_;
     const LiveOptions& options_;
     MemoryPasses passes_;
+    const LetterRoom& letter_;
     Shared& shared_;
     int rest_;
     pid_t command_;

@@ -32,7 +32,8 @@ class RestReader {
 
 }  // namespace
 
-LiveProcess::LiveProcess(HotDisk& hot, LiveOptions options) : options_(std::move(options)) {
+LiveProcess::LiveProcess(HotDisk& hot, LiveOptions options)
+    : options_(std::move(options)), letter_(options_.key) {
     const PhysicalMemory memory(options_.proc);
     shape_ = {memory.span_pages(), memory.ram_pages(), options_.key};
     void* shared = ::mmap(nullptr, sizeof(Shared), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
@@ -49,7 +50,7 @@ LiveProcess::LiveProcess(HotDisk& hot, LiveOptions options) : options_(std::move
     if (pid_ == 0) {
         socket_ = Fd();
         try {
-            Child(hot, options_, memory, *shared_, rest_.get()).run(other.get());
+            Child(hot, options_, memory, letter_, *shared_, rest_.get()).run(other.get());
         } catch (const std::exception&) {
             ::_exit(1);
         }

@@ -20,6 +20,7 @@
 #include <functional>
 
 #include "machine/hot_disk.h"
+#include "machine/image_letter.h"
 #include "machine/memory_passes.h"
 #include "machine/pause_guard.h"
 #include "machine/snapshot_device.h"
@@ -41,6 +42,8 @@ struct PauseReport {
 class Awake {
   public:
     virtual ~Awake() = default;
+    /// What the machine that became this one had to say. Throws as LetterRoom.
+    virtual Bytes letter() const = 0;
     /// The kernel's own threads run again: filesystems can be written to once they are thawed.
     virtual void thaw_kernel() = 0;
     virtual void thaw_filesystems() = 0;
@@ -118,6 +121,7 @@ class LiveProcess {
 
     LiveOptions options_;
     MemoryShape shape_;
+    LetterRoom letter_;
     Shared* shared_ = nullptr;  // with the child
     Fd socket_, rest_;
     int pid_ = -1;

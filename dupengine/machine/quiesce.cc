@@ -73,7 +73,9 @@ Quiesce::~Quiesce() {
 
 Answer Quiesce::call(Participant& participant, Phase phase, milliseconds deadline) {
     const auto begin = options_.now();
-    const Answer answer = participant.call({phase, occasion_, deadline});
+    Call made{phase, occasion_, deadline};
+    if (phase == Phase::kPrepare) made.is_called_off = options_.is_called_off;  // no other may be cut short
+    const Answer answer = participant.call(made);
     const auto took = std::chrono::duration_cast<milliseconds>(options_.now() - begin);
     options_.on_call({participant.name(), participant.where(), phase, answer, took});
     return answer;
@@ -93,6 +95,9 @@ void Quiesce::prepare_one(Participant& participant, steady_clock::time_point end
     const Answer answer = call(participant, Phase::kPrepare, deadline);
     if (answer.outcome == Outcome::kDone) return;
     if (!leaves_open(answer.outcome)) prepared_.pop_back();
+    if (options_.is_called_off())
+        throw_error(Code::kInterrupted,
+                    "called off; who had been prepared, or had begun to be, was told to abort");
     throw_veto(participant, answer, deadline);
 }
 

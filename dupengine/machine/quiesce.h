@@ -37,12 +37,14 @@ struct Call {
     Phase phase = Phase::kPrepare;
     Occasion occasion;
     std::chrono::milliseconds deadline{};
+    /// Asked about ten times a second: if so, it is as if the deadline had passed.
+    std::function<bool()> is_called_off = [] { return false; };
 };
 
 enum class Outcome {
     kDone,
     kFailed,  ///< it said no; what it had done of the phase it has undone
-    kLate,    ///< it passed its deadline and was stopped; what it had done is not known
+    kLate,    ///< it passed its deadline, or was called off, and was stopped; what it had done is not known
     kDied,    ///< it was killed half-way, by somebody else; what it had done is not known
     kGone,    ///< it is no longer there
 };
@@ -78,7 +80,7 @@ struct QuiesceOptions {
     std::chrono::milliseconds overall_deadline{30'000};
     std::function<std::chrono::steady_clock::time_point()> now = std::chrono::steady_clock::now;
     std::function<void(const CallReport&)> on_call = [](const CallReport&) {};
-    std::function<bool()> is_called_off = [] { return false; };  ///< asked before each call of prepare
+    std::function<bool()> is_called_off = [] { return false; };  ///< asked before and in each call of prepare
 };
 
 class Quiesce {

@@ -70,7 +70,8 @@ class Hook final : public Participant {
             return {Outcome::kFailed, e.what()};
         }
         try {
-            HookEnd end = run_hook({{path_, phase_name(call.phase)}, hook_environment(call), call.deadline});
+            HookEnd end = run_hook(
+                {{path_, phase_name(call.phase)}, hook_environment(call), call.deadline, call.is_called_off});
             if (end.is_late) return {Outcome::kLate, std::move(end.output)};
             if (end.status == 0) return {Outcome::kDone, std::move(end.output)};
             if (end.was_killed())

@@ -123,7 +123,7 @@ class Listener final : public Participant {
         if (::send(connection_.get(), text.data(), text.size(), MSG_NOSIGNAL) < 0)
             return errno == EAGAIN ? Answer{Outcome::kLate, {}} : Answer{Outcome::kGone, "it went away"};
         for (int answers = 0; answers < kMaxAnswers; ++answers) {
-            if (!wait_readable(end)) return {Outcome::kLate, {}};
+            if (!wait_readable(end, call.is_called_off)) return {Outcome::kLate, {}};
             std::array<char, kMaxAnswerBytes> buffer;
             const ssize_t n = ::recv(connection_.get(), buffer.data(), buffer.size(), MSG_TRUNC);
             if (n < 0 && (errno == EAGAIN || errno == EINTR)) continue;
@@ -136,13 +136,14 @@ class Listener final : public Participant {
         return {Outcome::kFailed, "it answers what was not asked"};
     }
 
-    bool wait_readable(Clock::time_point end) const {
+    bool wait_readable(Clock::time_point end, const std::function<bool()>& is_called_off) const {
+        constexpr std::int64_t kLookMs = 100;
         while (true) {
             const auto left = std::chrono::ceil<milliseconds>(end - Clock::now());
-            if (left.count() <= 0) return false;
+            if (left.count() <= 0 || is_called_off()) return false;
             pollfd polled{connection_.get(), POLLIN, 0};
             const int ready =
-                ::poll(&polled, 1, static_cast<int>(std::min<std::int64_t>(left.count(), 60'000)));
+                ::poll(&polled, 1, static_cast<int>(std::min<std::int64_t>(left.count(), kLookMs)));
             if (ready > 0) return true;
             if (ready < 0 && errno != EINTR) throw_errno(Code::kInternal, errno, "poll failed");
         }

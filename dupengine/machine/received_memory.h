@@ -21,6 +21,7 @@ class ReceivedMemory {
     void check();
     /// Of the image, after check(); false: that was all. A page is given once.
     bool next_page(std::span<std::byte> page);
+    const MemoryShape& shape() const { return shape_; }
     std::uint64_t image_pages() const { return image_.size(); }
 
   private:

@@ -5,7 +5,10 @@
 namespace dupengine::wire {
 
 Answering::Answering(Peer peer, const Offer& offer, const AnswerOptions& options)
-    : offer_(offer), options_(options), connection_(std::move(peer), options.patience) {}
+    : offer_(offer),
+      options_(options),
+      connection_(std::move(peer), options.patience),
+      words_(options.patience) {}
 
 // On request the other end is told, and has Patience::farewell to go.
 void Answering::end_when_stopped(const std::stop_token& over) {
@@ -90,8 +93,10 @@ void Answering::serve() {
     try {
         for (unsigned i = 0; i < kWorkers; ++i)
             workers.emplace_back([this] { work(*disk_); });
+        const std::jthread watcher([this](const std::stop_token& over) { watch_last_words(over); });
         for (auto patience = options_.patience.idle;;) {
             const Message message = connection_.receive(after(patience));
+            words_.hear(message, LastWords::Clock::now());
             if (has_answered_ || message.type == Type::kProgress) answered_.got_on = true;
             if (!take(message)) break;
             patience = message.type == Type::kPrepare ? options_.patience.prepare : options_.patience.idle;
@@ -102,6 +107,36 @@ void Answering::serve() {
     }
     end();
     stay_until_gone();
+}
+
+void Answering::tell(const ProgressNote& note) {
+    const std::lock_guard lock(telling_);
+    if (options_.on_progress) options_.on_progress(note);
+}
+
+// Nobody waits in silence for longer than a few seconds without being told for whom.
+void Answering::watch_last_words(const std::stop_token& over) {
+    const auto look =
+        std::min<std::chrono::milliseconds>(std::chrono::seconds(1), options_.patience.word / 8);
+    const auto quiet =
+        std::min<std::chrono::milliseconds>(std::chrono::seconds(5), options_.patience.word / 4);
+    std::mutex mutex;
+    std::condition_variable_any wake;
+    std::unique_lock lock(mutex);
+    while (!wake.wait_for(lock, over, look, [&] { return over.stop_requested(); })) {
+        const auto now = LastWords::Clock::now();
+        if (*disk_->is_given) words_.begin(now);
+        if (const std::string why = words_.why_over(now); !why.empty()) {
+            const Error error(Code::kPeer,
+                              fmt::format("{}: {}; run both ends again", connection_.name(), why));
+            say_goodbye(error);
+            return fail(std::make_exception_ptr(error));
+        }
+        if (words_.silence(now) > quiet)
+            tell({fmt::format("waiting for the target's word, {} s at most",
+                              options_.patience.word.count() / 1000),
+                  0, 0, 0, 0});
+    }
 }
 
 // False after the last one.
@@ -118,7 +153,7 @@ bool Answering::take(const Message& message) {
             wait_for(message);
             return true;
         case Type::kProgress:
-            if (options_.on_progress) options_.on_progress(decode_progress(message.payload));
+            tell(decode_progress(message.payload));
             return true;
         case Type::kDone:
             answered_.result = decode_result(message.payload);

@@ -7,6 +7,7 @@
 #include <exception>
 
 #include "wire/answers.h"
+#include "wire/last_words.h"
 #include "wire/offer.h"
 
 namespace dupengine::wire {
@@ -28,6 +29,8 @@ class Answering {
     void wait_for(Message question);
     void work(const OfferedDisk& disk);
     void answer_one(Answers& answers, const Message& question);
+    void watch_last_words(const std::stop_token& over);
+    void tell(const ProgressNote& note);
     void end_when_stopped(const std::stop_token& over);
     /// `why` is null where the connection broke.
     void fail(std::exception_ptr why) noexcept;
@@ -39,6 +42,8 @@ class Answering {
     Connection connection_;
     const OfferedDisk* disk_ = nullptr;
     CompressionGauge gauge_;
+    LastWords words_;
+    std::mutex telling_;
     Answered answered_;
 
     std::mutex mutex_;

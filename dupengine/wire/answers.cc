@@ -216,6 +216,7 @@ void Answers::round(std::uint64_t id, const RoundRequest& request) {
     const Bytes payload = encode(changed);
     message_.insert(message_.end(), payload.begin(), payload.end());
     send_message(Type::kChanged, id);
+    if (round->is_last) *disk_.is_given = true;
 }
 
 void Answers::memory(std::uint64_t id, const MemoryRequest& request) {

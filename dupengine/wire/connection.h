@@ -33,8 +33,10 @@ struct Patience {
     std::chrono::milliseconds answer{300'000};     ///< between answers to questions of which some are open
     std::chrono::milliseconds prepare{3'600'000};  ///< for all that is told before questions
     std::chrono::milliseconds idle{900'000};       ///< between questions, or notes of how far it is
-    std::chrono::milliseconds pause{50};           ///< before the first try to replace it; then twice as long
-    unsigned fruitless = 5;                        ///< connections in a row over which nothing came
+    std::chrono::milliseconds word{60'000};   ///< between words of who was given everything (last_words.h)
+    std::chrono::milliseconds step{300'000};  ///< until one of these says something new
+    std::chrono::milliseconds pause{50};      ///< before the first try to replace it; then twice as long
+    unsigned fruitless = 5;                   ///< connections in a row over which nothing came
 };
 
 /// Memory of long payloads that are of no use any more, for those that come. From any thread.

@@ -9,6 +9,7 @@
 //
 // Threads: an Offer that is complete may be used from any.
 
+#include <atomic>
 #include <functional>
 #include <stop_token>
 #include <vector>
@@ -42,6 +43,8 @@ struct OfferedDisk {
     std::function<Group(std::uint32_t number)> group = {};
     /// It is several disks in a row (block/disk_row.h), in their order; empty: one.
     std::vector<block::RowPlace> row = {};
+    /// The last round was given: from here on only the target's word is to come. One for all connections.
+    std::shared_ptr<std::atomic<bool>> is_given = std::make_shared<std::atomic<bool>>(false);
     /// What is told before questions; one for all connections.
     std::shared_ptr<KeptPreparation> preparation = std::make_shared<KeptPreparation>();
 };

@@ -6,7 +6,6 @@
 #include <iterator>
 
 #include "base/fd.h"
-#include "block/in_place.h"
 #include "block/open.h"
 #include "profiles/system/disk_identifiers.h"
 
@@ -26,19 +25,20 @@ void drop_cache(const std::string& node) {
 
 }  // namespace
 
-RunningDisk::RunningDisk(const std::string& path) : name_(path) {
+RunningDisk::RunningDisk(const std::string& path, block::Media media)
+    : name_(path), media_(std::move(media)) {
     device_number_ = block::identify(path).device_number;
     look_again();
 }
 
 void RunningDisk::look_again() {
-    const auto medium = block::open_medium(name_);
-    description_ = describe_system_disk(*medium, name_);
+    const auto opened = medium();
+    description_ = describe_system_disk(*opened, name_);
     nodes_.clear();
     for (const layout::PartitionDescription& part : description_.partitions)
         if (const auto node = find_kernel_partition(device_number_, part.partition.extent))
             nodes_.emplace(part.partition.number, *node);
-    identifiers_ = list_identifiers(*medium, description_);
+    identifiers_ = list_identifiers(*opened, description_);
     fix_unknown_partitions();
 }
 
@@ -80,9 +80,9 @@ KernelPartition RunningDisk::checked_node(unsigned number) const {
 // Only the volume id can be written.
 std::unique_ptr<block::Target> RunningDisk::open_fat(unsigned number) const {
     const block::Extent place = partition(number).partition.extent;
-    const auto medium = block::open_medium(name_);
+    const auto opened = medium();
     const block::ExtentSet writable =
-        content_identifier_extents(block::Window(*medium, place, label(number)), IdentifierKind::kFatId);
+        content_identifier_extents(block::Window(*opened, place, label(number)), IdentifierKind::kFatId);
     return block::open_partition_in_place(
         checked_node(number).node,
         block::ProtectedRegions::all_except(writable, place.size(), "all but the identifiers to be changed"));
@@ -90,9 +90,9 @@ std::unique_ptr<block::Target> RunningDisk::open_fat(unsigned number) const {
 
 // Only what these changes need can be written.
 std::unique_ptr<block::Target> RunningDisk::open_disk(const std::vector<IdentifierChange>& changes) const {
-    const auto medium = block::open_medium(name_);
-    const block::ExtentSet writable = identifier_extents(*medium, description_, changes);
-    return block::open_disk_in_place(
+    const auto opened = medium();
+    const block::ExtentSet writable = identifier_extents(*opened, description_, changes);
+    return media_.open_in_place(
         name_, block::ProtectedRegions::all_except(writable, description_.geometry.size_bytes,
                                                    "all but the identifiers to be changed"));
 }

@@ -17,7 +17,7 @@
 #include <memory>
 #include <optional>
 
-#include "block/guard.h"
+#include "block/in_place.h"
 #include "layout/describe.h"
 #include "profiles/stores/kernel_partition.h"
 #include "profiles/system/system.h"
@@ -28,9 +28,11 @@ class RunningDisk {
   public:
     /// Looks and writes nothing. Throws kRefused if it is no block device, half-copied, or has no table that
     /// can be used.
-    explicit RunningDisk(const std::string& path);
+    RunningDisk(const std::string& path, block::Media media);
 
     const std::string& name() const { return name_; }
+    /// As the medium has it.
+    std::unique_ptr<block::Reader> medium() const { return media_.open(name_); }
     const layout::DiskDescription& description() const { return description_; }
     /// As if it were the first disk, and the only one. Of what the running kernel does not know at this place
     /// all is fixed: it is no part of the system that runs.
@@ -62,6 +64,7 @@ class RunningDisk {
     void fix_unknown_partitions();
 
     std::string name_;
+    block::Media media_;
     std::uint64_t device_number_ = 0;
     layout::DiskDescription description_;
     std::vector<Identifier> identifiers_;

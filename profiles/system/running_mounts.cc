@@ -36,7 +36,7 @@ std::string RunningSystem::why_closed(PartitionId id) {
     if (!is_ext(part) && !is_fat(part)) return where + ", which is not looked through";
     if (!disks_[id.disk].node_of(id.number)) return where + ", which the kernel that runs does not know";
     if (mounted_at_.contains(id)) return {};
-    const auto medium = block::open_medium(disks_[id.disk].name());
+    const auto medium = disks_[id.disk].medium();
     if (is_ext(part) && !read_ext_state(block::Window(*medium, part.partition.extent, where)).is_clean)
         return where + ", which is not mounted and was not left in order";
     try {

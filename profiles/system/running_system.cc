@@ -8,7 +8,6 @@
 #include <algorithm>
 #include <cerrno>
 
-#include "block/in_place.h"
 #include "profiles/system/disk_identifiers.h"
 #include "profiles/system/mounted_ext.h"
 #include "profiles/system/partition_loop.h"
@@ -23,11 +22,11 @@ struct RunningSystem::Trees {
 
 namespace {
 
-std::vector<RunningDisk> open_disks(const std::vector<std::string>& paths) {
+std::vector<RunningDisk> open_disks(const std::vector<std::string>& paths, const block::Media& media) {
     refuse_given_twice(paths);
     std::vector<RunningDisk> disks;
     for (const std::string& path : paths)
-        disks.emplace_back(path);
+        disks.emplace_back(path, media);
     return disks;
 }
 
@@ -48,7 +47,7 @@ void sync_file_system(const DirTree& tree, const std::string& name) {
 RunningSystem::RunningSystem(const std::vector<std::string>& disks, const Options& options)
     : name_(joined(disks)),
       folder_(options.root),
-      disks_(open_disks(disks)),
+      disks_(open_disks(disks, options.media)),
       own_mounts_(own_mounts(options.root)) {
     const PartitionId root = find_root();
     const auto holder = disks_.begin() + static_cast<std::ptrdiff_t>(root.disk);
@@ -205,7 +204,7 @@ void RunningSystem::ask_kernel(Identifier& identifier) {
             "is not mounted, and dupengine assume --disk changes it while the system does not run";
         return;
     }
-    const auto medium = block::open_medium(disks_[id.disk].name());
+    const auto medium = disks_[id.disk].medium();
     identifier.fixed = why_mounted_uuid_is_fixed(
         block::Window(*medium, partition(id).partition.extent, label(id)), part->second->fd());
     if (const auto uuid = mounted_ext_uuid(part->second->fd())) identifier.value = *uuid;

@@ -32,6 +32,7 @@ class RunningSystem final : public System {
   public:
     struct Options {
         std::string root = "/";  ///< where the root is mounted; another folder in tests
+        block::Media media = {};
     };
     /// Writes nothing. Throws kRefused if a disk cannot be used (running_disk.h) or is given twice, if two
     /// cannot be told apart, if the root is not an ext file system on a partition of one of them, or if a

@@ -1,7 +1,8 @@
 // A machine is duplicated while it runs, and the connection is cut at each step of what both ends say, also
 // in the pause. The source runs on whatever happens: nothing stays frozen, nobody who was prepared is left
 // waiting, the gate is open, no process is left. And the target is either all of the source as it was in one
-// moment, or plainly nothing: never a disk that starts, never memory that could be become.
+// moment, or plainly nothing: never a disk that starts, never memory that could be become. Its disk starts in
+// no case before somebody has made it one who woke up in that memory.
 
 #include <gtest/gtest.h>
 #include <sys/prctl.h>
@@ -11,6 +12,7 @@
 #include <filesystem>
 #include <fstream>
 
+#include "block/open.h"
 #include "layout/describe.h"
 #include "tests/support/campaign.h"
 #include "tests/support/cut_network.h"
@@ -80,7 +82,8 @@ class LiveCuts : public testing::Test {
     void cut_at(const Cut& cut, After after, bool may_be_complete);
 
     void expect_source_runs_on();
-    void expect_target_is_one_moment(const Bytes& image);
+    void expect_target_is_one_moment(const test::Duplicated& outcome);
+    void end_as_a_wake_does(const test::Duplicated& outcome);
     void expect_target_is_nothing();
     std::shared_ptr<DiskBytes> target_disk() const { return test::load_file(target_); }
 
@@ -121,7 +124,16 @@ void LiveCuts::expect_source_runs_on() {
     EXPECT_EQ(open_descriptors(), descriptors_) << "something is held";
 }
 
-void LiveCuts::expect_target_is_one_moment(const Bytes& image) {
+// With the role on it the disk becomes one.
+void LiveCuts::end_as_a_wake_does(const test::Duplicated& outcome) {
+    ASSERT_EQ(outcome.held.size(), 1u);
+    const auto target = block::open_target(target_, {});
+    engine::write_boot_stages(outcome.held.front().boot, engine::Verify::kAll, *target);
+}
+
+void LiveCuts::expect_target_is_one_moment(const test::Duplicated& outcome) {
+    expect_target_is_nothing();
+    end_as_a_wake_does(outcome);
     const auto target = target_disk();
     const auto then = std::make_shared<DiskBytes>(0);
     then->content = machine_.disk_at_rest();
@@ -134,8 +146,8 @@ void LiveCuts::expect_target_is_one_moment(const Bytes& image) {
     }
     const auto table = layout::read_partition_table(MemoryDevice(target));
     EXPECT_TRUE(table.primary_valid && table.backup_valid);
-    EXPECT_TRUE(image == machine_.image_at_rest()) << "its memory is not that of the pause";
-    EXPECT_FALSE(image.empty());
+    EXPECT_TRUE(outcome.image == machine_.image_at_rest()) << "its memory is not that of the pause";
+    EXPECT_FALSE(outcome.image.empty());
     EXPECT_EQ(machine_.seen().resumed, 1);
 }
 
@@ -162,7 +174,7 @@ void LiveCuts::cut_at(const Cut& cut, After after, bool may_be_complete) {
     }
     EXPECT_TRUE(outcome.cuts == 0 || after == After::kMadeAgain || may_be_complete)
         << "it would become half a machine";
-    expect_target_is_one_moment(outcome.image);
+    expect_target_is_one_moment(outcome);
 }
 
 // What is said in a duplication; "late": from the beginning of the pause on.
@@ -208,7 +220,7 @@ TEST_F(LiveCuts, ADuplicationWithoutOneIsOfOneMoment) {
     EXPECT_FALSE(outcome.source_error);
     ASSERT_FALSE(outcome.target_error) << outcome.target_error->what();
     expect_source_runs_on();
-    expect_target_is_one_moment(outcome.image);
+    expect_target_is_one_moment(outcome);
     EXPECT_EQ(machine_.seen().prepared, machine_.seen().resumed + machine_.seen().aborted);
 }
 

@@ -13,6 +13,10 @@ pair_begin live
 
 # Of a duplication under emulation; the machine may have other work.
 clone="dupengine clone --progress none --max-pause ${DUPENGINE_MAX_PAUSE:-60}"
+# Memory that no kernel uses and no duplication replaces: a store for a profile (dupengine-profile(8)).
+# shellcheck disable=SC2016 # the kernel's word, not the shell's
+reserved='memmap=2M$0x18000000'
+store=memory:0x18000000
 initramfs='waiting on .* for a source for /dev/vda, /dev/vdb'
 
 on() { machine_do "$1" "$2" 60 | tr -d '\r'; }
@@ -72,8 +76,8 @@ pair_prepare
 make_disks
 before=$(profile_digest "$profile_begin" "$profile_sectors")
 start_network
-start_source systemd.mask=dupengine-demo-report.service
-start_target dupengine.receive=/dev/vda dupengine.receive=/dev/vdb dupengine.live dupengine.peer=source
+start_source systemd.mask=dupengine-demo-report.service "$reserved"
+start_target dupengine.receive=/dev/vda dupengine.receive=/dev/vdb dupengine.live dupengine.peer=source "$reserved"
 await network 'third: ready'
 await source 'pair: ready' shell
 await target "$initramfs"
@@ -85,7 +89,8 @@ check [ "$(firmware_map source)" = "$(firmware_map target)" ]
 say "the source is duplicated while it runs"
 check machine_do source "$clone dup://10.77.0.2" 900 >clone.log
 tr -d '\r' <clone.log | grep -E '^(round|pass|image|pause|the target)' | cut -c 1-160
-check grep -q 'the target lives: .*"node":"web-1"' clone.log
+check grep -q 'the target lives: it is web-1 ' clone.log
+check grep -qE '^  hostname .*golden -> web-1' clone.log
 
 say "both go on from the same step, and are two"
 at_wake=$(on target 'tail -n 1 /root/load/counter.steps')
@@ -104,17 +109,20 @@ judge source /run/load client
 grep -E '^(stalls|longest_stall)' source.client
 say "the source is at step $(steps source.counter), the target at $(steps target.counter)"
 
-say "the duplicate, which runs, is duplicated onto once more"
-check machine_do target 'dupengine receive --live --yes --restart --initramfs /boot/dupengine.img --append no_timer_check --peer source /dev/vda /dev/vdb 2>/dev/console &' >restart.log
+say "the duplicate, which runs, is duplicated onto once more; who it is then stands in its memory"
+check machine_do target 'dupengine profile show --store partition:/dev/vda | sed s/web-1/web-2/ >/run/web-2.toml'
+check machine_do target "dupengine profile init --store $store --from /run/web-2.toml"
+check machine_do target "dupengine receive --live --yes --restart --initramfs /boot/dupengine.img --append 'no_timer_check $reserved' --peer source /dev/vda /dev/vdb 2>/dev/console &" >restart.log
 await_times target "$initramfs" 2
 check machine_do source 'pkill -CONT live_workload'
 check machine_do source 'live_workload pages /root/load 2>/dev/console & sleep 1'
-check machine_do source "$clone /dev/vda /dev/vdb dup://10.77.0.2" 900 >again.log
+check machine_do source "$clone --store $store /dev/vda /dev/vdb dup://10.77.0.2" 900 >again.log
 tr -d '\r' <again.log | grep -E '^(round|pass|image|pause|the target)' | cut -c 1-160
-check grep -q 'the target lives: .*"node":"web-1"' again.log
+check grep -q 'the target lives: it is web-2 ' again.log
 identity target >target.again
-check [ "$(head -n 1 target.again)" = web-1 ]
-check cmp <(sed -n 1,3p target.identity) <(sed -n 1,3p target.again)
+check [ "$(head -n 1 target.again)" = web-2 ]
+for line in 2 3; do check [ "$(sed -n ${line}p target.identity)" != "$(sed -n ${line}p target.again)" ]; done
+check on target "dupengine profile show --store $store" >/dev/null
 for machine in source target; do
     stop_and_judge "$machine"
     judge "$machine" /root/load pages
@@ -141,12 +149,15 @@ rm root.img
 say "a machine without a profile becomes nobody"
 check machine_do source 'pkill -CONT live_workload'
 sgdisk --delete=128 target.img >/dev/null
-start_target dupengine.receive=/dev/vda dupengine.receive=/dev/vdb dupengine.live dupengine.peer=source
+start_target dupengine.receive=/dev/vda dupengine.receive=/dev/vdb dupengine.live dupengine.peer=source "$reserved"
 await target "$initramfs"
 machine_do source "$clone dup://10.77.0.2 & sleep 1" >/dev/null
 await target 'this duplicate has become nobody' console 600
 sleep 5
 check [ "$("$FRAMES" target.sent.pcap | cut -d ' ' -f 1)" = "${pair_macs[target]}" ]
+# Nor does it start as its source when it is switched off now.
+check grep -aq DUPENGINE-UNDONE <(dd if=target.img bs=512 skip=1 count=1 status=none)
+check cmp <(dd if=target.img bs=512 count=1 status=none) <(head -c 512 /dev/zero)
 check grep -qx golden <(on source hostname)
 check machine_do source 'pkill -INT dupengine; sleep 2; ! pgrep -x dupengine'
 stop_machine target

@@ -178,6 +178,7 @@ Duplicated duplicate_live(BusyMachine& machine, const Duplication& how) {
     try {
         const auto remote = std::make_shared<cli::RemoteSource>(next_call(wire::after(10s), {}), options);
         result.image = receive_live(remote, how);
+        result.held = remote->held_boot();
     } catch (const Error& e) {
         result.target_error = e;
     }

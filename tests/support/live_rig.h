@@ -3,7 +3,7 @@
 // what `receive --live` does until it would become the other machine. Between them is a network that cuts.
 // Programs that use it are linked with dup_cli.
 
-#include "engine/plan.h"
+#include "engine/held_boot.h"
 #include "machine/live_memory.h"
 #include "tests/support/busy_machine.h"
 #include "tests/support/cut_network.h"
@@ -31,6 +31,7 @@ struct Duplication {
 struct Duplicated {
     std::optional<Error> source_error, target_error;  ///< empty: done
     Bytes image;                                      ///< that the target would become
+    std::vector<engine::HeldBoot> held;               ///< what it would take along
     std::vector<machine::PauseReport> pauses;
     std::size_t cuts = 0, sends[2] = {0, 0};  ///< of the source's end, of the target's
     /// From the beginning of the pause to the end of the source's end.

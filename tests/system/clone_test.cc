@@ -303,6 +303,29 @@ TEST_P(CloneOfATable, ParticipantsAreAskedAndOneOfThemCanCallItOff) {
 }
 
 // In a mount namespace of its own, as above.
+TEST_P(CloneOfATable, ARequestToStopDoesNotWaitForAParticipantThatHangs) {
+    const std::string log = folder_.file("calls"), took = folder_.file("took");
+    const auto receiving = receive();
+    const std::string script = fmt::format(
+        "mkdir -p /run/dupengine && mount -t tmpfs none /run/dupengine && mkdir -m 755 "
+        "/run/dupengine/quiesce.d && cd /run/dupengine/quiesce.d && for name in 10-first 50-db 90-last; do"
+        " printf '#!/bin/sh\necho '$name' $1 >> {0}\n' > $name; chmod 755 $name; done &&"
+        " echo '[ $1 != prepare ] || sleep 600' >> 50-db &&"
+        " {{ {1} clone --disks-only --max-pause 20 --peers {2} {3} dup://{4} & }} &&"
+        " until grep -q '50-db prepare' {0}; do sleep 0.05; done;"
+        " begin=$(date +%s%3N); kill -INT $!; wait $!; status=$?; echo $(($(date +%s%3N) - begin)) > {5}; "
+        "exit "
+        "$status",
+        log, test::command(), source_folder_, source_.path(), address_, took);
+    const RunResult cloned = run_program({"unshare", "--mount", "bash", "-c", script});
+    receiving->end();
+    EXPECT_EQ(cloned.status, 10) << cloned.err;
+    EXPECT_EQ(read_file(log, Code::kInternal),
+              "10-first prepare\n50-db prepare\n50-db abort\n10-first abort\n");
+    EXPECT_LT(std::stoi(read_file(took, Code::kInternal)), 3000) << "of 5000 that a participant has";
+}
+
+// In a mount namespace of its own, as above.
 TEST_P(CloneOfATable, ADryRunAsksNobodyToRestAndWritesNothing) {
     must_run({"dd", "if=/dev/urandom", "of=" + root_ + "/large", "bs=1M", "count=40", "status=none"});
     must_run({"sync", "-f", root_});

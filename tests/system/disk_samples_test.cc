@@ -7,6 +7,7 @@
 
 #include "base/error.h"
 #include "base/fd.h"
+#include "block/in_place.h"
 #include "cli/wake.h"
 #include "tests/support/disk_image.h"
 #include "tests/support/scratch.h"

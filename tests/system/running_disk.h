@@ -55,14 +55,14 @@ class RunningDiskTest : public AssumeDisk {
         return test::range_sha256(golden_.path,
                                   {value("First sector: ") * 512, (value("Last sector: ") + 1) * 512});
     }
-    RunningSystem running() { return {{loop_->path()}, {root_}}; }
+    RunningSystem running() { return {{loop_->path()}, {root_, media_}}; }
     // Nobody can read the ESP where there is no vfat, so a person says that its references may stay.
     static AssumeOptions options() {
         AssumeOptions how;
         how.left_references = {"/boot/efi"};
         return how;
     }
-    StoredRole role() { return read_role_from_medium(loop_->path()); }
+    StoredRole role() { return read_role_from_medium(loop_->path(), media_); }
     AssumePlan planned(RunningSystem& system, const AssumeOptions& how) {
         const StoredRole stored = role();
         SystemRandom random;
@@ -87,6 +87,7 @@ class RunningDiskTest : public AssumeDisk {
     test::GoldenDisk golden_;
     std::optional<test::LoopDevice> loop_;
     std::optional<test::PartitionNodes> nodes_;
+    block::Media media_;
     std::string root_ = folder.file("root");
     std::string profile_digest_;
 };

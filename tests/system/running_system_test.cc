@@ -13,6 +13,9 @@
 #include <csignal>
 #include <thread>
 
+#include "base/subprocess.h"
+#include "engine/held_boot.h"
+#include "layout/incomplete_mark.h"
 #include "profiles/store.h"
 #include "profiles/wake.h"
 #include "tests/support/fake_system.h"
@@ -108,6 +111,54 @@ TEST_F(RunningDiskTest, TheTableIsThatOfTheMediumAndNotTheOneTheKernelRemembers)
     cached = {};
     stop();
     EXPECT_EQ(Guid::parse(test::disk_guid(golden_)).text(), after(plan, IdentifierKind::kDiskGuid, 0));
+    expect_sound(golden_);
+}
+
+// The ends of a disk as a copy leaves them that waits for somebody to make it a disk.
+engine::HeldBoot hold_back(const std::string& disk) {
+    const auto medium = block::open_medium(disk);
+    const std::uint64_t size = medium->geometry().size_bytes;
+    engine::HeldBoot held{size, {{"start of the disk", {}}, {"sector 0", {}}, {"end of the disk", {}}}};
+    const block::Extent places[] = {{512, 34 * 512}, {0, 512}, {size - 33 * 512, size}};
+    for (std::size_t i = 0; i < 3; ++i)
+        held.boot[i].pieces.push_back({places[i].begin, block::read_extent(*medium, places[i])});
+    layout::IncompleteMark mark;
+    mark.source = "source";
+    mark.size_bytes = size;
+    const Bytes content = layout::encode_mark(mark, 512);
+    const auto target = block::open_disk_in_place(disk, {});
+    target->write(places[2].begin, content);
+    target->write(places[0].begin, content);
+    target->write(0, Bytes(512));
+    target->flush();
+    return held;
+}
+
+TEST_F(RunningDiskTest, NothingStartsFromADiskWhoseTableIsHeldBackUntilTheRoleIsOnIt) {
+    start();
+    const auto held = engine::decode_held_boot(engine::encode_held_boot({hold_back(loop_->path())}));
+    const auto bytes = engine::held_bytes(held.front());
+    media_ = block::media_with({{loop_->path(), bytes}});
+    const AssumePlan plan = take_up();
+    EXPECT_EQ(text("/etc/hostname"), "web-1\n");
+    EXPECT_TRUE(layout::find_mark(*block::open_medium(loop_->path()))) << "it would start as the source";
+    EXPECT_EQ(run_program({"blkid", "-p", golden_.path}).out, "");
+
+    const engine::HeldBoot changed = engine::with_changes(held.front(), *bytes);
+    const auto target = block::open_disk_in_place(
+        loop_->path(),
+        block::ProtectedRegions::all_except(engine::places_of(changed), changed.size_bytes, "data"));
+    engine::write_boot_stages(changed.boot, engine::Verify::kAll, *target);
+    media_ = {};
+    {
+        RunningSystem again = running();
+        EXPECT_TRUE(planned(again, options()).empty());
+    }
+    stop();
+    EXPECT_FALSE(layout::find_mark(*block::open_source(golden_.path)));
+    EXPECT_EQ(Guid::parse(test::disk_guid(golden_)).text(), after(plan, IdentifierKind::kDiskGuid, 0));
+    EXPECT_NE(test::disk_guid(golden_), test::kGoldenDisk);
+    EXPECT_EQ(range_digest(128), profile_digest_);
     expect_sound(golden_);
 }
 

@@ -8,6 +8,7 @@
 #include <net/if.h>
 
 #include "block/open.h"
+#include "engine/held_boot.h"
 #include "profiles/slots.h"
 #include "profiles/stores/partition.h"
 #include "tests/support/faulty_disk.h"
@@ -22,14 +23,24 @@ using testing::IsEmpty;
 // Everything else is at rest, and is not to be thawed.
 class AtRest final : public machine::Awake {
   public:
+    explicit AtRest(Bytes letter) : letter_(std::move(letter)) {}
+    Bytes letter() const override { return letter_; }
     void thaw_kernel() override { was_thawed = true; }
     void thaw_filesystems() override { was_thawed = true; }
     void thaw_processes() override { was_thawed = true; }
     bool was_thawed = false;
+
+  private:
+    Bytes letter_;
 };
 
+// Of a disk that has all of it on its medium.
+Bytes nothing_held(std::uint64_t size) {
+    return engine::encode_held_boot({{size, {}}});
+}
+
 // The gate is closed in the image, and a tunnel of the source's is up.
-void expect_nobody(const WakeOptions& options, const std::string& why) {
+void expect_nobody(const WakeOptions& options, const Bytes& letter, const std::string& why) {
     const test::Outside outside;
     test::ip({"tuntap", "add", "tun0", "mode", "tun"});
     test::ip({"address", "add", "10.66.0.1/30", "dev", "tun0"});
@@ -40,7 +51,7 @@ void expect_nobody(const WakeOptions& options, const std::string& why) {
     test::FrameWatch watch{outside};
     watch.take();
     Participants participants("target", {});
-    AtRest awake;
+    AtRest awake(letter);
     try {
         wake_up(awake, options, gate, participants);
         ADD_FAILURE() << "it has become somebody";
@@ -58,7 +69,7 @@ void expect_nobody(const WakeOptions& options, const std::string& why) {
 // Runs it where nobody else's links are touched. `disk` is a block device.
 void expect_nobody_on(const std::string& disk, const std::string& why,
                       const std::vector<DiskSample>& samples = {}) {
-    test::in_own_network([&] { expect_nobody({{disk}, "", {}, samples}, why); });
+    test::in_own_network([&] { expect_nobody({{disk}, "", {}, samples}, nothing_held(16 * kMiB), why); });
 }
 
 class WakingUp : public testing::Test {
@@ -85,6 +96,15 @@ class WakingUp : public testing::Test {
 TEST_F(WakingUp, OnAnotherDiskThanTheOneThatWasReceivedItIsNobody) {
     const test::LoopDevice loop(disk_);
     expect_nobody_on(loop.path(), "is not the disk that was received", {{0, 4096, {}}});
+}
+
+TEST_F(WakingUp, OnADiskOfAnotherSizeOrWithoutWhatMakesItADiskItIsNobody) {
+    make_profile();
+    const test::LoopDevice loop(disk_);
+    const WakeOptions options{{loop.path()}, "", {}, {}};
+    for (const Bytes& letter : {nothing_held(kDisk + 512), engine::encode_held_boot({})})
+        test::in_own_network([&] { expect_nobody(options, letter, "is not the disk that was received"); });
+    test::in_own_network([&] { expect_nobody(options, Bytes(100), "held boot structures"); });
 }
 
 TEST_F(WakingUp, WithoutAProfileItIsNobody) {

@@ -12,8 +12,9 @@ namespace {
 using testing::ElementsAreArray;
 using Names = std::vector<std::string>;
 
-const Names kOrder = {"silence_links",    "find_role",    "forget_the_source", "thaw_kernel",
-                      "thaw_filesystems", "take_up_role", "end_what_speaks",   "thaw_processes"};
+const Names kOrder = {"silence_links", "find_role",        "forget_the_source",
+                      "thaw_kernel",   "thaw_filesystems", "take_up_role",
+                      "complete_disk", "end_what_speaks",  "thaw_processes"};
 
 // What was begun, in order; one of them fails.
 class Begun {
@@ -33,6 +34,7 @@ class Begun {
 class FakeAwake final : public machine::Awake {
   public:
     explicit FakeAwake(Begun& begun) : begun_(begun) {}
+    Bytes letter() const override { return {}; }
     void thaw_kernel() override { begun_.begin("thaw_kernel"); }
     void thaw_filesystems() override { begun_.begin("thaw_filesystems"); }
     void thaw_processes() override { begun_.begin("thaw_processes"); }
@@ -48,6 +50,7 @@ class FakeSteps final : public WakeSteps {
     void find_role() override { begun_.begin("find_role"); }
     void forget_the_source() override { begun_.begin("forget_the_source"); }
     void take_up_role() override { begun_.begin("take_up_role"); }
+    void complete_disk() override { begun_.begin("complete_disk"); }
     void end_what_speaks() override { begun_.begin("end_what_speaks"); }
 
   private:
@@ -60,6 +63,16 @@ TEST(Wake, ProcessesRunLastOfAll) {
     FakeSteps steps(begun);
     become(awake, steps);
     EXPECT_THAT(begun.names(), ElementsAreArray(kOrder));
+}
+
+TEST(Wake, NothingStartsFromTheDiskBeforeTheRoleIsOnIt) {
+    for (const char* failing : {"find_role", "thaw_filesystems", "take_up_role"}) {
+        Begun begun(failing);
+        FakeAwake awake(begun);
+        FakeSteps steps(begun);
+        EXPECT_THROW(become(awake, steps), Error);
+        EXPECT_THAT(begun.names(), testing::Not(testing::Contains("complete_disk"))) << failing;
+    }
 }
 
 TEST(Wake, WhicheverStepFailsNothingBehindItIsDoneAndNoProcessRuns) {

@@ -68,6 +68,26 @@ TEST(Apply, TheTargetIsTheSourceAndTheProfileIsItself) {
     EXPECT_GE(report.bytes_verified + kProfilePlace.size(), kSize) << "some bytes were not read back";
 }
 
+TEST(Apply, WhoseBootStructuresAreHeldIsNoDiskUntilSomebodyWritesThem) {
+    const Pair pair;
+    const Bytes profile = pair.profile();
+    const MemoryDevice source(pair.from, 512, "source");
+    const CopyPlan plan = make_plan(source, MemoryDevice(pair.to, 512, "target"), {});
+    block::Target target(std::make_unique<MemoryDevice>(pair.to, 512, "target"), plan.protected_regions());
+    Progress progress;
+    ApplyContext context{progress, {}, 1, {}};
+    std::optional<HeldBoot> held;
+    context.hold_boot = [&](HeldBoot boot) { held = std::move(boot); };
+    apply_plan(plan, source, target, context);
+    ASSERT_TRUE(held);
+    ASSERT_TRUE(layout::find_mark(target)) << "it would start as its source";
+    EXPECT_TRUE(is_zero(std::span(pair.to->content).first(512)));
+    write_boot_stages(held->boot, Verify::kAll, target);
+    EXPECT_FALSE(layout::find_mark(target));
+    expect_complete(pair);
+    EXPECT_EQ(pair.profile(), profile);
+}
+
 TEST(Apply, ASecondCopyWritesOnlyTheBootStructuresAndWhatChanged) {
     const Pair pair;
     copy(pair);

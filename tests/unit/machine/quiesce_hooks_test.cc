@@ -108,6 +108,15 @@ TEST_F(QuiesceHooks, AVetoComesWithWhatTheHookSaid) {
     EXPECT_EQ(answer.text, "a backup runs\n");
 }
 
+TEST_F(QuiesceHooks, OneThatHangsIsKilledSoonWhenAllIsCalledOff) {
+    add("etc/10-a", "exec sleep 600");
+    const auto begin = steady_clock::now();
+    Call call{Phase::kPrepare, {"web1", "dup://web2"}, std::chrono::minutes(10)};
+    call.is_called_off = [&] { return steady_clock::now() - begin > milliseconds(200); };
+    EXPECT_EQ(find_hooks(places_).participants.at(0)->call(call).outcome, Outcome::kLate);
+    EXPECT_LT(steady_clock::now() - begin, milliseconds(5'000));
+}
+
 TEST_F(QuiesceHooks, OneThatHangsIsKilledWithItsChildren) {
     add("etc/10-a", "sh -c 'echo $$ > " + scratch_.file("child") + "; exec sleep 1000' & sleep 1000");
     const auto begin = steady_clock::now();

@@ -190,6 +190,19 @@ TEST_F(QuiesceSockets, WhenDupengineDiesAProgramGoesOn) {
     EXPECT_THAT(program.told_at_least(2), ElementsAre("prepare web1 ", "abort web1 "));
 }
 
+TEST_F(QuiesceSockets, AProgramThatIsSlowIsNotWaitedForWhenAllIsCalledOff) {
+    Program program(places_.folder, "10-a", [](const auto&, char*, std::size_t) {
+        std::this_thread::sleep_for(milliseconds(3'000));
+        return 0;
+    });
+    const auto found = find_sockets(places_).participants;
+    const auto begin = steady_clock::now();
+    Call call{Phase::kPrepare, {"web1", ""}, std::chrono::minutes(10)};
+    call.is_called_off = [&] { return steady_clock::now() - begin > milliseconds(200); };
+    EXPECT_EQ(found.at(0)->call(call).outcome, Outcome::kLate);
+    EXPECT_LT(steady_clock::now() - begin, milliseconds(2'500));
+}
+
 TEST_F(QuiesceSockets, AProgramThatIsLateIsAbortedWhenItIsReady) {
     Program program(places_.folder, "10-a", [](const auto& call, char*, std::size_t) {
         if (call.phase == DUPENGINE_PREPARE) std::this_thread::sleep_for(milliseconds(700));

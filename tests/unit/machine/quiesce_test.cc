@@ -21,6 +21,7 @@ using ::testing::IsEmpty;
 struct World {
     std::vector<std::string> log;
     std::chrono::steady_clock::time_point now{};
+    std::function<void(const std::string&)> on_call = [](const std::string&) {};
 };
 
 class FakeParticipant final : public Participant {
@@ -36,6 +37,7 @@ class FakeParticipant final : public Participant {
     const std::string& where() const override { return where_; }
     Answer call(const Call& call) override {
         world_.log.push_back(fmt::format("{} {}", phase_name(call.phase), name_));
+        world_.on_call(world_.log.back());
         calls.push_back(call);
         if (behaviour_.takes > call.deadline) {
             world_.now += call.deadline;
@@ -190,6 +192,17 @@ TEST_F(QuiesceOrder, ARequestToStopIsHeardBetweenCalls) {
     add("20-b");
     EXPECT_THAT(veto(Code::kInterrupted), HasSubstr("called off"));
     EXPECT_THAT(world_.log, ElementsAre("prepare 10-a", "abort 10-a"));
+}
+
+TEST_F(QuiesceOrder, WhoIsBeingAskedWhenItIsCalledOffIsToldLikeThoseBefore) {
+    bool is_called_off = false;
+    options_.is_called_off = [&] { return is_called_off; };
+    add("10-a");
+    add("20-b", {.answers = {}, .takes = milliseconds(6'000)});
+    add("30-c");
+    world_.on_call = [&](const std::string& what) { is_called_off = what == "prepare 20-b"; };
+    EXPECT_THAT(veto(Code::kInterrupted), HasSubstr("called off"));
+    EXPECT_THAT(world_.log, ElementsAre("prepare 10-a", "prepare 20-b", "abort 20-b", "abort 10-a"));
 }
 
 TEST_F(QuiesceOrder, AReportThatCannotBeGivenLeavesNobodyAtRest) {
