@@ -30,6 +30,8 @@ class Sending {
           streams_(std::clamp(streams, 1U, kMostStreams)),
           on_stop_(options_.stop, [this] { stop_.request_stop(); }) {
         options_.over = over_.get_token();
+        // How far the target is it tells over one of them.
+        options_.words = std::make_shared<LastWords>(options_.patience);
         options_.on_progress = [this, told = options_.on_progress](const ProgressNote& note) {
             const std::lock_guard lock(telling_);
             if (told) told(note);

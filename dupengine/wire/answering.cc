@@ -8,7 +8,7 @@ Answering::Answering(Peer peer, const Offer& offer, const AnswerOptions& options
     : offer_(offer),
       options_(options),
       connection_(std::move(peer), options.patience),
-      words_(options.patience) {}
+      words_(options.words ? options.words : std::make_shared<LastWords>(options.patience)) {}
 
 // On request the other end is told, and has Patience::farewell to go.
 void Answering::end_when_stopped(const std::stop_token& over) {
@@ -96,7 +96,7 @@ void Answering::serve() {
         const std::jthread watcher([this](const std::stop_token& over) { watch_last_words(over); });
         for (auto patience = options_.patience.idle;;) {
             const Message message = connection_.receive(after(patience));
-            words_.hear(message, LastWords::Clock::now());
+            words_->hear(message, LastWords::Clock::now());
             if (has_answered_ || message.type == Type::kProgress) answered_.got_on = true;
             if (!take(message)) break;
             patience = message.type == Type::kPrepare ? options_.patience.prepare : options_.patience.idle;
@@ -125,14 +125,14 @@ void Answering::watch_last_words(const std::stop_token& over) {
     std::unique_lock lock(mutex);
     while (!wake.wait_for(lock, over, look, [&] { return over.stop_requested(); })) {
         const auto now = LastWords::Clock::now();
-        if (*disk_->is_given) words_.begin(now);
-        if (const std::string why = words_.why_over(now); !why.empty()) {
+        if (*disk_->is_given) words_->begin(now);
+        if (const std::string why = words_->why_over(now); !why.empty()) {
             const Error error(Code::kPeer,
                               fmt::format("{}: {}; run both ends again", connection_.name(), why));
             say_goodbye(error);
             return fail(std::make_exception_ptr(error));
         }
-        if (words_.silence(now) > quiet)
+        if (words_->silence(now) > quiet)
             tell({fmt::format("waiting for the target's word, {} s at most",
                               options_.patience.word.count() / 1000),
                   0, 0, 0, 0});

@@ -7,7 +7,6 @@
 #include <exception>
 
 #include "wire/answers.h"
-#include "wire/last_words.h"
 #include "wire/offer.h"
 
 namespace dupengine::wire {
@@ -42,7 +41,7 @@ class Answering {
     Connection connection_;
     const OfferedDisk* disk_ = nullptr;
     CompressionGauge gauge_;
-    LastWords words_;
+    std::shared_ptr<LastWords> words_;
     std::mutex telling_;
     Answered answered_;
 

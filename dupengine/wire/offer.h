@@ -17,6 +17,7 @@
 #include "base/random.h"
 #include "block/changes.h"
 #include "wire/connection.h"
+#include "wire/last_words.h"
 #include "wire/recording_reader.h"
 
 namespace dupengine::wire {
@@ -77,6 +78,9 @@ struct AnswerOptions {
     /// Another connection after the first may only go on with this copy. What it is refused with before the
     /// disk is open again is kPeer then: nobody may say any more that nothing was written.
     std::optional<Token> only_transfer = {};
+    /// What is heard of the target behind the last round, over all connections of one copy; empty: over this
+    /// one.
+    std::shared_ptr<LastWords> words = {};
     /// How far the other end is. From the thread that answers.
     std::function<void(const ProgressNote&)> on_progress = {};
     /// The disk was opened, by this transfer. From the thread that answers.
