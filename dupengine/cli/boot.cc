@@ -1,11 +1,11 @@
-// dupengine boot: keys, sign. See dupengine-boot(8).
+// dupengine boot: keys, sign; the rest is in boot_start.cc. See dupengine-boot(8).
 
 #include <memory>
 #include <nlohmann/json.hpp>
 
 #include "base/fd.h"
 #include "bootloader_hooks/efi_keys.h"
-#include "cli/command.h"
+#include "cli/boot_start.h"
 #include "codec/digest.h"
 #include "image/new_file.h"
 #include "image/signature.h"
@@ -68,7 +68,8 @@ int run_sign(const Globals& globals, const Arguments& arguments) {
 }  // namespace
 
 void add_boot(CLI::App& app, Globals& globals, Action& action) {
-    CLI::App& boot = *app.add_subcommand("boot", "Sign what firmware starts, and say whom it believes");
+    CLI::App& boot = *app.add_subcommand(
+        "boot", "Say what firmware starts, how often a new system is tried, and whom to believe");
     boot.require_subcommand(1);
     const auto arguments = std::make_shared<Arguments>();
     const auto add = [&](const char* name, const char* description,
@@ -94,6 +95,8 @@ void add_boot(CLI::App& app, Globals& globals, Action& action) {
     CLI::App& sign = add("sign", "Sign kernels, initrds and loaders, each into FILE.sig", run_sign);
     sign.add_option("--sign-key", arguments->key, "The secret key")->required()->option_text("FILE");
     sign.add_option("FILE", arguments->files, "What firmware starts")->required()->option_text("...");
+
+    add_boot_start(boot, globals, action);
 }
 
 }  // namespace dupengine::cli

@@ -9,6 +9,7 @@ namespace {
 // UEFI 2.10, 8.5.4.
 constexpr std::uint64_t kBootToSetup = 1;
 constexpr std::uint32_t kKeptAndVisible = 7;  // non-volatile, boot services, runtime
+constexpr std::uint32_t kVisible = 6;
 
 using Name = std::array<char16_t, 64>;
 
@@ -46,6 +47,11 @@ Uefi::Uefi(SystemTable& system, Handle self)
       initrd_(*system.boot),
       signature_(*system.boot),
       trust_{built_in_keys(), read_flag(*system.runtime, "SecureBoot")} {}
+
+void Uefi::announce(TextView version) {
+    runtime_.set_variable(name_of("DupengineVersion").data(), &kOwnVariables, kVisible, version.size(),
+                          version.data());
+}
 
 void Uefi::find_disks() {
     disks_.find(boot_);

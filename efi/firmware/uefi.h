@@ -9,6 +9,8 @@ namespace dupengine::efi {
 class Uefi final : public Firmware {
   public:
     Uefi(SystemTable& system, Handle self);
+    /// Tells the operating system which version of this program started it; forgotten with the power.
+    void announce(TextView version);
     /// Looks for the disks; takes a second.
     void find_disks();
 

@@ -37,11 +37,12 @@ sign_program() {
     sbsign --key secure.key --cert "$firmware_keys.pem" --output "$2" "$1" >/dev/null 2>&1
 }
 
-# FILE SIZE: a disk with an EFI system partition from 1 MiB to 34 MiB.
+# FILE SIZE [MIB]: a disk with an EFI system partition of 33 or so many MiB, which begins at 1 MiB.
 make_disk() {
+    local mib=${3-33}
     truncate -s "$2" "$1"
-    sgdisk --new=1:1M:+33M --typecode=1:ef00 "$1" >/dev/null
-    mformat -i "$1@@1M" -T 67584 -h 64 -s 32 -v ESP ::
+    sgdisk --new="1:1M:+${mib}M" --typecode=1:ef00 "$1" >/dev/null
+    mformat -i "$1@@1M" -T $((mib * 2048)) -h 64 -s 32 -v ESP ::
 }
 
 # DISK FILE PATH: the folders of the path are made.

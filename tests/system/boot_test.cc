@@ -5,6 +5,7 @@
 #include <sys/stat.h>
 
 #include <filesystem>
+#include <nlohmann/json.hpp>
 
 #include "base/fd.h"
 #include "tests/support/signing_keys.h"
@@ -13,6 +14,7 @@ namespace dupengine {
 namespace {
 
 namespace fs = std::filesystem;
+using nlohmann::json;
 using test::run_dupengine;
 using ::testing::HasSubstr;
 
@@ -80,6 +82,83 @@ TEST_F(BootVerb, PutsKeysIntoTheApplicationAndIntoNothingElse) {
     EXPECT_EQ(refused.status, 2);
     EXPECT_THAT(refused.err, HasSubstr("/x: it is no dupengine.efi that can hold keys"));
     EXPECT_FALSE(fs::exists(file("y")));
+}
+
+// Variables of firmware in a folder of their own; two pages of room, of which one is taken.
+class BootStart : public ::testing::Test {
+  protected:
+    BootStart() {
+        test::must_run({"mount", "-t", "tmpfs", "-o", "size=8k", "none", folder_.path()});
+        write_file_atomic(folder_.file("BootOrder-x"), as_bytes("1234"), 0644, Code::kInternal);
+    }
+    ~BootStart() override { test::must_run({"umount", folder_.path()}); }
+    RunResult boot(std::vector<std::string> arguments) const {
+        arguments.insert(arguments.begin(), "boot");
+        arguments.insert(arguments.end(), {"--efivars", folder_.path()});
+        return run_dupengine(arguments);
+    }
+    void fill() const {
+        EXPECT_NE(run_program({"dd", "if=/dev/zero", "of=" + folder_.file("dump"), "bs=4k"}).status, 0);
+    }
+
+    const test::ScratchFolder folder_;
+};
+
+TEST_F(BootStart, CountsAndConfirms) {
+    EXPECT_THAT(boot({"status"}).out, HasSubstr("starts are not counted"));
+    EXPECT_EQ(boot({"tries", "3"}).status, 0);
+    EXPECT_THAT(boot({"status"}).out, HasSubstr("tries that are left: 3; not confirmed"));
+    EXPECT_EQ(json::parse(boot({"status", "--json"}).out)["tries"], "3");
+    EXPECT_THAT(boot({"confirm"}).out, HasSubstr("came up well, with 3 tries left"));
+    EXPECT_EQ(json::parse(boot({"confirm", "--json"}).out)["confirmed"], false);
+    EXPECT_EQ(boot({"tries", "0"}).status, 2);
+    EXPECT_EQ(boot({"tries", "100"}).status, 2);
+}
+
+TEST_F(BootStart, SaysThatNobodyFollowsWhereNoApplicationStartedTheMachine) {
+    EXPECT_THAT(boot({"once", "menu"}).out, HasSubstr("no dupengine.efi started this machine"));
+    EXPECT_THAT(boot({"status"}).out, HasSubstr("does, once: menu"));
+    EXPECT_EQ(boot({"once", "--forget"}).status, 0);
+    EXPECT_THAT(boot({"status"}).out, HasSubstr("what the profile says"));
+    EXPECT_EQ(boot({"once"}).status, 2);
+    EXPECT_EQ(boot({"once", "nonsense"}).status, 2);
+}
+
+TEST_F(BootStart, SaysThatTheFirmwareIsFullAndLeavesNoHalfVariable) {
+    fill();
+    const RunResult result = boot({"tries", "3"});
+    EXPECT_EQ(result.status, 9);
+    EXPECT_THAT(result.err, HasSubstr("DupengineTries: the firmware has no room left for variables"));
+    EXPECT_THAT(boot({"status"}).out, HasSubstr("starts are not counted"));
+}
+
+TEST(BootWithoutFirmware, IsSaid) {
+    const RunResult result = run_dupengine({"boot", "confirm", "--efivars", "/nowhere"});
+    EXPECT_EQ(result.status, 9);
+    EXPECT_EQ(result.err, "dupengine: /nowhere: not there; this machine was not started by UEFI firmware\n");
+}
+
+// A role that cannot be counted is not taken up: nobody would notice that it does not start.
+TEST_F(BootStart, ARoleIsCountedBeforeItIsTakenUp) {
+    const test::ScratchFolder work;
+    fs::create_directories(work.path() + "/root/etc");
+    write_file_atomic(work.file("root/etc/hostname"), as_bytes("golden\n"), 0644, Code::kInternal);
+    write_file_atomic(work.file("p.toml"), as_bytes(std::string(kNode) + "[boot]\ntries = 2\n"), 0644,
+                      Code::kInternal);
+    const std::string store = "file:" + work.file("store");
+    ASSERT_EQ(run_dupengine({"profile", "init", "--store", store, "--from", work.file("p.toml")}).status, 0);
+    const std::vector<std::string> assume = {"assume",  "--yes", "--root",    work.file("root"),
+                                             "--store", store,   "--efivars", folder_.path()};
+    fill();
+    EXPECT_EQ(run_dupengine(assume).status, 9);
+    EXPECT_EQ(read_file(work.file("root/etc/hostname"), Code::kInternal), "golden\n");
+    fs::remove(folder_.file("dump"));
+    const RunResult taken = run_dupengine(assume);
+    EXPECT_EQ(taken.status, 0) << taken.err;
+    EXPECT_THAT(taken.out, HasSubstr("note: dupengine.efi tries this system 2 times"));
+    EXPECT_THAT(boot({"status"}).out, HasSubstr("tries that are left: 2"));
+    EXPECT_EQ(run_dupengine(assume).status, 0);
+    EXPECT_EQ(read_file(work.file("root/etc/hostname"), Code::kInternal), "web-1\n");
 }
 
 }  // namespace
