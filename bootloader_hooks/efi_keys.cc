@@ -26,9 +26,9 @@ Bytes with_keys(std::span<const std::byte> program, std::span<const PublicKey> t
         throw_error(Code::kRefused, "dupengine.efi has room for {} keys", keys::kMost);
     Bytes changed(program.begin(), program.end());
     const auto magic = std::as_bytes(std::span(keys::kMagic));
-    const auto found = std::ranges::search(changed, magic);
-    const auto at = static_cast<std::size_t>(found.begin() - changed.begin());
-    if (found.empty() || changed.size() - at < keys::kBytes)
+    const auto found = std::search(changed.begin(), changed.end(), magic.begin(), magic.end());
+    const auto at = static_cast<std::size_t>(found - changed.begin());
+    if (changed.size() - at < keys::kBytes)
         throw_error(Code::kUsage, "it is no dupengine.efi that can hold keys");
     if (is_signed(program))
         throw_error(

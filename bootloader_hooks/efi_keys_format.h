@@ -17,7 +17,7 @@ namespace dupengine::boot::keys {
 inline constexpr char kSectionName[] = ".keys";
 inline constexpr std::array kMagic = {'D', 'U', 'P', 'E', 'N', 'G', 'I', 'N',
                                       'E', '-', 'K', 'E', 'Y', 'S', '-', '1'};
-inline constexpr std::uint32_t kMost = 8, kKeyBytes = 32;
+inline constexpr std::size_t kMost = 8, kKeyBytes = 32;
 inline constexpr std::size_t kCountAt = 16, kKeysAt = 32, kBytes = kKeysAt + kMost * kKeyBytes;
 
 }  // namespace dupengine::boot::keys

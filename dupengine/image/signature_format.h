@@ -22,10 +22,12 @@ inline constexpr char kOfProfile[] = "dupengine profile 1\n";
 inline constexpr char kFileSuffix[] = ".sig";
 
 inline constexpr std::size_t kPublicBytes = 32, kSignatureBytes = 64;
+/// A key is named by its SHA-256, in hexadecimal digits.
+inline constexpr std::size_t kKeyDigits = 64, kSignatureDigits = 128;
 
-/// Of a whole signature as it stands in a file, and at the end of a profile. The key is named by a SHA-256.
-inline constexpr std::size_t kFileBytes = sizeof kFirstLine - 1 + sizeof kKeyWord - 1 + 2 * 32 + 1 +
-                                          sizeof kEd25519Word - 1 + 2 * kSignatureBytes + 1;
+/// Of a whole signature as it stands in a file, and at the end of a profile.
+inline constexpr std::size_t kFileBytes = sizeof kFirstLine - 1 + sizeof kKeyWord - 1 + kKeyDigits + 1 +
+                                          sizeof kEd25519Word - 1 + kSignatureDigits + 1;
 inline constexpr std::size_t kProfileBytes = kFileBytes + 3 * (sizeof kCommentPrefix - 1);
 
 }  // namespace dupengine::image::signature_words

@@ -29,11 +29,14 @@ for name in sh mount insmod poweroff hostname cat; do /bin/busybox ln -s busybox
 mount -t proc proc /proc
 mount -t sysfs sys /sys
 insmod /efivarfs.ko
-mount -t efivarfs efivarfs /sys/firmware/efi/efivars
 hostname web-1
+# As in any initramfs, nothing is mounted there: it does that by itself.
+case $(cat /proc/cmdline) in
+    *new) dupengine assume --yes --root /new --store file:/store ;;
+    *) mount -t efivarfs efivarfs /sys/firmware/efi/efivars ;;
+esac
 dupengine boot status
 case $(cat /proc/cmdline) in
-    *new) dupengine assume --yes --root /new --store file:/store && dupengine boot status ;;
     *well) dupengine boot confirm && dupengine boot once menu ;;
 esac
 poweroff -f
@@ -75,9 +78,8 @@ put_on_esp disk.img initrd /EFI/dupengine/initrd
 say "a role is taken up before the system starts: its tries are set"
 behave new
 start_firmware disk.img
-await_text '^started by dupengine\.efi [0-9.]+$'
-await_text '^starts are not counted$'
 await_text '^note: dupengine\.efi tries this system 2 times'
+await_text '^started by dupengine\.efi [0-9.]+$'
 await_text '^tries that are left: 2; not confirmed$'
 await_power_off
 ! has_said 'after this start' || firmware_fail "a start was counted that nobody asked to count"
