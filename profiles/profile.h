@@ -90,6 +90,7 @@ struct Boot {
     std::string command_line;            ///< of the kernel
     std::string receive_disk;            ///< as the kernel calls it
     std::string fallback;                ///< a choice for when the first one fails; "menu" if not given
+    std::optional<unsigned> tries;       ///< how often a system that has just become this node is tried
     bool operator==(const Boot&) const = default;
 };
 

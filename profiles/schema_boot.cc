@@ -12,7 +12,7 @@
 namespace dupengine::profiles {
 namespace {
 
-constexpr std::uint64_t kLongestTimeout = 3600;
+constexpr std::uint64_t kLongestTimeout = 3600, kMostTries = 99;
 constexpr std::size_t kLongestPath = 255;          // of a file on an EFI system partition
 constexpr std::size_t kLongestCommandLine = 2047;  // Linux, x86
 
@@ -72,7 +72,15 @@ void read_timeout(SchemaWalk& walk, const TomlEntry& entry) {
     walk.profile().boot.timeout_seconds = static_cast<unsigned>(*seconds);
 }
 
-constexpr std::array<SchemaWalk::Key, 9> kKeys = {
+void read_tries(SchemaWalk& walk, const TomlEntry& entry) {
+    const auto tries = walk.number(entry);
+    if (!tries) return;
+    if (*tries < 1 || *tries > kMostTries)
+        return walk.complain(entry.value.at, fmt::format("tries must be from 1 to {}", kMostTries));
+    walk.profile().boot.tries = static_cast<unsigned>(*tries);
+}
+
+constexpr std::array<SchemaWalk::Key, 10> kKeys = {
     {{"choice", read_text<&Boot::choice, choice_fault>},
      {"timeout", read_timeout},
      {"partition", read_text<&Boot::partition, partition_fault>},
@@ -81,7 +89,8 @@ constexpr std::array<SchemaWalk::Key, 9> kKeys = {
      {"initrd", read_text<&Boot::initrd, efi_path_fault>},
      {"command_line", read_text<&Boot::command_line, command_line_fault>},
      {"receive_disk", read_text<&Boot::receive_disk, receive_disk_fault>},
-     {"fallback", read_text<&Boot::fallback, choice_fault>}}};
+     {"fallback", read_text<&Boot::fallback, choice_fault>},
+     {"tries", read_tries}}};
 
 // What does not fit together, or nothing.
 std::string fault_of(const Boot& boot) {

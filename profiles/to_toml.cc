@@ -112,6 +112,7 @@ void write_boot(Writer& out, const Boot& boot) {
     out.text("command_line", boot.command_line);
     out.text("receive_disk", boot.receive_disk);
     out.text("fallback", boot.fallback);
+    if (boot.tries) out.line("tries", std::to_string(*boot.tries));
 }
 
 void write_tables(Writer& out, const Profile& profile) {

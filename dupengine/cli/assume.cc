@@ -7,6 +7,7 @@
 #include <memory>
 #include <nlohmann/json.hpp>
 
+#include "bootloader_hooks/new_system.h"
 #include "cli/command.h"
 #include "cli/confirm.h"
 #include "cli/terminal.h"
@@ -24,7 +25,7 @@ using namespace dupengine::profiles;
 
 struct Options {
     std::vector<std::string> disks;
-    std::string root, store, root_partition;
+    std::string root, store, root_partition, efivars;
     std::vector<std::string> role_folders, left_references, kept_partitions;
     bool undo = false;
 };
@@ -136,6 +137,11 @@ void take_up(const Globals& globals, const Options& options, const Profile& prof
         return;
     }
     if (!agree(globals, report)) return;
+    const std::string counted = boot::count_tries_of(profile.boot, options.efivars);
+    if (!counted.empty()) {
+        report.notes.push_back(counted);
+        if (!globals.json) fmt::print("note: {}\n", counted);
+    }
     apply_assume(plan, secret, system);
     report.result = "role taken up";
 }
@@ -289,6 +295,9 @@ void add_assume(CLI::App& app, Globals& globals, Action& action) {
                      "Accept a file that refers to an old identifier as it is; may be repeated")
         ->option_text("PATH")
         ->allow_extra_args(false);
+    verb->add_option("--efivars", options->efivars,
+                     "Where the variables of the firmware are that starts this system, to count its tries")
+        ->option_text("DIR");
     verb->add_flag("--undo", options->undo, "Bring back what was there before the last run");
     verb->add_flag("--plan,--dry-run", globals.dry_run, "Show each change and stop: nothing is written");
     verb->add_flag("-y,--yes", globals.yes, "Do not ask before writing");

@@ -111,6 +111,7 @@ int run_command(int argc, const char* const* argv) {
     add_receive(app, globals, action);
     add_serve(app, globals, action);
     add_clone(app, globals, action);
+    add_boot(app, globals, action);
     add_doctor(app, globals, action);
     add_quiesce(app, globals, action);
     try {

@@ -34,6 +34,7 @@ void add_enrol(CLI::App& app, Globals& globals, Action& action);
 void add_receive(CLI::App& app, Globals& globals, Action& action);
 void add_serve(CLI::App& app, Globals& globals, Action& action);
 void add_clone(CLI::App& app, Globals& globals, Action& action);
+void add_boot(CLI::App& app, Globals& globals, Action& action);
 void add_doctor(CLI::App& app, Globals& globals, Action& action);
 void add_quiesce(CLI::App& app, Globals& globals, Action& action);
 

@@ -1,5 +1,8 @@
-// dupengine profile: init, show, set, validate. See dupengine-profile(8).
+// dupengine profile: init, show, set, sign, validate. See dupengine-profile(8).
 
+#include <sys/stat.h>
+
+#include <cerrno>
 #include <memory>
 #include <nlohmann/json.hpp>
 
@@ -7,6 +10,7 @@
 #include "base/units.h"
 #include "cli/command.h"
 #include "cli/profile_text.h"
+#include "profiles/signed_text.h"
 #include "profiles/stores/file.h"
 #include "profiles/stores/memory.h"
 #include "profiles/stores/partition_init.h"
@@ -17,11 +21,12 @@ namespace {
 using nlohmann::ordered_json;
 using namespace dupengine::profiles;
 
-// Everything that the four sub-verbs may be given.
+// Everything that the sub-verbs may be given.
 struct Options {
     std::string store;
     std::string size;  // empty: the default
     std::string from;
+    std::string key;
     unsigned number = 0;  // 0: the default
     bool replace_damaged = false;
     bool explain = false;
@@ -159,6 +164,26 @@ int run_set(const Globals& globals, const Options& options) {
     return 0;
 }
 
+// -- sign
+// -----------------------------------------------------------------------------------------------------------
+
+int run_sign(const Globals& globals, const Options& options) {
+    const std::string& file = options.files.front();
+    const image::SigningKey key(options.key);
+    const std::string text = read_profile_file(file);
+    // Nobody signs what cannot be one, and roles are not what firmware reads.
+    if (parse_profile(text, file).kind != Kind::kNode)
+        throw_error(Code::kUsage, "{}: is the file of a role; the profile of a node is signed", file);
+    struct stat info {};
+    if (::stat(file.c_str(), &info) != 0) throw_errno(Code::kUsage, errno, "{}", file);
+    write_file_atomic(file, as_bytes(with_signature(text, key, file)), info.st_mode & 07777, Code::kTargetIo);
+    if (globals.json)
+        print_json({{"result", "ok"}, {"file", file}, {"key", key.id()}});
+    else
+        fmt::print("signed {} with key {}\n", file, key.id());
+    return 0;
+}
+
 // -- validate
 // -------------------------------------------------------------------------------------------------------
 
@@ -251,6 +276,11 @@ void add_profile(CLI::App& app, Globals& globals, Action& action) {
                                  globals, action, options, run_set);
     add_store_option(set, *options);
     set.add_option("FILE", options->files, "The profile")->required()->expected(1)->option_text("FILE.toml");
+
+    CLI::App& sign = add_sub_verb(profile, "sign", "Sign the profile of a node, in its file", globals, action,
+                                  options, run_sign);
+    sign.add_option("--sign-key", options->key, "The secret key")->required()->option_text("FILE");
+    sign.add_option("FILE", options->files, "The profile")->required()->expected(1)->option_text("FILE.toml");
 
     CLI::App& validate = add_sub_verb(profile, "validate", "Check profiles and roles; tells all problems",
                                       globals, action, options, run_validate);

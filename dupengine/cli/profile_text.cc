@@ -52,6 +52,7 @@ ordered_json boot_json(const profiles::Boot& boot) {
     put("command_line", boot.command_line);
     put("receive_disk", boot.receive_disk);
     put("fallback", boot.fallback);
+    if (boot.tries) json["tries"] = *boot.tries;
     return json;
 }
 

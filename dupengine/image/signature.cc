@@ -18,10 +18,8 @@
 namespace dupengine::image {
 namespace {
 
-// What is signed begins with this, so that a signature of a manifest can be one of nothing else.
-constexpr std::string_view kDomain = "dupengine image manifest 1\n";
-constexpr std::string_view kFirstLine = "dupengine signature 1\n";
-constexpr std::size_t kPublicBytes = 32, kSignatureBytes = 64;
+using signature_words::kPublicBytes, signature_words::kSignatureBytes;
+constexpr std::string_view kFirstLine = signature_words::kFirstLine;
 constexpr std::size_t kKeyFileLimit = 16 * kKiB;
 
 struct FreeKey {
@@ -38,10 +36,10 @@ using BioPtr = std::unique_ptr<BIO, FreeBio>;
 using ContextPtr = std::unique_ptr<EVP_MD_CTX, FreeContext>;
 using PublicBytes = std::array<std::byte, kPublicBytes>;
 
-Bytes message_of(std::span<const std::byte> manifest) {
-    Bytes message(kDomain.size() + manifest.size());
-    std::memcpy(message.data(), kDomain.data(), kDomain.size());
-    std::ranges::copy(manifest, message.begin() + kDomain.size());
+Bytes message_of(std::string_view purpose, std::span<const std::byte> content) {
+    Bytes message(purpose.size() + content.size());
+    std::memcpy(message.data(), purpose.data(), purpose.size());
+    std::ranges::copy(content, message.begin() + static_cast<std::ptrdiff_t>(purpose.size()));
     return message;
 }
 
@@ -97,7 +95,7 @@ struct ParsedSignature {
 
 ParsedSignature parse_signature(std::span<const std::byte> bytes) {
     const std::string_view text = as_text(bytes);
-    constexpr std::string_view kKey = "key ", kEd25519 = "ed25519 ";
+    constexpr std::string_view kKey = signature_words::kKeyWord, kEd25519 = signature_words::kEd25519Word;
     const std::size_t id_at = kFirstLine.size() + kKey.size();
     const std::size_t second = id_at + 2 * sizeof(codec::Sha256) + 1;
     const std::size_t signature_at = second + kEd25519.size();
@@ -154,8 +152,8 @@ std::string SigningKey::id() const {
     return id_of(state_->key.get());
 }
 
-std::string SigningKey::sign(std::span<const std::byte> manifest) const {
-    const Bytes message = message_of(manifest);
+std::string SigningKey::sign(std::span<const std::byte> content, std::string_view purpose) const {
+    const Bytes message = message_of(purpose, content);
     const ContextPtr context(EVP_MD_CTX_new());
     std::array<std::byte, kSignatureBytes> signature{};
     std::size_t size = signature.size();
@@ -164,7 +162,12 @@ std::string SigningKey::sign(std::span<const std::byte> manifest) const {
                        reinterpret_cast<const unsigned char*>(message.data()), message.size()) != 1 ||
         size != signature.size())
         throw_error(Code::kInternal, "OpenSSL signs nothing");
-    return fmt::format("{}key {}\ned25519 {}\n", kFirstLine, id(), to_hex(signature));
+    return fmt::format("{}{}{}\n{}{}\n", kFirstLine, signature_words::kKeyWord, id(),
+                       signature_words::kEd25519Word, to_hex(signature));
+}
+
+PublicBytes read_public_key(const std::string& path) {
+    return public_bytes(parse_key(read_file(path, Code::kUsage, kKeyFileLimit), true, path).get());
 }
 
 struct TrustedKeys::Key {
@@ -204,7 +207,7 @@ std::string TrustedKeys::verify(std::span<const std::byte> manifest,
     if (key == keys_.end())
         throw_error(Code::kAuthenticity, "it is signed with the key {}..., which is not trusted here",
                     parsed.key_id.substr(0, 16));
-    const Bytes message = message_of(manifest);
+    const Bytes message = message_of(signature_words::kOfManifest, manifest);
     const ContextPtr context(EVP_MD_CTX_new());
     if (EVP_DigestVerifyInit(context.get(), nullptr, nullptr, nullptr, key->key.get()) != 1 ||
         EVP_DigestVerify(context.get(), reinterpret_cast<const unsigned char*>(parsed.signature.data()),

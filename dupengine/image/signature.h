@@ -1,15 +1,17 @@
 #pragma once
-// Who vouches for an image: Ed25519 (RFC 8032) over the exact bytes of its manifest. Keys are PEM files as
-// openssl(1) writes them: PKCS #8 for the secret one (RFC 5958), SubjectPublicKeyInfo for the public one (RFC
-// 8410). The form of the signature file is in dupengine-formats(5). OpenSSL stays behind this header. Objects
-// are used by one thread at a time.
+// Who vouches for an image: Ed25519 (RFC 8032) over the exact bytes of its manifest; the same keys sign what
+// firmware starts. Keys are PEM files as openssl(1) writes them: PKCS #8 for the secret one (RFC 5958),
+// SubjectPublicKeyInfo for the public one (RFC 8410). The form of the signature file is in
+// dupengine-formats(5). OpenSSL stays behind this header. Objects are used by one thread at a time.
 
+#include <array>
 #include <memory>
 #include <span>
 #include <string>
 #include <vector>
 
 #include "base/bytes.h"
+#include "image/signature_format.h"
 
 namespace dupengine::image {
 
@@ -25,8 +27,9 @@ class SigningKey {
     SigningKey(const SigningKey&) = delete;
     SigningKey& operator=(const SigningKey&) = delete;
 
-    /// The text of the signature file.
-    std::string sign(std::span<const std::byte> manifest) const;
+    /// The text of the signature file. `purpose` is one of signature_format.h.
+    std::string sign(std::span<const std::byte> content,
+                     std::string_view purpose = signature_words::kOfManifest) const;
     /// SHA-256 of the public key, as hexadecimal digits.
     std::string id() const;
 
@@ -34,6 +37,9 @@ class SigningKey {
     struct State;
     std::unique_ptr<State> state_;
 };
+
+/// The 32 bytes of a public key. Throws kUsage if the file is none.
+std::array<std::byte, signature_words::kPublicBytes> read_public_key(const std::string& path);
 
 /// The keys whose images are taken.
 class TrustedKeys {

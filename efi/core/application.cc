@@ -10,6 +10,20 @@ constexpr std::uint32_t kForever = 0xffffffff;
 
 using Line = Text<300>;
 
+// A person who wonders what is checked here reads it first of all.
+void print_trust(Firmware& firmware) {
+    const Trust& trust = firmware.trust();
+    Line line;
+    line.add(trust.secure_boot ? "Secure Boot is on. " : "Secure Boot is off. ");
+    if (trust.wants_signatures())
+        line.number(trust.keys.size())
+            .add(trust.keys.size() == 1 ? " key is here" : " keys are here")
+            .add(": profile, kernel and initrd have to be signed.\n");
+    else
+        line.add("No key is here: nobody checks profile and initrd.\n");
+    firmware.print(line);
+}
+
 TextView boot_from_disk(Firmware& firmware, const Survey& survey) {
     FilePlace place;
     Bytes content;
@@ -89,6 +103,7 @@ std::optional<Action> first_action(Session& session, Unattended& unattended) {
 }  // namespace
 
 void run_application(Firmware& firmware, Buffer scratch, Survey& survey) {
+    print_trust(firmware);
     survey_machine(firmware, scratch, survey);
     print_survey(firmware, survey);
     Session session{firmware, scratch, survey, make_menu(firmware, survey)};

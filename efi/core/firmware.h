@@ -6,6 +6,7 @@
 
 #include "efi/core/disk.h"
 #include "efi/core/node_profile.h"
+#include "efi/core/signature.h"
 
 namespace dupengine::efi {
 
@@ -15,6 +16,9 @@ struct FilePlace {
     Guid partition;
     PathText path;  ///< "/EFI/BOOT/BOOTX64.EFI"
 };
+
+/// Files are kept apart by what they are for, so that what was checked is what is used.
+enum class FileUse { kProgram, kInitrd, kSignature };
 
 class Firmware {
   public:
@@ -29,14 +33,17 @@ class Firmware {
     /// The disk that this program was started from, if it was one.
     virtual std::optional<std::size_t> own_disk() = 0;
 
-    /// Reads a file whole. Returns nothing, or why it cannot; `content` is good until the next file is read.
-    virtual TextView read_file(const FilePlace& place, Bytes& content) = 0;
+    /// Whom it believes; the same as long as the program runs.
+    virtual const Trust& trust() = 0;
+    /// Reads a file whole. Returns nothing, or why it cannot; `content` is good until the next file is read
+    /// for the same use.
+    virtual TextView read_file(const FilePlace& place, FileUse use, Bytes& content) = 0;
     /// Runs a program that was read from there. Returns when it came back or could not be run, with the
     /// reason.
     virtual TextView start_program(const FilePlace& place, Bytes content) = 0;
 
-    /// The same of a Linux kernel, with this command line and, if there is one, the initrd.
-    virtual TextView start_kernel(const FilePlace& place, Bytes content, const FilePlace* initrd,
+    /// The same of a Linux kernel, with this command line and initrd; an empty one is none.
+    virtual TextView start_kernel(const FilePlace& place, Bytes content, Bytes initrd,
                                   TextView command_line) = 0;
 
     /// A variable of our own (dupengine-efi(8)): its bytes, or nothing.

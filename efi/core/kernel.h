@@ -8,8 +8,9 @@ namespace dupengine::efi {
 
 enum class KernelUse { kAsIs, kReceive, kShell };
 
-/// Why the kernel cannot be started for that, or nothing.
-TextView no_kernel(Firmware& firmware, const Survey& survey, KernelUse use);
+/// Why the kernel cannot be started for each of the uses, or nothing.
+using KernelFaults = std::array<TextView, 3>;
+KernelFaults kernel_faults(Firmware& firmware, const Survey& survey);
 
 /// Starts it; returns why it came back.
 TextView start_kernel(Firmware& firmware, const Survey& survey, KernelUse use);

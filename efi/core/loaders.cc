@@ -1,5 +1,7 @@
 #include "efi/core/loaders.h"
 
+#include "image/signature_format.h"
+
 namespace dupengine::efi {
 namespace {
 
@@ -13,8 +15,14 @@ constexpr std::array<TextView, 4> kUsualPaths = {"/EFI/BOOT/BOOTX64.EFI", "/EFI/
 TextView read_loader(Firmware& firmware, FilePlace& place, TextView path, Bytes& content) {
     place.path.clear();
     place.path.add(path);
-    if (const TextView reason = firmware.read_file(place, content); !reason.empty()) return reason;
+    if (const TextView reason = firmware.read_file(place, FileUse::kProgram, content); !reason.empty())
+        return reason;
     return is_own_copy(content) ? kItself : TextView();
+}
+
+TextView not_allowed(Firmware& firmware, const FilePlace& place, Bytes content) {
+    if (firmware.trust().secure_boot) return {};
+    return not_vouched(firmware, place, SignedThing::kLoader, content);
 }
 
 // By its GUID: on the disk of the profile, or on exactly one other. Copies of a disk have the same GUIDs.
@@ -39,6 +47,17 @@ bool is_own_copy(Bytes content) {
     return false;
 }
 
+TextView not_vouched(Firmware& firmware, const FilePlace& place, SignedThing thing, Bytes content) {
+    const Trust& trust = firmware.trust();
+    if (!trust.wants_signatures()) return {};
+    FilePlace beside = place;
+    beside.path.add(image::signature_words::kFileSuffix);
+    Bytes signature;
+    if (beside.path.cut() || !firmware.read_file(beside, FileUse::kSignature, signature).empty())
+        signature = {};
+    return fault_text(thing, check_file(trust, content, as_text(signature)));
+}
+
 TextView find_boot_partition(const Survey& survey, FilePlace& place) {
     const NodeProfile* profile = survey.profile();
     if (profile != nullptr && profile->boot.partition)
@@ -60,12 +79,14 @@ TextView find_boot_partition(const Survey& survey, FilePlace& place) {
 TextView find_loader(Firmware& firmware, const Survey& survey, FilePlace& place, Bytes& content) {
     if (const TextView reason = find_boot_partition(survey, place); !reason.empty()) return reason;
     const NodeProfile* profile = survey.profile();
-    if (profile != nullptr && !profile->boot.loader.empty())
-        return read_loader(firmware, place, profile->boot.loader, content);
+    if (profile != nullptr && !profile->boot.loader.empty()) {
+        const TextView reason = read_loader(firmware, place, profile->boot.loader, content);
+        return reason.empty() ? not_allowed(firmware, place, content) : reason;
+    }
     TextView first_reason;
     for (TextView path : kUsualPaths) {
         const TextView reason = read_loader(firmware, place, path, content);
-        if (reason.empty()) return {};
+        if (reason.empty()) return not_allowed(firmware, place, content);
         if (first_reason.empty()) first_reason = reason;
     }
     return first_reason == kItself ? "its EFI system partition has no loader but dupengine.efi itself"

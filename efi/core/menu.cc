@@ -5,13 +5,11 @@ namespace dupengine::efi {
 Menu make_menu(Firmware& firmware, const Survey& survey) {
     FilePlace place;
     Bytes content;
+    const auto [as_is, receive, shell] = kernel_faults(firmware, survey);
     return {MenuItem{Action::kDisk, 'b', "boot from the disk", find_loader(firmware, survey, place, content)},
-            MenuItem{Action::kKernel, 'k', "start the kernel of the profile",
-                     no_kernel(firmware, survey, KernelUse::kAsIs)},
-            MenuItem{Action::kReceive, 'r', "receive another machine onto this one",
-                     no_kernel(firmware, survey, KernelUse::kReceive)},
-            MenuItem{Action::kShell, 's', "open a shell in the initramfs",
-                     no_kernel(firmware, survey, KernelUse::kShell)},
+            MenuItem{Action::kKernel, 'k', "start the kernel of the profile", as_is},
+            MenuItem{Action::kReceive, 'r', "receive another machine onto this one", receive},
+            MenuItem{Action::kShell, 's', "open a shell in the initramfs", shell},
             MenuItem{Action::kDuplicate, 'd', "duplicate a disk onto another", no_duplicate(survey)},
             MenuItem{Action::kSetup, 'f', "the firmware's setup",
                      firmware.has_setup() ? TextView() : TextView("this firmware offers no way to it")},

@@ -5,7 +5,7 @@
 namespace dupengine::efi {
 namespace {
 
-constexpr std::uint32_t kLongestTimeout = 3600;
+constexpr std::uint32_t kLongestTimeout = 3600, kMostTries = 99;
 constexpr std::array<Choice, 4> kChoices = {Choice::kDisk, Choice::kKernel, Choice::kReceive, Choice::kMenu};
 
 bool is_printable(TextView text) {
@@ -58,6 +58,8 @@ class Reading final : public TomlSink {
             text(value, boot.receive_disk);
         else if (key == "boot/fallback")
             choice(value, boot.fallback);
+        else if (key == "boot/tries")
+            tries(value);
         else if (key.starts_with("boot/") && !key.starts_with("boot/x-"))
             fail("its profile has a key in [boot] that is not known here");
     }
@@ -88,6 +90,13 @@ class Reading final : public TomlSink {
         if (value.integer < 0 || value.integer > kLongestTimeout)
             return fail("its profile has a timeout of more than an hour");
         into_.boot.timeout_seconds = static_cast<std::uint32_t>(value.integer);
+    }
+
+    void tries(const TomlValue& value) {
+        if (!is(value, TomlValue::Kind::kInteger)) return;
+        if (value.integer < 1 || value.integer > kMostTries)
+            return fail("its profile has tries that are not 1 to 99");
+        into_.boot.tries = static_cast<std::uint32_t>(value.integer);
     }
 
     void partition(const TomlValue& value) {

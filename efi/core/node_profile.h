@@ -29,6 +29,7 @@ struct BootSettings {
     Text<2048> command_line;
     Text<256> receive_disk;
     Choice fallback = Choice::kDisk;  ///< when the choice fails; kMenu if the profile gives none
+    std::uint32_t tries = 0;  ///< what the system that takes up the role writes; 0: the profile gives none
 };
 
 struct NodeProfile {

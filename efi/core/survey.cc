@@ -25,7 +25,17 @@ void look_at_mark(Disk& disk, Buffer scratch, DiskSeen& seen) {
         seen.table.partitions[seen.table.count++] = kept.partition;
 }
 
-void look_at_store(Disk& disk, Buffer scratch, DiskSeen& seen) {
+// What was not checked is not even read as a profile.
+TextView read_checked(const Trust& trust, TextView text, NodeProfile& profile) {
+    if (text.empty()) return "the store has a secret, but no profile yet";
+    if (trust.wants_signatures()) {
+        const TextView reason = fault_text(SignedThing::kProfile, check_profile(trust, text));
+        if (!reason.empty()) return reason;
+    }
+    return read_profile(text, profile);
+}
+
+void look_at_store(Disk& disk, Buffer scratch, const Trust& trust, DiskSeen& seen) {
     const Partition* store = seen.table.by_type(kProfileType);
     if (store == nullptr) return;
     seen.has_store = true;
@@ -33,8 +43,7 @@ void look_at_store(Disk& disk, Buffer scratch, DiskSeen& seen) {
     seen.no_profile = read_newest_slot(disk, *store, scratch, stored);
     if (!seen.no_profile.empty()) return;
     seen.generation = stored.generation;
-    seen.no_profile = stored.text.empty() ? TextView("the store has a secret, but no profile yet")
-                                          : read_profile(stored.text, seen.profile);
+    seen.no_profile = read_checked(trust, stored.text, seen.profile);
 }
 
 void choose_machine(std::optional<std::size_t> own_disk, Survey& survey) {
@@ -95,7 +104,7 @@ void survey_machine(Firmware& firmware, Buffer scratch, Survey& survey) {
         seen = {};
         seen.no_table = read_gpt(disk, scratch, seen.table);
         if (!seen.no_table.empty()) look_at_mark(disk, scratch, seen);
-        look_at_store(disk, scratch, seen);
+        look_at_store(disk, scratch, firmware.trust(), seen);
     }
     choose_machine(firmware.own_disk(), survey);
 }

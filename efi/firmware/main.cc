@@ -13,6 +13,7 @@ extern "C" EFIAPI Status efi_main(Handle self, SystemTable* system) {
     alignas(4096) static std::array<std::byte, kSurveyScratchBytes> scratch;
     Uefi firmware(*system, self);
     firmware.print(Text<200>().add("\ndupengine " DUPENGINE_VERSION ", before the operating system\n"));
+    firmware.announce(DUPENGINE_VERSION);
     firmware.find_disks();
     run_application(firmware, scratch, survey);
     return kSuccess;

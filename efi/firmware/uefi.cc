@@ -1,6 +1,7 @@
 #include "efi/firmware/uefi.h"
 
 #include "efi/core/device_path.h"
+#include "efi/firmware/keys.h"
 
 namespace dupengine::efi {
 namespace {
@@ -8,6 +9,7 @@ namespace {
 // UEFI 2.10, 8.5.4.
 constexpr std::uint64_t kBootToSetup = 1;
 constexpr std::uint32_t kKeptAndVisible = 7;  // non-volatile, boot services, runtime
+constexpr std::uint32_t kVisible = 6;
 
 using Name = std::array<char16_t, 64>;
 
@@ -25,10 +27,31 @@ std::optional<std::uint64_t> read_number(RuntimeServices& runtime, TextView name
     return value;
 }
 
+// Of one byte (UEFI 2.10, 3.3).
+bool read_flag(RuntimeServices& runtime, TextView name) {
+    std::uint8_t value = 0;
+    std::uint64_t bytes = sizeof value;
+    return runtime.get_variable(name_of(name).data(), &kGlobalVariables, nullptr, &bytes, &value) ==
+               kSuccess &&
+           bytes == sizeof value && value == 1;
+}
+
 }  // namespace
 
 Uefi::Uefi(SystemTable& system, Handle self)
-    : boot_(*system.boot), runtime_(*system.runtime), self_(self), console_(system), file_(*system.boot) {}
+    : boot_(*system.boot),
+      runtime_(*system.runtime),
+      self_(self),
+      console_(system),
+      program_(*system.boot),
+      initrd_(*system.boot),
+      signature_(*system.boot),
+      trust_{built_in_keys(), read_flag(*system.runtime, "SecureBoot")} {}
+
+void Uefi::announce(TextView version) {
+    runtime_.set_variable(name_of("DupengineVersion").data(), &kOwnVariables, kVisible, version.size(),
+                          version.data());
+}
 
 void Uefi::find_disks() {
     disks_.find(boot_);
@@ -40,15 +63,13 @@ std::optional<std::size_t> Uefi::own_disk() {
     return disks_.disk_of(path_of(boot_, loaded->device));
 }
 
-TextView Uefi::read_file(const FilePlace& place, Pool& into) {
+TextView Uefi::read_file(const FilePlace& place, FileUse use, Bytes& content) {
+    content = {};
+    Pool& into = use == FileUse::kProgram ? program_ : use == FileUse::kInitrd ? initrd_ : signature_;
     const Handle partition = handle_of(place);
     if (partition == nullptr) return "its partition has no file system that firmware can read";
-    return read_whole_file(boot_, partition, place.path, into);
-}
-
-TextView Uefi::read_file(const FilePlace& place, Bytes& content) {
-    const TextView reason = read_file(place, file_);
-    content = reason.empty() ? Bytes(file_.all()) : Bytes();
+    const TextView reason = read_whole_file(boot_, partition, place.path, into);
+    if (reason.empty()) content = into.all();
     return reason;
 }
 
@@ -56,14 +77,10 @@ TextView Uefi::start_program(const FilePlace& place, Bytes content) {
     return run_program(boot_, self_, {handle_of(place), place.path, content}, {});
 }
 
-TextView Uefi::start_kernel(const FilePlace& place, Bytes content, const FilePlace* initrd,
-                            TextView command_line) {
-    Pool memory(boot_);
-    if (initrd != nullptr)
-        if (const TextView reason = read_file(*initrd, memory); !reason.empty()) return reason;
+TextView Uefi::start_kernel(const FilePlace& place, Bytes content, Bytes initrd, TextView command_line) {
     const ProgramSource source{handle_of(place), place.path, content};
-    if (initrd == nullptr) return run_program(boot_, self_, source, command_line);
-    const OfferedInitrd offered(boot_, memory.all());
+    if (initrd.empty()) return run_program(boot_, self_, source, command_line);
+    const OfferedInitrd offered(boot_, initrd);
     if (!offered.offered()) return "firmware does not take its initrd";
     return run_program(boot_, self_, source, command_line);
 }

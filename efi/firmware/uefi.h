@@ -9,6 +9,8 @@ namespace dupengine::efi {
 class Uefi final : public Firmware {
   public:
     Uefi(SystemTable& system, Handle self);
+    /// Tells the operating system which version of this program started it; forgotten with the power.
+    void announce(TextView version);
     /// Looks for the disks; takes a second.
     void find_disks();
 
@@ -18,9 +20,10 @@ class Uefi final : public Firmware {
     Disk& disk(std::size_t number) override { return disks_[number]; }
     WritableDisk& writable_disk(std::size_t number) override { return disks_[number]; }
     std::optional<std::size_t> own_disk() override;
-    TextView read_file(const FilePlace& place, Bytes& content) override;
+    const Trust& trust() override { return trust_; }
+    TextView read_file(const FilePlace& place, FileUse use, Bytes& content) override;
     TextView start_program(const FilePlace& place, Bytes content) override;
-    TextView start_kernel(const FilePlace& place, Bytes content, const FilePlace* initrd,
+    TextView start_kernel(const FilePlace& place, Bytes content, Bytes initrd,
                           TextView command_line) override;
     std::optional<std::size_t> read_variable(TextView name, Buffer into) override;
     bool write_variable(TextView name, Bytes value) override;
@@ -33,14 +36,14 @@ class Uefi final : public Firmware {
     Handle handle_of(const FilePlace& place) {
         return partition_handle(boot_, disks_[place.disk].path(), place.partition);
     }
-    TextView read_file(const FilePlace& place, Pool& into);
 
     BootServices& boot_;
     RuntimeServices& runtime_;
     Handle self_;
     Console console_;
     Disks disks_;
-    Pool file_;
+    Pool program_, initrd_, signature_;
+    Trust trust_;
 };
 
 }  // namespace dupengine::efi

@@ -16,21 +16,6 @@ make_profile() {
     "$DUPENGINE" profile init --store "partition:$1" --from profile.toml >/dev/null
 }
 
-# Prints what it was told on the kernel's command line and switches off.
-make_small_system() {
-    mkdir -p tree/bin
-    cp /bin/busybox tree/bin/
-    cat >tree/init <<'INIT'
-#!/bin/busybox sh
-/bin/busybox mkdir /proc
-/bin/busybox mount -t proc proc /proc
-/bin/busybox echo "small system: $(/bin/busybox cat /proc/cmdline)"
-/bin/busybox poweroff -f
-INIT
-    chmod 755 tree/init
-    (cd tree && find . | cpio --quiet --create --format=newc | gzip -1) >initrd
-}
-
 firmware_begin efi
 make_disk disk.img 64M
 put_on_esp disk.img "$DUPENGINE_EFI" /EFI/BOOT/BOOTX64.EFI

@@ -9,8 +9,11 @@
 # console.out is what the machine says, without the escapes of its terminal. The variables are in vars.fd and stay.
 
 firmware_folder=/usr/share/OVMF
+firmware_keys=/usr/share/ovmf/PkKek-1-snakeoil
 firmware_deadline=${DUPENGINE_FIRMWARE_SECONDS:-90}
 firmware_machine=''
+# Not empty: Secure Boot is on, with the key that Debian's ovmf has for tests.
+firmware_secure=''
 # By disk: what makes it slow, as QEMU has it.
 declare -A firmware_slow=()
 
@@ -26,13 +29,20 @@ firmware_begin() {
 }
 
 # Another machine, which has none of its own.
-forget_variables() { cp "$firmware_folder/OVMF_VARS_4M.fd" vars.fd; }
+forget_variables() { cp "$firmware_folder/OVMF_VARS_4M${firmware_secure:+.snakeoil}.fd" vars.fd; }
 
-# FILE SIZE: a disk with an EFI system partition from 1 MiB to 34 MiB.
+# IN OUT: signs a program for that firmware.
+sign_program() {
+    [[ -e secure.key ]] || openssl rsa -passin pass:snakeoil -in "$firmware_keys.key" -out secure.key 2>/dev/null
+    sbsign --key secure.key --cert "$firmware_keys.pem" --output "$2" "$1" >/dev/null 2>&1
+}
+
+# FILE SIZE [MIB]: a disk with an EFI system partition of 33 or so many MiB, which begins at 1 MiB.
 make_disk() {
+    local mib=${3-33}
     truncate -s "$2" "$1"
-    sgdisk --new=1:1M:+33M --typecode=1:ef00 "$1" >/dev/null
-    mformat -i "$1@@1M" -T 67584 -h 64 -s 32 -v ESP ::
+    sgdisk --new="1:1M:+${mib}M" --typecode=1:ef00 "$1" >/dev/null
+    mformat -i "$1@@1M" -T $((mib * 2048)) -h 64 -s 32 -v ESP ::
 }
 
 # DISK FILE PATH: the folders of the path are made.
@@ -47,9 +57,29 @@ put_on_esp() {
     mcopy -D o -i "$1@@1M" "$2" "::$3"
 }
 
+# The file initrd: a system that prints what it was told on the kernel's command line and switches off.
+make_small_system() {
+    mkdir -p tree/bin
+    cp /bin/busybox tree/bin/
+    cat >tree/init <<'INIT'
+#!/bin/busybox sh
+/bin/busybox mkdir /proc
+/bin/busybox mount -t proc proc /proc
+/bin/busybox echo "small system: $(/bin/busybox cat /proc/cmdline)"
+/bin/busybox poweroff -f
+INIT
+    chmod 755 tree/init
+    (cd tree && find . | cpio --quiet --create --format=newc | gzip -1) >initrd
+}
+
 # DISK [DISK...]: the machine starts from the first one.
 start_firmware() {
-    local disk number=0 options=()
+    local disk number=0 code=OVMF_CODE_4M options=()
+    if [[ $firmware_secure ]]; then
+        # Variables that hold keys are written in system management mode only.
+        code=OVMF_CODE_4M.secboot
+        options=(-machine smm=on -global 'driver=cfi.pflash01,property=secure,value=on' -global ICH9-LPC.disable_s3=1)
+    fi
     for disk; do
         options+=(-drive "if=none,id=disk$number,format=raw,cache=unsafe,file=$disk${firmware_slow[$disk]-}"
             -device "virtio-blk-pci,drive=disk$number$([[ $number != 0 ]] || echo ,bootindex=0)")
@@ -58,7 +88,7 @@ start_firmware() {
     : >console.raw
     qemu-system-x86_64 -name firmware -machine q35 -accel tcg,thread=multi -cpu max -smp 1 -m 1024 -display none \
         -monitor none -nic none -no-reboot -serial stdio \
-        -drive "if=pflash,format=raw,unit=0,readonly=on,file=$firmware_folder/OVMF_CODE_4M.fd" \
+        -drive "if=pflash,format=raw,unit=0,readonly=on,file=$firmware_folder/$code.fd" \
         -drive "if=pflash,format=raw,unit=1,file=vars.fd" "${options[@]}" <&"$firmware_line" >console.raw 2>&1 &
     firmware_machine=$!
 }

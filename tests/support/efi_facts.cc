@@ -31,7 +31,8 @@ EfiFacts facts_of(const efi::NodeProfile& profile) {
                       string_of(boot.command_line),
                       string_of(boot.receive_disk),
                       string_of(efi::choice_word(boot.fallback)),
-                      boot.timeout_seconds};
+                      boot.timeout_seconds,
+                      boot.tries};
     if (boot.partition)
         facts.partition = Guid::from_disk(std::as_bytes(std::span(boot.partition->bytes))).text();
     return facts;
@@ -49,7 +50,8 @@ EfiFacts facts_of(const profiles::Profile& profile) {
             boot.command_line,
             boot.receive_disk,
             boot.fallback.empty() ? "menu" : boot.fallback,
-            boot.timeout_seconds.value_or(5)};
+            boot.timeout_seconds.value_or(5),
+            boot.tries.value_or(0)};
 }
 
 }  // namespace dupengine::test

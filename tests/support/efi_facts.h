@@ -11,7 +11,7 @@ namespace dupengine::test {
 
 struct EfiFacts {
     std::string node, roles, choice, partition, loader, kernel, initrd, command_line, receive_disk, fallback;
-    unsigned timeout_seconds = 0;
+    unsigned timeout_seconds = 0, tries = 0;
     bool operator==(const EfiFacts&) const = default;
 };
 

@@ -1,38 +1,19 @@
 // What a machine does before its operating system: it never becomes somebody else, never waits for ever where
 // nobody is, and never tries the same thing again and again.
 
-#include "efi/core/application.h"
-
 #include <gmock/gmock.h>
 
-#include "tests/unit/efi/fake_firmware.h"
+#include "tests/unit/efi/efi_application.h"
 
 namespace dupengine {
 namespace {
 
+using test::EfiApplication, test::kFallback, test::kGrub, test::kStorage, test::kWeb;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
 using ::testing::Not;
 using ::testing::StartsWith;
-
-const std::string kWeb = "schema = 1\nkind = \"node\"\nnode = \"web-1\"\nroles = [\"base\", \"web\"]\n";
-const std::string kStorage = "schema = 1\nkind = \"node\"\nnode = \"storage-1\"\n";
-const std::string kFallback = "/EFI/BOOT/BOOTX64.EFI", kGrub = "/EFI/debian/grubx64.efi";
-
-class EfiApplication : public ::testing::Test {
-  protected:
-    void run() {
-        efi::run_application(machine_, scratch_, *survey_);
-        ASSERT_FALSE(machine_.done.empty());
-        if (machine_.done.back() == "restart") machine_.done.pop_back();
-    }
-    std::string own_program() { return "MZ..." + test::string_of(efi::kOwnMark) + "..."; }
-
-    test::FakeFirmware machine_;
-    std::vector<std::byte> scratch_ = std::vector<std::byte>(efi::kSurveyScratchBytes);
-    std::unique_ptr<efi::Survey> survey_ = std::make_unique<efi::Survey>();
-};
 
 TEST_F(EfiApplication, SaysWhichMachineItIsAndBootsItsDisk) {
     machine_.add_disk(1);
@@ -353,9 +334,10 @@ TEST_F(EfiApplication, StartsTheKernelOfTheProfile) {
     machine_.files[{0, "/initrd"}] = "initrd";
     machine_.keys = {'r', 's'};
     run();
-    EXPECT_THAT(machine_.done, ElementsAre("kernel /linux with /initrd: quiet",
-                                           "kernel /linux with /initrd: quiet dupengine.receive=/dev/vda",
-                                           "kernel /linux with /initrd: quiet break=premount"));
+    EXPECT_THAT(machine_.done,
+                ElementsAre("kernel /linux: kernel with initrd: quiet",
+                            "kernel /linux: kernel with initrd: quiet dupengine.receive=/dev/vda",
+                            "kernel /linux: kernel with initrd: quiet break=premount"));
 }
 
 TEST_F(EfiApplication, DoesNotReceiveWithoutBeingToldOntoWhichDisk) {

@@ -48,6 +48,8 @@ class FakeFirmware final : public efi::Firmware {
     std::map<std::string, std::string> variables;
     bool variables_stay = false;  ///< they cannot be changed
     bool setup = true;
+    efi::Trust trusted;
+    std::size_t reads = 0;  ///< files that were read
     std::optional<std::size_t> own;
     std::deque<char> keys;   ///< '\0': nobody presses one until the time-out; behind them, restart
     std::string comes_back;  ///< why programs that were started come back
@@ -67,10 +69,15 @@ class FakeFirmware final : public efi::Firmware {
     efi::WritableDisk& writable_disk(std::size_t number) override { return *disks_.at(number); }
     std::optional<std::size_t> own_disk() override { return own; }
 
-    efi::TextView read_file(const efi::FilePlace& place, efi::Bytes& content) override {
+    const efi::Trust& trust() override { return trusted; }
+    efi::TextView read_file(const efi::FilePlace& place, efi::FileUse use, efi::Bytes& content) override {
         const auto found = files.find({place.disk, string_of(place.path)});
         if (found == files.end()) return "it is not there";
-        content = as_bytes(found->second);
+        // What was read before for this use is gone.
+        std::string& read = read_[static_cast<std::size_t>(use)];
+        read = found->second;
+        content = as_bytes(read);
+        ++reads;
         return {};
     }
     efi::TextView start_program(const efi::FilePlace& place, efi::Bytes content) override {
@@ -78,11 +85,10 @@ class FakeFirmware final : public efi::Firmware {
             fmt::format("program {} of disk {}: {}", string_of(place.path), place.disk, as_text(content)));
         return {comes_back.data(), comes_back.size()};
     }
-    efi::TextView start_kernel(const efi::FilePlace& place, efi::Bytes, const efi::FilePlace* initrd,
+    efi::TextView start_kernel(const efi::FilePlace& place, efi::Bytes content, efi::Bytes initrd,
                                efi::TextView command_line) override {
-        done.push_back(fmt::format("kernel {} with {}: {}", string_of(place.path),
-                                   initrd == nullptr ? "nothing" : string_of(initrd->path),
-                                   string_of(command_line)));
+        done.push_back(fmt::format("kernel {}: {} with {}: {}", string_of(place.path), as_text(content),
+                                   initrd.empty() ? "nothing" : as_text(initrd), string_of(command_line)));
         return {comes_back.data(), comes_back.size()};
     }
     std::optional<std::size_t> read_variable(efi::TextView name, efi::Buffer into) override {
@@ -113,6 +119,7 @@ class FakeFirmware final : public efi::Firmware {
 
   private:
     std::vector<std::unique_ptr<EfiDisk>> disks_;
+    std::array<std::string, 3> read_;
 };
 
 }  // namespace dupengine::test

@@ -21,6 +21,7 @@ initrd = "/EFI/dupengine/initrd"
 command_line = "a=\"b c\""
 receive_disk = "/dev/vda"
 fallback = "disk"
+tries = 3
 )";
 
 std::vector<std::string> problems(const std::string& text) {
@@ -34,7 +35,7 @@ TEST(SchemaBoot, ReadsEveryKeyAndKeepsItOverARoundTrip) {
     const Profile p = parse_profile(kWhole, "p.toml");
     EXPECT_EQ(p.boot,
               (Boot{"receive", 0, "c12a7328-f81f-11d2-ba4b-00a0c93ec93b", "/EFI/debian/shimx64.efi",
-                    "/EFI/dupengine/linux", "/EFI/dupengine/initrd", "a=\"b c\"", "/dev/vda", "disk"}));
+                    "/EFI/dupengine/linux", "/EFI/dupengine/initrd", "a=\"b c\"", "/dev/vda", "disk", 3}));
     EXPECT_EQ(parse_profile(to_toml(p), "again"), p) << to_toml(p);
 }
 

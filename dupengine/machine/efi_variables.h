@@ -1,0 +1,33 @@
+#pragma once
+// Variables of UEFI firmware under our vendor GUID, as Linux shows them (efivarfs of the kernel's
+// Documentation/filesystems): a file each, with four bytes of attributes in front of the value. All of ours
+// are kept over starts and seen by the system that runs. What is written is read back. One thread at a time;
+// another program may change them meanwhile.
+
+#include <optional>
+#include <string>
+
+namespace dupengine::machine {
+
+inline constexpr const char* kEfivarsFolder = "/sys/firmware/efi/efivars";
+
+class EfiVariables {
+  public:
+    /// Throws kUnsupported, with what can be done, if the folder holds no variables: no UEFI firmware, or not
+    /// mounted.
+    explicit EfiVariables(std::string folder = kEfivarsFolder);
+
+    /// The value, or nothing. Throws kSourceIo.
+    std::optional<std::string> read(const std::string& name) const;
+    /// Throws kUnsupported if firmware has no room left, kTargetIo, kIntegrity if something else is there
+    /// then.
+    void write(const std::string& name, const std::string& value);
+    /// Also if there is none. Throws kTargetIo.
+    void remove(const std::string& name);
+
+  private:
+    std::string path_of(const std::string& name) const;
+    std::string folder_;
+};
+
+}  // namespace dupengine::machine
