@@ -17,6 +17,7 @@
 #include <string>
 #include <vector>
 
+#include "block/in_place.h"
 #include "cli/life_sign.h"
 #include "cli/participants.h"
 #include "machine/egress_gate.h"
