@@ -148,8 +148,8 @@ Cloned duplicate(const CloneArguments& arguments, const wire::PeerReference& to,
     SystemRandom random;
     wire::Offer offer(random);
     offer.add(offered);
-    const auto call_again = [&] {
-        if (!first) return call(to.address, arguments.peers, stop);
+    const auto call_again = [&](const std::stop_token& over) {
+        if (!first) return call(to.address, arguments.peers, over);
         wire::Peer peer = std::move(*first);
         first.reset();
         return peer;

@@ -408,6 +408,8 @@ int run_copy(const CopyArguments& arguments, const Globals& globals,
     arguments.peers.check();
     if (!arguments.peers.names.empty() && !source && !has_peer(pairs))
         throw_error(Code::kUsage, "--peer names the machine at the other end; there is no dup:// here");
+    if (arguments.peers.streams != 0 && !source && !has_peer(pairs))
+        throw_error(Code::kUsage, "--streams is for a copy over the network; there is no dup:// here");
     if (const auto image = image::parse_writable_reference(pairs.front().target))
         return capture(arguments, *image, globals);
     if (const auto peer = wire::parse_peer_reference(pairs.front().target))
@@ -446,6 +448,10 @@ void add_copy(CLI::App& app, Globals& globals, Action& action) {
     add_image_trust_options(*verb, arguments->trust);
     add_new_image_options(*verb, arguments->image);
     add_peer_options(*verb, arguments->peers);
+    verb->add_option("--streams", arguments->peers.streams,
+                     "Connections to the other machine at a time, 1 to 8 (one for two processors, at most 4)")
+        ->check(CLI::Range(1U, wire::kMostStreams).description(""))
+        ->option_text("N");
     verb->add_flag("--allow-older", arguments->allow_older,
                    "Take an older version of an image than the target had last");
     verb->add_flag("--if-newer", arguments->if_newer,

@@ -59,6 +59,10 @@ wire::Peer as_peer(std::unique_ptr<wire::Channel> channel) {
     return {std::move(channel), key, std::move(name)};
 }
 
+unsigned PeerOptions::chosen_streams() const {
+    return streams != 0 ? streams : wire::usual_streams(std::thread::hardware_concurrency());
+}
+
 void PeerOptions::check() const {
     for (const std::string& name : names)
         wire::check_peer_name(name);
@@ -94,6 +98,7 @@ std::shared_ptr<RemoteSource> RemoteSource::connect(const wire::PeerReference& r
                                                     const PeerOptions& peers) {
     wire::LinkOptions options;
     options.source = reference.name;
+    options.streams = peers.chosen_streams();
     options.connect_again = [=](Deadline, const std::stop_token& stop) {
         return call(reference.address, peers, stop);
     };
@@ -125,6 +130,7 @@ std::shared_ptr<RemoteSource> RemoteSource::wait(wire::Listener& listener, const
         const std::string from = peer.name;
         wire::LinkOptions options;
         options.stop = stop;
+        options.streams = wire::kMostStreams;  // it is the other end that makes them
         options.connect_again = [callers](Deadline deadline, const std::stop_token& stopped) {
             return as_peer(callers->next(deadline, stopped));
         };

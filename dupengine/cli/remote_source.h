@@ -18,10 +18,13 @@
 namespace dupengine::cli {
 
 /// The machines that this one talks to: those that are enrolled as `folder` says, and of these only the ones
-/// called `names`, if there are any.
+/// called `names`, if there are any. Over `streams` connections at a time where this end makes them; 0: as
+/// many as suit its processors.
 struct PeerOptions {
     std::string folder = wire::kPeersFolder;
     std::vector<std::string> names = {};
+    unsigned streams = 0;
+    unsigned chosen_streams() const;
     /// Throws kUsage for what cannot be a name.
     void check() const;
 };

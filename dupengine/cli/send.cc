@@ -33,7 +33,7 @@ void refuse_options_of_the_target(const CopyArguments& arguments, const wire::Pe
         arguments.allow_older || !arguments.luks.key_files.empty())
         throw_error(Code::kUsage,
                     "a TARGET that is another machine takes SOURCE, --busy-source, --trust, --insecure, "
-                    "--peers, --peer and --nice; the rest is said there, to receive");
+                    "--peers, --peer, --streams and --nice; the rest is said there, to receive");
 }
 
 // Progress of the other end, as if it was ours.
@@ -97,8 +97,8 @@ std::string sent_text(const std::string& source, const Sent& sent, Charset chars
     return text;
 }
 
-Sent send_offer(const wire::Offer& offer, const std::function<wire::Peer()>& call, std::stop_token stop,
-                const Globals& globals) {
+Sent send_offer(const wire::Offer& offer, const wire::Calling& call, std::stop_token stop,
+                const Globals& globals, unsigned streams) {
     Progress progress;
     TheirProgress theirs(progress);
     wire::AnswerOptions options;
@@ -109,7 +109,7 @@ Sent send_offer(const wire::Offer& offer, const std::function<wire::Peer()>& cal
     const auto start = std::chrono::steady_clock::now();
     {
         const ProgressView view(progress, globals.progress);
-        sent.answered = wire::answer_until_done(call, offer, options);
+        sent.answered = wire::answer_until_done(call, offer, options, streams);
         theirs.end();
     }
     sent.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
@@ -125,8 +125,10 @@ int run_send(const CopyArguments& arguments, const wire::PeerReference& to, cons
     offer.add(source.disk());
     const InterruptWatch interrupt;
     source.set_stop(interrupt.token());
-    const auto call_target = [&] { return call(to.address, arguments.peers, interrupt.token()); };
-    Sent sent = send_offer(offer, call_target, interrupt.token(), globals);
+    const auto call_target = [&](const std::stop_token& stop) {
+        return call(to.address, arguments.peers, stop);
+    };
+    Sent sent = send_offer(offer, call_target, interrupt.token(), globals, arguments.peers.chosen_streams());
     for (const std::string& note : source.notes())
         sent.answered.result.notes.push_back(note);
     const Charset charset = look_at_terminal(STDOUT_FILENO).style.charset;

@@ -18,8 +18,8 @@ struct Sent {
 
 /// Offers to a machine that receives, which `call` connects to, until it is done; shows how far it is. Throws
 /// as wire::answer_until_done.
-Sent send_offer(const wire::Offer& offer, const std::function<wire::Peer()>& call, std::stop_token stop,
-                const Globals& globals);
+Sent send_offer(const wire::Offer& offer, const wire::Calling& call, std::stop_token stop,
+                const Globals& globals, unsigned streams = 1);
 nlohmann::ordered_json sent_json(const std::string& source, const Sent& sent);
 std::string sent_text(const std::string& source, const Sent& sent, Charset charset);
 

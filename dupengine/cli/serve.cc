@@ -4,7 +4,9 @@
 #include <unistd.h>
 
 #include <deque>
+#include <map>
 #include <mutex>
+#include <optional>
 #include <set>
 
 #include "base/random.h"
@@ -20,7 +22,8 @@
 namespace dupengine::cli {
 namespace {
 
-// Connections at a time that read; who comes besides is told so.
+// Connections at a time that read; who comes besides is told so. Of a copy that has one already there are
+// more only while half of the places are free: they are for others.
 constexpr std::size_t kMostReaders = 16;
 constexpr std::size_t kMostOfOne = kMostReaders / 2;
 
@@ -71,9 +74,50 @@ class Server {
         const codec::Sha256 key_;
     };
 
+    // What one copy reads over all of its connections.
+    struct Transfer {
+        unsigned streams = 0;
+        std::uint64_t bytes_sent = 0;
+        std::optional<std::string> target;  // that it is done with
+    };
+
+    // One of them, for as long as it lives.
+    class Stream {
+      public:
+        Stream(Server& server, const wire::Token& transfer) : server_(server), transfer_(transfer) {
+            const std::lock_guard lock(server_.mutex_);
+            is_first = server_.transfers_[transfer].streams++ == 0;
+        }
+        ~Stream() { end({}); }
+        Stream(const Stream&) = delete;
+        Stream& operator=(const Stream&) = delete;
+
+        /// What all came to, if it was the last of them.
+        std::optional<Transfer> end(const wire::Answered& answered) {
+            const std::lock_guard lock(server_.mutex_);
+            if (std::exchange(is_over_, true)) return {};
+            const auto found = server_.transfers_.find(transfer_);
+            Transfer& transfer = found->second;
+            transfer.bytes_sent += answered.bytes_sent;
+            if (answered.result) transfer.target = answered.result->target;
+            if (--transfer.streams != 0) return {};
+            const Transfer ended = transfer;
+            server_.transfers_.erase(found);
+            return ended;
+        }
+
+        bool is_first = false;
+
+      private:
+        Server& server_;
+        const wire::Token transfer_;
+        bool is_over_ = false;
+    };
+
     // What it throws is told by the reception.
     void take(std::unique_ptr<wire::Channel> channel) {
-        const Seat seat(*this, channel->peer().key_sha256);
+        const codec::Sha256 key = channel->peer().key_sha256;
+        const Seat seat(*this, key);
         if (!seat.busy.empty()) {
             say(fmt::format("{}: turned away: {}", channel->peer().name, seat.busy));
             // What it began elsewhere it may go on with in a moment: another connection might do.
@@ -84,13 +128,32 @@ class Server {
         wire::AnswerOptions options;
         options.version = kVersion;
         options.stop = stop_;
-        options.on_open = [&](const wire::OfferedDisk& disk) {
-            say(fmt::format("{}: reads {}", who, disk.name));
+        std::optional<Stream> stream;
+        bool is_refused = false;
+        options.on_open = [&](const wire::OfferedDisk& disk, const wire::Token& transfer) {
+            stream.emplace(*this, transfer);
+            if (stream->is_first) return say(fmt::format("{}: reads {}", who, disk.name));
+            is_refused = is_crowded(key);
+            if (is_refused) throw_error(Code::kPeer, "busy: no more connections for this copy at the moment");
         };
-        const wire::Answered answered = wire::answer(std::move(peer), offer_, options);
-        say(answered.result ? fmt::format("{}: done: {} is a copy; {} went over the wire", who,
-                                          answered.result->target, format_size(answered.bytes_sent))
-                            : fmt::format("{}: gone: {}", who, answered.lost));
+        wire::Answered answered;
+        try {
+            answered = wire::answer(std::move(peer), offer_, options);
+        } catch (const Error&) {
+            if (!is_refused) throw;
+            return;
+        }
+        if (!stream) return say(fmt::format("{}: gone: {}", who, answered.lost));
+        const std::optional<Transfer> ended = stream->end(answered);
+        if (!ended) return;
+        say(ended->target ? fmt::format("{}: done: {} is a copy; {} went over the wire", who, *ended->target,
+                                        format_size(ended->bytes_sent))
+                          : fmt::format("{}: gone: {}", who, answered.lost));
+    }
+
+    bool is_crowded(const codec::Sha256& key) {
+        const std::lock_guard lock(mutex_);
+        return readers_.size() > kMostReaders / 2 || readers_.count(key) > kMostOfOne / 2;
     }
 
     void say(const std::string& line) {
@@ -105,6 +168,7 @@ class Server {
     std::mutex saying_;
     std::mutex mutex_;
     std::multiset<codec::Sha256> readers_;  // their keys
+    std::map<wire::Token, Transfer> transfers_;
 };
 
 int run_serve(const ServeArguments& arguments) {

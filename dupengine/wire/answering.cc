@@ -13,10 +13,12 @@ void Answering::end_when_stopped(const std::stop_token& over) {
     std::condition_variable_any wake;
     std::stop_source either;
     const auto request = [&] { either.request_stop(); };
-    const std::stop_callback stopped(options_.stop, request), ended(over, request);
+    const std::stop_callback stopped(options_.stop, request), ended(over, request),
+        elsewhere(options_.over, request);
     std::unique_lock lock(mutex);
     wake.wait(lock, either.get_token(), [] { return false; });
     if (over.stop_requested()) return;
+    if (options_.over.stop_requested()) return connection_.close();
     say_goodbye(Error(Code::kInterrupted, "stopped on request at the source's end"));
     wake.wait_for(lock, over, options_.patience.farewell, [] { return false; });
     connection_.close();
@@ -29,11 +31,12 @@ Answered Answering::run() {
         open();
         serve();
     } catch (Error& e) {
-        if (options_.stop.stop_requested())
+        const bool ended_elsewhere = options_.over.stop_requested();
+        if (options_.stop.stop_requested() && !ended_elsewhere)
             throw_error(Code::kInterrupted,
                         "stopped on request; the target is unfinished, run both ends again");
-        if (failure_) std::rethrow_exception(failure_);
-        if (!connection_.is_lost()) {
+        if (failure_ && !ended_elsewhere) std::rethrow_exception(failure_);
+        if (!connection_.is_lost() && !ended_elsewhere) {
             say_goodbye(e);
             stay_until_gone();
             if (!can_come_again(e)) throw;
@@ -69,7 +72,7 @@ void Answering::open() {
     const Offer::Admitted admitted = offer_.admit(open, connection_.key());
     answered_.transfer = open.transfer;
     disk_ = &admitted.disk;
-    if (options_.on_open) options_.on_open(*disk_);
+    if (options_.on_open) options_.on_open(*disk_, open.transfer);
     connection_.send({Type::kOpened, message.id, encode(admitted.opened)});
     answered_.was_open = true;
 }

@@ -1,5 +1,7 @@
 #include "wire/callers.h"
 
+#include <algorithm>
+
 #include "base/error.h"
 
 namespace dupengine::wire {
@@ -38,12 +40,16 @@ void Callers::take(std::unique_ptr<Channel> channel) {
     }
     served_ = caller;
     const std::uint64_t call = ++calls_;
-    waiting_ = std::move(channel);  // it gave up the one before
+    if (waiting_.size() == kMostWaiting) waiting_.pop_front();  // it gave up the oldest
+    waiting_.emplace_back(call, std::move(channel));
     changed_.notify_all();
-    changed_.wait_for(lock, kept_, [&] { return is_over_ || calls_ != call || waiting_ == nullptr; });
-    if (is_over_ || calls_ != call || waiting_ == nullptr) return;
-    std::unique_ptr<Channel> unheard = std::move(waiting_);
-    if (!was_handed_on_) served_.reset();
+    const auto here = [&] { return std::ranges::find(waiting_, call, &Waiting::first); };
+    changed_.wait_for(lock, kept_, [&] { return is_over_ || here() == waiting_.end(); });
+    const auto waiting = here();
+    if (is_over_ || waiting == waiting_.end()) return;
+    std::unique_ptr<Channel> unheard = std::move(waiting->second);
+    waiting_.erase(waiting);
+    if (!was_handed_on_ && waiting_.empty()) served_.reset();
     lock.unlock();
     turn_away(std::move(unheard),
               Error(Code::kPeer, "busy with this same machine: its connection before this one is in use"));
@@ -51,9 +57,11 @@ void Callers::take(std::unique_ptr<Channel> channel) {
 
 std::unique_ptr<Channel> Callers::next(Deadline deadline, const std::stop_token& stop) {
     std::unique_lock lock(mutex_);
-    changed_.wait_until(lock, stop, deadline, [&] { return waiting_ != nullptr; });
-    if (waiting_ != nullptr) {
-        std::unique_ptr<Channel> found = std::move(waiting_);
+    changed_.wait_until(lock, stop, deadline, [&] { return !waiting_.empty(); });
+    if (!waiting_.empty()) {
+        // An older one may be broken, and nobody noticed yet.
+        std::unique_ptr<Channel> found = std::move(waiting_.back().second);
+        waiting_.pop_back();
         was_handed_on_ = true;
         lock.unlock();
         changed_.notify_all();
@@ -67,7 +75,7 @@ void Callers::release() {
     const std::lock_guard lock(mutex_);
     served_.reset();
     was_handed_on_ = false;
-    waiting_ = nullptr;
+    waiting_.clear();
     changed_.notify_all();
 }
 

@@ -1,9 +1,11 @@
 #pragma once
 // The machine that `receive` waits for: the first enrolled one that calls. While it is served, another one
-// hears that we are busy; itself it may call again, which is how it replaces a connection that broke.
+// hears that we are busy; itself it may call again, which is how it replaces a connection that broke, or adds
+// one.
 //
 // Threads: any.
 
+#include <deque>
 #include <optional>
 #include <thread>
 
@@ -31,6 +33,9 @@ class Callers {
     void release();
 
   private:
+    using Waiting = std::pair<std::uint64_t, std::unique_ptr<Channel>>;  // with the number of its call
+    static constexpr std::size_t kMostWaiting = 8;
+
     void take(std::unique_ptr<Channel> channel);
 
     const std::chrono::milliseconds kept_;
@@ -38,7 +43,7 @@ class Callers {
     std::condition_variable_any changed_;
     std::optional<PeerIdentity> served_;  // or about to be: it waits for next()
     bool was_handed_on_ = false;
-    std::unique_ptr<Channel> waiting_;
+    std::deque<Waiting> waiting_;
     std::uint64_t calls_ = 0;  // of the machine that is served
     bool is_over_ = false;
     Reception reception_;

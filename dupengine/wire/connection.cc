@@ -12,10 +12,29 @@ constexpr std::size_t kMostSpare = 16;
 
 }  // namespace
 
-Connection::Connection(Peer peer, const Patience& patience)
+Bytes SparePayloads::take(std::size_t bytes) {
+    Bytes room;
+    if (bytes >= kLongPayload) {
+        const std::lock_guard lock(mutex_);
+        if (!spare_.empty()) {
+            room = std::move(spare_.back());
+            spare_.pop_back();
+        }
+    }
+    room.resize(bytes);
+    return room;
+}
+
+void SparePayloads::give_back(Bytes payload) {
+    const std::lock_guard lock(mutex_);
+    if (payload.size() >= kLongPayload && spare_.size() < kMostSpare) spare_.push_back(std::move(payload));
+}
+
+Connection::Connection(Peer peer, const Patience& patience, std::shared_ptr<SparePayloads> spare)
     : peer_(std::move(peer)),
       patience_(patience),
       last_sent_(std::chrono::steady_clock::now()),
+      spare_(std::move(spare)),
       heart_([this](const std::stop_token& stop) { keep_alive(stop); }) {}
 
 Connection::~Connection() {
@@ -25,24 +44,6 @@ Connection::~Connection() {
 
 void Connection::close() noexcept {
     peer_.transport->close();
-}
-
-Bytes Connection::room_for(std::size_t payload_bytes) {
-    Bytes room;
-    if (payload_bytes >= kLongPayload) {
-        const std::lock_guard lock(spare_mutex_);
-        if (!spare_.empty()) {
-            room = std::move(spare_.back());
-            spare_.pop_back();
-        }
-    }
-    room.resize(payload_bytes);
-    return room;
-}
-
-void Connection::give_back(Bytes payload) {
-    const std::lock_guard lock(spare_mutex_);
-    if (payload.size() >= kLongPayload && spare_.size() < kMostSpare) spare_.push_back(std::move(payload));
 }
 
 void Connection::keep_alive(const std::stop_token& stop) {
@@ -133,7 +134,7 @@ Message Connection::receive(Deadline deadline) {
         const Deadline end = after(patience_.message);
         fill(std::span(bytes).subspan(first), end, Fill::kAll);
         const Header header = decode_header(bytes);
-        Message message{header.type, header.id, room_for(header.payload_bytes)};
+        Message message{header.type, header.id, spare_->take(header.payload_bytes)};
         fill(message.payload, end, Fill::kAll);
         received_ += kHeaderBytes + message.payload.size();
         if (message.type != Type::kAlive || message.id != 0) return message;

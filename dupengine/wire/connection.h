@@ -37,9 +37,21 @@ struct Patience {
     unsigned fruitless = 5;                        ///< connections in a row over which nothing came
 };
 
+/// Memory of long payloads that are of no use any more, for those that come. From any thread.
+class SparePayloads {
+  public:
+    Bytes take(std::size_t bytes);
+    void give_back(Bytes payload);
+
+  private:
+    std::mutex mutex_;
+    std::vector<Bytes> spare_;
+};
+
 class Connection {
   public:
-    Connection(Peer peer, const Patience& patience);
+    Connection(Peer peer, const Patience& patience,
+               std::shared_ptr<SparePayloads> spare = std::make_shared<SparePayloads>());
     ~Connection();
     Connection(const Connection&) = delete;
     Connection& operator=(const Connection&) = delete;
@@ -58,8 +70,6 @@ class Connection {
     /// says that it lives is gone as well.
     Message receive(Deadline deadline = Deadline::max());
     void close() noexcept;
-    /// Memory of a long payload that is of no use any more: a later one comes in it. From any thread.
-    void give_back(Bytes payload);
 
     /// The transport failed: another connection might do. Otherwise the other side is at fault.
     bool is_lost() const { return is_lost_; }
@@ -74,7 +84,6 @@ class Connection {
   private:
     enum class Fill { kOnce, kAll };
     std::size_t fill(std::span<std::byte> buffer, Deadline deadline, Fill how);
-    Bytes room_for(std::size_t payload_bytes);
     void keep_alive(const std::stop_token& stop);
     void send_locked(std::span<const std::byte> message, Deadline deadline);
 
@@ -84,8 +93,7 @@ class Connection {
     std::chrono::steady_clock::time_point last_sent_;  // with sending_
     std::atomic<bool> is_lost_{false}, has_given_up_{false};
     std::atomic<std::uint64_t> sent_{0}, received_{0};
-    std::mutex spare_mutex_;
-    std::vector<Bytes> spare_;
+    const std::shared_ptr<SparePayloads> spare_;
     std::mutex beat_mutex_;
     std::condition_variable_any beat_;
     std::jthread heart_;

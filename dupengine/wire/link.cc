@@ -7,25 +7,18 @@ namespace dupengine::wire {
 
 using namespace std::chrono_literals;
 
-class Link::Question {
-  public:
-    Message message;  // until it is answered
-    std::optional<Message> answer;
-    std::exception_ptr error;
-    bool is_over() const { return answer || error; }
-};
-
 namespace {
 
 constexpr auto kMoment = 700ms;  // for what is under way when it is stopped
-constexpr auto kBrief = 1s;      // a connection that breaks so soon is not replaced at once again and again
 // More than there is to tell before questions, over one connection: each stretch of a disk that describing it
 // reads (recording_reader.cc) is a message or, if it is long, several.
 constexpr unsigned kMostTold = 32'768;
 
+}  // namespace
+
 // What can be wrong with a disk at the other end. All else is the other end's own trouble, whatever it calls
 // it: a target that failed is ours, and nothing was refused that began.
-Code believed(Code code) {
+Code Link::believed(Code code) {
     switch (code) {
         case Code::kSourceIo:
         case Code::kIntegrity:
@@ -37,72 +30,9 @@ Code believed(Code code) {
     }
 }
 
-}  // namespace
-
-Link::Link(Peer peer, RandomSource& random, LinkOptions options)
-    : options_(std::move(options)),
-      stop_(options_.stop),
-      last_answer_(std::chrono::steady_clock::now()),
-      connected_at_(last_answer_) {
-    open_.source = options_.source;
-    random.fill(open_.transfer);
-    peer_key_ = peer.key;
-    connection_ = open(std::move(peer), stop_);
-    name_ = connection_->name();
-    receiver_ = std::jthread([this](const std::stop_token& over) { receive_all(over); });
-}
-
-Link::~Link() {
-    receiver_.request_stop();
-    {
-        const std::lock_guard lock(mutex_);
-        if (connection_) connection_->close();
-    }
-    changed_.notify_all();
-    receiver_ = {};
-}
-
-// The first connection and every later one.
-std::shared_ptr<Connection> Link::open(Peer peer, const std::stop_token& stop) {
-    if (peer.key != peer_key_)
-        throw_error(Code::kAuthenticity, "{}: is another machine than the one that this copy began with",
-                    peer.name);
-    const auto connection = std::make_shared<Connection>(std::move(peer), options_.patience);
-    const std::stop_callback stopped(stop, [&] { connection->close(); });
-    try {
-        connection->greet(Role::kAsks, options_.version);
-        connection->send({Type::kOpen, 0, encode(open_)});
-        const Message message = connection->receive(after(options_.patience.message));
-        if (message.type == Type::kAbort) connection->throw_abort(message);
-        if (message.type != Type::kOpened) throw_not_honest("something else than a disk");
-        take_opened(decode_opened(message.payload));
-    } catch (Error& e) {
-        if (stop.stop_requested()) throw_error(Code::kInterrupted, "stopped on request");
-        if (connection->has_given_up() && e.code() != Code::kRefused) e.set_code(believed(e.code()));
-        throw;
-    }
-    return connection;
-}
-
-void Link::take_opened(const Opened& opened) {
-    if (!is_open_) {
-        opened_ = opened;
-        open_.resume = opened.resume;
-        is_open_ = true;
-        return;
-    }
-    // A state that is not known, because the file is too young to tell, says nothing.
-    const bool is_other_state =
-        opened.state != opened_.state && opened.state != Token{} && opened_.state != Token{};
-    const block::Geometry &now = opened.geometry, &before = opened_.geometry;
-    if (opened.resume != opened_.resume || now.size_bytes != before.size_bytes ||
-        now.logical_sector_bytes != before.logical_sector_bytes || is_other_state)
-        throw_error(Code::kIntegrity, "{}: is not what it was before the connection broke", opened_.name);
-}
-
 Link::Asked Link::ask(Type type, Bytes payload) {
     auto asked = std::make_shared<Question>();
-    std::shared_ptr<Connection> connection;
+    std::shared_ptr<Connection> connection;  // none: asked over the next
     Bytes encoded;
     {
         const std::lock_guard lock(mutex_);
@@ -114,15 +44,9 @@ Link::Asked Link::ask(Type type, Bytes payload) {
         asked->message = {type, next_id_++, std::move(payload)};
         encoded = encode(asked->message);
         under_way_[asked->message.id] = asked;
-        connection = connection_;
+        connection = charge(*asked, choose_stream());
     }
-    if (connection) {
-        try {
-            connection->send_encoded(encoded);
-        } catch (const Error&) {
-            // Asked again over the next connection.
-        }
-    }
+    if (connection) send(*connection, encoded);
     return asked;
 }
 
@@ -151,12 +75,11 @@ void Link::wait_until_over(std::unique_lock<std::mutex>& lock, const Asked& aske
             throw_error(Code::kInterrupted, "stopped on request");
         }
         if (!prepared && std::chrono::steady_clock::now() < last_answer_ + patience) continue;
-        const std::shared_ptr<Connection> connection = connection_;
         lock.unlock();
         give_up(std::make_exception_ptr(
             Error(Code::kPeer, fmt::format("{}: lives, but has not answered for {} s", name_,
                                            std::chrono::ceil<std::chrono::seconds>(patience).count()))));
-        if (connection) connection->close();
+        close_all();
         lock.lock();
     }
 }
@@ -174,12 +97,7 @@ Bytes Link::wait_shared(const Asked& asked, Type expected) {
 }
 
 void Link::give_back(Bytes answer) {
-    std::shared_ptr<Connection> connection;
-    {
-        const std::lock_guard lock(mutex_);
-        connection = connection_;
-    }
-    if (connection) connection->give_back(std::move(answer));
+    spare_->give_back(std::move(answer));
 }
 
 void Link::prepare(OnTold on_told) {
@@ -201,9 +119,9 @@ void Link::prepare(OnTold on_told) {
     answer_of(*asked, Type::kPrefill);
 }
 
-void Link::take_answers(Connection& connection) {
+void Link::take_answers(Stream& stream) {
     for (unsigned told = 0;;) {
-        Message message = connection.receive();
+        Message message = stream.connection->receive();
         if (message.type == Type::kAbort) {
             const Failure failure = decode_failure(message.payload);
             throw Error(believed(failure.code), fmt::format("{}: {}", name_, failure.text));
@@ -223,135 +141,12 @@ void Link::take_answers(Connection& connection) {
         }
         const Asked asked = found->second;
         under_way_.erase(found);
+        charge(*asked, nullptr);
         asked->message.payload = {};
         asked->answer = std::move(message);
         lock.unlock();
         changed_.notify_all();
     }
-}
-
-void Link::receive_all(const std::stop_token& over) {
-    try {
-        while (!over.stop_requested() && receive_over_one(over)) {
-        }
-    } catch (const std::exception&) {  // no memory
-        give_up(std::current_exception());
-        const std::lock_guard lock(mutex_);
-        if (connection_) connection_->close();
-    }
-}
-
-// True if there is another connection afterwards.
-bool Link::receive_over_one(const std::stop_token& over) {
-    std::shared_ptr<Connection> connection;
-    {
-        const std::lock_guard lock(mutex_);
-        connection = connection_;
-    }
-    std::optional<Error> why;
-    try {
-        take_answers(*connection);
-    } catch (const Error& e) {
-        why = e;
-    }
-    if (over.stop_requested()) return false;
-    const bool is_lost = connection->is_lost();
-    if (!is_lost) {
-        try {
-            connection->send_by({Type::kAbort, 0, encode(Failure{why->code(), why->what()})},
-                                after(options_.patience.farewell));
-        } catch (const Error&) {
-            // It is gone.
-        }
-    }
-    connection->close();
-    if (is_lost) return replace_connection(over, why->what());
-    give_up(std::make_exception_ptr(*why));
-    return false;
-}
-
-// Throws what is wrong with it. What was not answered is asked again.
-void Link::try_connection(Deadline deadline, const std::stop_token& stop) {
-    const std::shared_ptr<Connection> connection = open(options_.connect_again(deadline, stop), stop);
-    std::vector<Asked> again;
-    {
-        const std::lock_guard lock(mutex_);
-        connection_ = connection;
-        connected_at_ = std::chrono::steady_clock::now();
-        ++reconnected_;
-        for (const auto& [id, asked] : under_way_)
-            again.push_back(asked);
-    }
-    try {
-        for (const Asked& asked : again)
-            connection->send(asked->message);
-    } catch (const Error&) {
-        // Whoever receives finds it broken.
-    }
-}
-
-// How often in a row it came to nothing.
-unsigned Link::note_break() {
-    sent_before_ += connection_->bytes_sent();
-    received_before_ += connection_->bytes_received();
-    connection_ = nullptr;
-    brief_ = std::chrono::steady_clock::now() - connected_at_ < kBrief ? brief_ + 1 : 0;
-    if (!under_way_.empty()) ++fruitless_;
-    return std::max(brief_, fruitless_);
-}
-
-// False if there is none.
-bool Link::replace_connection(const std::stop_token& over, const std::string& why) {
-    std::stop_source any;
-    std::stop_token stop;
-    unsigned times = 0;
-    bool is_hopeless = false;
-    {
-        const std::lock_guard lock(mutex_);
-        if (broken_) return false;
-        times = note_break();
-        is_hopeless = fruitless_ > options_.patience.fruitless;
-        stop = stop_;
-    }
-    const auto request = [&] { any.request_stop(); };
-    const std::stop_callback ended(over, request), stopped(stop, request);
-    if (options_.on_break) options_.on_break(why);
-    const Deadline deadline = after(options_.patience.outage);
-    std::string reason = why;
-    std::exception_ptr final;  // no other connection would be better
-    // Who breaks one connection after the other waits for the next.
-    auto pause = options_.patience.pause * (1U << std::min(times, 6U));
-    bool is_first = times <= 1;
-    while (options_.connect_again && !is_hopeless) {
-        if (!std::exchange(is_first, false)) {
-            std::unique_lock lock(mutex_);
-            changed_.wait_for(lock, any.get_token(), pause, [] { return false; });
-            pause = std::min<std::chrono::milliseconds>(2 * pause, 5s);
-        }
-        if (any.stop_requested() || std::chrono::steady_clock::now() > deadline) break;
-        try {
-            try_connection(deadline, any.get_token());
-            return true;
-        } catch (const Error& e) {
-            reason = e.what();
-            // It was not refused before the first write.
-            if (e.code() == Code::kRefused) break;
-            if (e.code() != Code::kPeer) final = std::current_exception();
-        } catch (const std::exception& e) {  // of memory or threads there may be more in a moment
-            reason = e.what();
-        }
-        if (final) break;
-    }
-    if (over.stop_requested()) return false;
-    if (stop.stop_requested())
-        final = std::make_exception_ptr(
-            Error(Code::kInterrupted, "stopped on request while the connection was broken"));
-    if (!final)
-        final = std::make_exception_ptr(Error(
-            Code::kPeer,
-            fmt::format("the connection was lost: {}; run both ends again, what came so far stays", reason)));
-    give_up(final);
-    return false;
 }
 
 void Link::give_up(std::exception_ptr error) {
@@ -370,7 +165,7 @@ void Link::tell(Type type, Bytes payload) noexcept {
     std::shared_ptr<Connection> connection;
     {
         const std::lock_guard lock(mutex_);
-        connection = connection_;
+        if (const Stream* stream = choose_stream()) connection = stream->connection;
     }
     try {
         if (connection) connection->send({type, 0, std::move(payload)});
@@ -405,12 +200,18 @@ void Link::set_stop(std::stop_token stop) {
 
 std::uint64_t Link::bytes_sent() const {
     const std::lock_guard lock(mutex_);
-    return sent_before_ + (connection_ ? connection_->bytes_sent() : 0);
+    std::uint64_t bytes = sent_before_;
+    for (const Stream& stream : streams_)
+        if (!stream.is_lost) bytes += stream.connection->bytes_sent();
+    return bytes;
 }
 
 std::uint64_t Link::bytes_received() const {
     const std::lock_guard lock(mutex_);
-    return received_before_ + (connection_ ? connection_->bytes_received() : 0);
+    std::uint64_t bytes = received_before_;
+    for (const Stream& stream : streams_)
+        if (!stream.is_lost) bytes += stream.connection->bytes_received();
+    return bytes;
 }
 
 unsigned Link::times_reconnected() const {

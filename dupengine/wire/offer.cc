@@ -1,16 +1,12 @@
 #include "wire/offer.h"
 
 #include <algorithm>
-#include <condition_variable>
-#include <mutex>
 
 #include "image/reference.h"
 #include "wire/answering.h"
 #include "wire/fields.h"
 
 namespace dupengine::wire {
-
-using namespace std::chrono_literals;
 
 namespace {
 
@@ -79,75 +75,6 @@ Offer::Admitted Offer::admit(const Open& open, const codec::Sha256& peer) const 
 
 Answered answer(Peer peer, const Offer& offer, const AnswerOptions& options) {
     return Answering(std::move(peer), offer, options).run();
-}
-
-namespace {
-
-// Ends early when it is stopped.
-void pause_for(std::chrono::milliseconds time, const std::stop_token& stop) {
-    std::mutex mutex;
-    std::condition_variable_any never;
-    std::unique_lock lock(mutex);
-    never.wait_for(lock, stop, time, [] { return false; });
-}
-
-// Whoever else answers at the address is not given the disk.
-Peer call_the_same(const std::function<Peer()>& call, std::optional<codec::Sha256>& first) {
-    Peer peer = call();
-    if (!first) first = peer.key;
-    if (*first != peer.key)
-        throw_error(Code::kAuthenticity, "{}: is another machine than the one that this copy began with",
-                    peer.name);
-    return peer;
-}
-
-}  // namespace
-
-AnsweredAll answer_until_done(const std::function<Peer()>& call, const Offer& offer, AnswerOptions options) {
-    const Patience& patience = options.patience;
-    AnsweredAll all;
-    std::optional<codec::Sha256> first;
-    Deadline give_up{};
-    unsigned fruitless = 0;
-    std::string lost;
-    for (auto pause = patience.pause;; pause = std::min<std::chrono::milliseconds>(2 * pause, 5s)) {
-        std::optional<Peer> peer;
-        try {
-            peer = call_the_same(call, first);
-        } catch (const Error& e) {
-            if (lost.empty() || e.code() != Code::kPeer) throw;
-            lost = e.what();
-        }
-        if (peer) {
-            const Deadline latest = after(patience.outage);
-            const Answered answered = answer(std::move(*peer), offer, options);
-            const bool lived = answered.was_open && std::chrono::steady_clock::now() > latest;
-            all.bytes_sent += answered.bytes_sent;
-            all.bytes_received += answered.bytes_received;
-            if (answered.result) {
-                all.result = *answered.result;
-                return all;
-            }
-            if (answered.got_on || lived)
-                fruitless = 0;
-            else if (!answered.was_turned_away)
-                ++fruitless;
-            if (answered.got_on || lived || (answered.was_open && all.times_broken == 0)) {
-                pause = patience.pause;
-                give_up = after(patience.outage);
-            }
-            if (answered.was_open) {
-                options.only_transfer = answered.transfer;
-                ++all.times_broken;
-            }
-            lost = answered.lost;
-        }
-        if (fruitless > patience.fruitless || std::chrono::steady_clock::now() > give_up)
-            throw_error(Code::kPeer,
-                        "the connection was lost: {}; run both ends again, what came so far stays", lost);
-        pause_for(pause, options.stop);
-        if (options.stop.stop_requested()) throw_error(Code::kInterrupted, "stopped on request");
-    }
 }
 
 }  // namespace dupengine::wire

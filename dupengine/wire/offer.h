@@ -74,8 +74,10 @@ struct AnswerOptions {
     std::optional<Token> only_transfer = {};
     /// How far the other end is. From the thread that answers.
     std::function<void(const ProgressNote&)> on_progress = {};
-    /// The disk was opened. From the thread that answers.
-    std::function<void(const OfferedDisk&)> on_open = {};
+    /// The disk was opened, by this transfer. From the thread that answers.
+    std::function<void(const OfferedDisk&, const Token& transfer)> on_open = {};
+    /// Another connection of this copy heard its end: this one ends as lost, without a word.
+    std::stop_token over = {};
 };
 
 struct Answered {
@@ -100,11 +102,17 @@ struct AnsweredAll {
     unsigned times_broken = 0;
 };
 
+/// A new connection to the machine that receives, until it is stopped.
+using Calling = std::function<Peer(const std::stop_token& stop)>;
+
 /// The source's end of a copy that this end began: answers over the connection that `call` makes, and calls
 /// again when one broke, or when the other end has not noticed yet that one broke, until it is done. It goes
-/// on with the same machine and the same copy only: kAuthenticity and kPeer otherwise. Throws as answer() and
-/// `call`; kPeer after Patience::outage, or after Patience::fruitless connections, over which nothing came;
-/// kInterrupted if it was stopped.
-AnsweredAll answer_until_done(const std::function<Peer()>& call, const Offer& offer, AnswerOptions options);
+/// on with the same machine and the same copy only: kAuthenticity and kPeer otherwise. When the first one has
+/// opened the disk, it makes up to `streams` (kMostStreams, link.h) in all, and does without those that do
+/// not come. Throws as answer() and `call`; kPeer after Patience::outage, or after Patience::fruitless
+/// connections, over which nothing came; kInterrupted if it was stopped.
+/// Threads: `call` is called from several, `options` call back one at a time.
+AnsweredAll answer_until_done(const Calling& call, const Offer& offer, AnswerOptions options,
+                              unsigned streams = 1);
 
 }  // namespace dupengine::wire

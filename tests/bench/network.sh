@@ -10,16 +10,18 @@ runs=${1:-5}
 port=17433
 
 # The one that the ratios are to, then the others.
+# shellcheck disable=SC2034
+long=('dupengine --streams=1' 'dupengine --streams=2' 'dupengine --streams=4')
 send=('libssl alone' nbdcopy 'dupengine --verify=none' dupengine)
 
 wait_for_port() {
     local hex
-    hex=$(printf '0100007F:%04X 00000000:0000 0A' "$port")
+    hex=$(printf '0100007F:%04X 00000000:0000 0A' "${1:-$port}")
     for ((i = 0; i < 500; i++)); do
         ! grep -q "$hex" /proc/net/tcp || return 0
         sleep 0.02
     done
-    die "nothing waits on port $port"
+    die "nothing waits on port ${1:-$port}"
 }
 
 fresh_target() {
@@ -59,6 +61,25 @@ send_by_dupengine() {
     timed "$dupengine" copy --json --peers "$work/a" "$source_loop" "dup://127.0.0.1:$port" >"$work/sent.json" || return
     wait "$beside" || return
     beside=
+    e2fsck -fn "$target_loop"
+}
+
+# Through a proxy that makes the way long.
+run_long() {
+    local proxy
+    python3 "$here/long_way.py" $((port + 1)) "$port" &
+    proxy=$!
+    "$work/floor" run "$work/there.figures" "$dupengine" receive --yes --peers "$work/b" --listen "127.0.0.1:$port" \
+        "$target_loop" >"$work/receive.log" 2>&1 &
+    beside=$!
+    wait_for_port
+    wait_for_port $((port + 1))
+    timed "$dupengine" copy --json --peers "$work/a" "${1#* }" "$source_loop" "dup://127.0.0.1:$((port + 1))" \
+        >"$work/sent.json" || return
+    wait "$beside" || return
+    beside=
+    kill "$proxy"
+    wait "$proxy" || true # it was killed
     e2fsck -fn "$target_loop"
 }
 
@@ -109,6 +130,7 @@ source_loop=$(losetup --find --show --read-only "$work/source.img")
 load_before=$(load)
 for ((run = 1; run <= runs; run++)); do
     say "run $run of $runs"
+    measure_all long
     measure_all send
     change_source
     measure send 'dupengine, again'
@@ -117,5 +139,6 @@ done
 
 report_machine "$load_before" "$runs"
 send+=('dupengine, again')
+report long 'The same, over a way of 25 ms with 4 MiB of a connection under way' 'there MiB'
 report send 'ext4 of 2 GiB with 1500 MiB of random bytes; loop device to loop device, two processes, TLS' 'there MiB'
 printf 'bytes sent the second time, for 16777216 that changed: %s\n' "$(sort -n "$work/again.bytes" | sed -n "$(((runs + 1) / 2))p")"

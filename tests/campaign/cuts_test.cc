@@ -58,6 +58,7 @@ struct Scene {
     Bytes before;
     test::RemoteCopyOptions options;
     bool shows_that_it_is_unchanged = false;
+    unsigned streams = 1;
 };
 
 Extent pieces(std::uint64_t begin, std::uint64_t end) {
@@ -97,6 +98,7 @@ Scene::Scene(std::uint64_t seed) : random(seed) {
     options.copy.tuning.workers = static_cast<unsigned>(1 + random.below(2));
     options.journal_pace = random.below(2) == 0 ? 0ms : 2000ms;
     shows_that_it_is_unchanged = random.below(2) == 0;
+    streams = static_cast<unsigned>(1 + random.below(3));
 }
 
 // What is wrong with the target, after a copy that said it was complete.
@@ -144,6 +146,7 @@ void pull(const Scene& scene, const Machines& machines, const Offer& offer, CutN
     LinkOptions options;
     options.patience = kPatience;
     options.connect_again = call;
+    options.streams = scene.streams;
     SystemRandom random;
     Link link(call(), random, options);
     test::copy_over(link, scene.target, scene.options);
@@ -152,12 +155,14 @@ void pull(const Scene& scene, const Machines& machines, const Offer& offer, CutN
 // A source's end that calls until the copy is done; a person runs it again when it gives up.
 class Sending {
   public:
-    Sending(CutNetwork& network, const Credentials& credentials, const Offer& offer)
-        : network_(network), thread_([this, &credentials, &offer](const std::stop_token& given_up) {
-              const auto call = [&] { return as_peer(connect_channel(network_.call(), credentials)); };
+    Sending(CutNetwork& network, const Credentials& credentials, const Offer& offer, unsigned streams)
+        : network_(network), thread_([this, &credentials, &offer, streams](const std::stop_token& given_up) {
+              const auto call = [&](const std::stop_token&) {
+                  return as_peer(connect_channel(network_.call(), credentials));
+              };
               while (!given_up.stop_requested()) {
                   try {
-                      answer_until_done(call, offer, {.patience = kPatience, .stop = given_up});
+                      answer_until_done(call, offer, {.patience = kPatience, .stop = given_up}, streams);
                       return;
                   } catch (const Error&) {
                       std::this_thread::sleep_for(1ms);
@@ -175,10 +180,14 @@ class Sending {
 };
 
 // The next machine that proves who it is.
-Peer answer_call(CutNetwork& network, const Credentials& credentials, Deadline deadline) {
+Peer answer_call(CutNetwork& network, const Credentials& credentials, Deadline deadline,
+                 const std::stop_token& stop = {}) {
     for (;;) {
-        auto transport = network.accept(deadline);
-        if (transport == nullptr) throw_error(Code::kPeer, "nobody called in time");
+        auto transport = network.accept(std::min(deadline, after(20ms)));
+        if (transport == nullptr) {
+            if (std::chrono::steady_clock::now() < deadline && !stop.stop_requested()) continue;
+            throw_error(Code::kPeer, "nobody called in time");
+        }
         try {
             return as_peer(accept_channel(std::move(transport), credentials));
         } catch (const Error&) {
@@ -188,11 +197,12 @@ Peer answer_call(CutNetwork& network, const Credentials& credentials, Deadline d
 }
 
 void push(const Scene& scene, const Machines& machines, const Offer& offer, CutNetwork& network) {
-    const Sending sending(network, *machines.source, offer);
+    const Sending sending(network, *machines.source, offer, scene.streams);
     LinkOptions options;
     options.patience = kPatience;
-    options.connect_again = [&](Deadline deadline, const std::stop_token&) {
-        return answer_call(network, *machines.target, deadline);
+    options.streams = kMostStreams;
+    options.connect_again = [&](Deadline deadline, const std::stop_token& stop) {
+        return answer_call(network, *machines.target, deadline, stop);
     };
     SystemRandom random;
     Link link(answer_call(network, *machines.target, after(10s)), random, options);

@@ -116,7 +116,7 @@ void answer_as_source(std::unique_ptr<LiveSource> source, CutNetwork& network, c
         paused = Clock::now();
     });
     unsigned calls = 0;
-    const auto call = [&] {
+    const auto call = [&](const std::stop_token&) {
         if (!how.source_goes_on && calls++ > 0)
             throw_error(Code::kInterrupted, "the source's end was killed");
         return as_peer(network.call());

@@ -4,6 +4,7 @@
 
 #include <atomic>
 #include <functional>
+#include <map>
 #include <mutex>
 #include <thread>
 #include <vector>
@@ -29,11 +30,17 @@ class WireRig {
     /// The first end is the target's.
     std::vector<MemoryTransportOptions> connections;
     wire::Patience patience = short_patience();
+    /// Of a link, at a time.
+    unsigned streams = 1;
 
     /// A new connection, as the target's end sees it. `asker`: the key that it has proved.
     wire::Peer connect(std::byte asker = std::byte{1});
     /// A link with all connections by connect().
     std::unique_ptr<wire::Link> link(bool again = true, std::string source = {});
+    /// So many connections were made.
+    std::size_t connected();
+    /// By the source's end over the connection of that number, from 0; after wait_for_answers().
+    std::uint64_t bytes_sent(std::size_t number);
     /// What the answers so far came to, one line each: "done", "lost: ...", or the error.
     std::vector<std::string> outcomes();
     /// Until nobody answers any more.
@@ -49,6 +56,7 @@ class WireRig {
     std::mutex mutex_;
     std::size_t next_ = 0;
     std::vector<std::string> outcomes_;
+    std::map<std::size_t, std::uint64_t> sent_;
     std::vector<std::jthread> answering_;
 };
 

@@ -31,7 +31,7 @@ AnsweredAll send_to(Theatre& theatre, const Patience& patience = kShort) {
     offer.add({"disk", device});
     AnswerOptions options;
     options.patience = patience;
-    return answer_until_done([&] { return theatre.connect(); }, offer, options);
+    return answer_until_done([&](const std::stop_token&) { return theatre.connect(); }, offer, options);
 }
 
 Play target(const std::function<void(Actor&)>& play) {
@@ -159,7 +159,7 @@ TEST(OneSidedBreak, ACallThatWasNotTakenInTimeIsMadeAgain) {
     AnswerOptions options;
     options.patience = kShort;
     const auto answered = answer_until_done(
-        [&] {
+        [&](const std::stop_token&) {
             Peer peer = call();
             if (first == nullptr) first = peer.transport.get();
             return peer;

@@ -33,7 +33,7 @@ AnsweredAll send_over(const std::function<Peer()>& call, const Patience& patienc
     offer.add({"disk", device});
     AnswerOptions options;
     options.patience = patience;
-    return answer_until_done(call, offer, options);
+    return answer_until_done([&](const std::stop_token&) { return call(); }, offer, options);
 }
 
 AnsweredAll send_to(Theatre& theatre, const Patience& patience = kShort) {
