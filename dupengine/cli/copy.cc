@@ -312,7 +312,8 @@ int capture(const CopyArguments& arguments, const image::Reference& target, cons
     if (!arguments.maps.empty() || !arguments.report.empty() || arguments.shrink || arguments.create ||
         options.grow || options.tolerate_bad_sectors || !options.protect.empty() ||
         options.unused != usual.unused || options.verify != usual.verify || options.delta != usual.delta ||
-        options.ignore_target_table || arguments.allow_older || !arguments.luks.new_key_file.empty())
+        options.ignore_target_table || arguments.allow_older || arguments.if_newer ||
+        !arguments.luks.new_key_file.empty())
         throw_error(
             Code::kUsage,
             "a TARGET that is an image takes SOURCE, --sign-key, --expires, --target-class, --busy-source, "
@@ -344,8 +345,30 @@ void ask_person(const std::vector<Disk>& disks) {
     confirm_overwrite(name_targets(paths_of(disks)));
 }
 
+// With --if-newer: whether all targets have what they would get. Both forms of the answer say so.
+bool nothing_to_copy(const std::vector<Disk>& disks, const Globals& globals) {
+    for (const Disk& disk : disks) {
+        const image::Manifest* trusted = trusted_manifest(disk);
+        if (trusted == nullptr)
+            throw_error(Code::kUsage,
+                        "{}: --if-newer is of images that a trusted key has signed; others have no version "
+                        "that could be believed",
+                        disk.source->reader().name());
+        if (!has_version(*trusted, *block::open_source(disk.paths.target))) return false;
+    }
+    if (globals.json) {
+        fmt::print("{{\n  \"result\": \"nothing to copy\"\n}}\n");
+        return true;
+    }
+    for (const Disk& disk : disks)
+        fmt::print("nothing to copy: {} has {}@{}\n", disk.paths.target, trusted_manifest(disk)->name,
+                   trusted_manifest(disk)->version);
+    return true;
+}
+
 // From the plan to the report, once it is clear what is copied where.
 int copy_disks(std::vector<Disk>& disks, const CopyArguments& arguments, const Globals& globals) {
+    if (arguments.if_newer && nothing_to_copy(disks, globals)) return 0;
     // How it was asked decides the form of the answer, not how many disks there happen to be.
     const ReportForm form =
         arguments.maps.empty() && disks.size() == 1 ? ReportForm::kOneDisk : ReportForm::kSet;
@@ -446,6 +469,8 @@ void add_copy(CLI::App& app, Globals& globals, Action& action) {
         ->option_text("N");
     verb->add_flag("--allow-older", arguments->allow_older,
                    "Take an older version of an image than the target had last");
+    verb->add_flag("--if-newer", arguments->if_newer,
+                   "Copy nothing if the target had this very version of the image last");
     verb->add_option("--report", arguments->report,
                      "Write digests of what was copied to this new file, for verify --report")
         ->option_text("FILE");

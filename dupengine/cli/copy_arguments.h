@@ -27,6 +27,7 @@ struct CopyArguments {
     bool shrink = false;
     bool nice = false;
     bool allow_older = false;
+    bool if_newer = false;
 
     engine::BusySource busy() const {
         return busy_source ? engine::BusySource::kAccept : engine::BusySource::kRefuse;

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "block/open.h"
+#include "layout/incomplete_mark.h"
 #include "profiles/image_history.h"
 #include "profiles/stores/partition.h"
 
@@ -44,6 +45,16 @@ std::string refuse_older_version(const image::Manifest& manifest, const block::R
                     "copies {}@{} all the same, and makes it certain again)",
                     target.name(), history->doubt, manifest.name, manifest.version);
     return "";
+}
+
+bool has_version(const image::Manifest& manifest, const block::Reader& target) {
+    const auto place = profiles::find_profile_place(target);
+    // An unfinished copy has no table: its profile was found through the mark.
+    if (!place || layout::find_mark(target)) return false;
+    const auto history = profiles::read_history(target, place->extent);
+    if (!history || !history->doubt.empty() || history->entries.empty()) return false;
+    const profiles::ImageHistory::Entry& last = history->entries.front();
+    return last.name == manifest.name && last.version == manifest.version;
 }
 
 void remember_version(const image::Manifest& manifest, const std::string& disk, std::int64_t now) {

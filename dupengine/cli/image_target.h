@@ -1,6 +1,6 @@
 #pragma once
 // What the profile on a target says of an image: whether it is for this machine, and whether the machine had
-// a newer version. Both are asked before the first write, of images that a trusted key vouches for.
+// this or a newer version. All is asked before the first write, of images that a trusted key vouches for.
 
 #include <string>
 
@@ -17,6 +17,11 @@ void refuse_other_class(const image::Manifest& manifest, const block::Reader& ta
 /// remembered one. A target without a profile partition remembers nothing. Returns a note for people if a
 /// profile partition has no room; else empty.
 std::string refuse_older_version(const image::Manifest& manifest, const block::Reader& target);
+
+/// Whether this very version is what the target remembers as the image that was put there last, without a
+/// doubt, and the disk has a partition table and is no unfinished copy. What was done to it since is not
+/// looked at.
+bool has_version(const image::Manifest& manifest, const block::Reader& target);
 
 /// After a copy: from now on older versions are refused, if the target has a profile partition with room.
 /// `disk` is not open for writing.

@@ -268,6 +268,39 @@ TEST_F(ImageCommand, AnOlderVersionThanTheMachineHadIsNotPutBackUnnoticed) {
     EXPECT_EQ(must({"profile", "show", "--store", at}), shown);
 }
 
+// A machine that starts over the network every day would be written every day.
+TEST_F(ImageCommand, AVersionThatTheMachineHasIsNotCopiedAgainIfOnlyANewerOneIsWanted) {
+    const auto capture = [&](const char* name) {
+        must({"copy", "--sign-key", key_, source_.path, "image:" + store_ + "#" + name});
+    };
+    capture("web"), capture("db");
+    scratch_.sparse_file("target.img", 200 << 20);
+    const std::string profile = scratch_.file("node.toml"), at = "partition:" + target_;
+    std::ofstream(profile) << "schema = 1\nkind = \"node\"\nnode = \"n1\"\n";
+    must({"profile", "init", "--store", at, "--from", profile});
+    const auto copy = [&](const std::string& name, const std::string& trust) {
+        return test::run_dupengine(
+            {"copy", "--yes", "--if-newer", trust, "image:" + store_ + "#" + name, target_});
+    };
+    const std::string trust = "--trust=" + key_ + ".pub";
+    EXPECT_EQ(copy("web", "--insecure").status, 2) << "whose version could not be believed";
+    EXPECT_EQ(copy("web", trust).out.find("nothing to copy"), std::string::npos);
+    std::string before = test::must_run({"sha256sum", target_});
+    EXPECT_EQ(copy("web", trust).out, "nothing to copy: " + target_ + " has web@1\n");
+    EXPECT_EQ(test::must_run({"sha256sum", target_}), before);
+    capture("web");
+    for (const char* name : {"web", "db", "web"}) {
+        EXPECT_EQ(copy(name, trust).out.find("nothing to copy"), std::string::npos) << name;
+        EXPECT_EQ(tree_of(target_), tree_of(source_.path));
+    }
+    // The same version, but a copy of it was cut.
+    test::run_and_kill(
+        {"copy", "--yes", "--delta=never", "--rate=1M", trust, "image:" + store_ + "#web", target_},
+        std::chrono::seconds(2));
+    EXPECT_EQ(copy("web", trust).out.find("nothing to copy"), std::string::npos);
+    EXPECT_EQ(tree_of(target_), tree_of(source_.path));
+}
+
 TEST_F(ImageCommand, WhatTheMachineMayHaveHadIsNotForgottenUnnoticed) {
     for (int i = 0; i < 2; ++i)
         must({"copy", "--sign-key", key_, source_.path, "image:" + store_ + "#web"});
