@@ -72,8 +72,9 @@ class Wake final : public WakeSteps {
         for (std::size_t i = disks_.size(); i-- > 0;) {
             const engine::HeldBoot held = engine::with_changes(disks_[i].held, *disks_[i].bytes);
             const auto target = block::open_disk_in_place(
-                request_.disks[i], block::ProtectedRegions::all_except(
-                                       engine::places_of(held), held.size_bytes, "all but the boot structures"));
+                request_.disks[i],
+                block::ProtectedRegions::all_except(engine::places_of(held), held.size_bytes,
+                                                    "all but the boot structures"));
             engine::write_boot_stages(held.boot, engine::Verify::kAll, *target);
         }
     }
