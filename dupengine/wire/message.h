@@ -28,6 +28,8 @@ inline constexpr std::size_t kMostExtents = 4096;
 inline constexpr std::size_t kMostQuestion = 64 * kKiB;
 inline constexpr std::size_t kMostPayload = kMostAsked + 64 * kKiB;
 inline constexpr std::size_t kHeaderBytes = 16;
+/// The longest text in a message, but for those that say otherwise.
+inline constexpr std::size_t kMostText = 4096;
 
 enum class Type : std::uint8_t {
     kHello = 1,      ///< first, from both: Hello
