@@ -206,7 +206,7 @@ TEST(Apply, ADiskWithoutATableShowsNoSuperblockBeforeEverythingElseIsThere) {
                           pair.to->content.begin() + begin);
     };
     std::atomic<bool> marked = false;
-    unsigned writes = 0;
+    std::atomic<unsigned> writes = 0;
     copy(pair, [&](std::size_t, const Call& call) {
         const Extent data{kMiB, kSize - kMiB};
         marked = marked || call.extent.touches(data);
@@ -217,7 +217,7 @@ TEST(Apply, ADiskWithoutATableShowsNoSuperblockBeforeEverythingElseIsThere) {
             EXPECT_NE(pair.to->content[place.begin], std::byte{0x55}) << "of the old disk: " << place.text();
         }
     });
-    EXPECT_GT(writes, 2u);
+    EXPECT_GT(writes.load(), 2u);
     EXPECT_EQ(pair.to->content, pair.from->content);
 }
 
