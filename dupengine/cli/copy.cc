@@ -23,6 +23,7 @@
 #include "cli/progress_view.h"
 #include "cli/send.h"
 #include "cli/terminal.h"
+#include "cli/told_peers.h"
 #include "engine/apply.h"
 #include "engine/grow.h"
 #include "engine/refusals.h"
@@ -189,25 +190,6 @@ std::set<RemoteSource*> remotes_of(const std::vector<Disk>& disks) {
     return remotes;
 }
 
-// While it lives, the other machines hear how far it is.
-class ToldPeers {
-  public:
-    ToldPeers(const std::vector<Disk>& disks, const Progress& progress, const std::stop_token& stop)
-        : remotes_(remotes_of(disks)) {
-        for (RemoteSource* remote : remotes_)
-            remote->watch(progress, stop);
-    }
-    ~ToldPeers() {
-        for (RemoteSource* remote : remotes_)
-            remote->unwatch();
-    }
-    ToldPeers(const ToldPeers&) = delete;
-    ToldPeers& operator=(const ToldPeers&) = delete;
-
-  private:
-    std::set<RemoteSource*> remotes_;
-};
-
 // The other machines hear what it came to, and the reports what came from there.
 void tell_result(const std::vector<Disk>& disks, const std::vector<engine::CopyPlan>& plans,
                  std::vector<engine::CopyReport>& reports) {
@@ -247,7 +229,7 @@ std::vector<engine::CopyReport> execute(const std::vector<engine::CopyPlan>& pla
         targets.push_back(open_target(disks[i], plans[i], arguments));
     Progress progress;
     const ProgressView view(progress, globals.progress);
-    const ToldPeers told(disks, progress, interrupt.token());
+    const ToldPeers told(remotes_of(disks), progress, interrupt.token());
     for (const Disk& disk : disks)
         disk.source->set_stop(interrupt.token());
     const auto grow = [&](const engine::CopyPlan& planned, block::Target& grown) {
@@ -341,7 +323,7 @@ bool has_peer(const std::vector<engine::PathPair>& pairs) {
 void ask_person(const std::vector<Disk>& disks) {
     Progress asking;
     asking.begin("asking", 0);
-    const ToldPeers told(disks, asking, {});
+    const ToldPeers told(remotes_of(disks), asking, {});
     confirm_overwrite(name_targets(paths_of(disks)));
 }
 
