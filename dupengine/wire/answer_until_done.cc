@@ -1,6 +1,7 @@
 #include <algorithm>
 #include <condition_variable>
 #include <mutex>
+#include <system_error>
 #include <thread>
 
 #include "wire/link.h"
@@ -40,8 +41,12 @@ class Sending {
             const std::lock_guard lock(telling_);
             if (told) told(disk, transfer);
             if (!further_.empty()) return;
-            for (unsigned i = 1; i < streams_; ++i)
-                further_.emplace_back([this, transfer] { answer_further(transfer); });
+            try {
+                for (unsigned i = 1; i < streams_; ++i)
+                    further_.emplace_back([this, transfer] { answer_further(transfer); });
+            } catch (const std::system_error&) {
+                // No more threads: done without.
+            }
         };
     }
 
