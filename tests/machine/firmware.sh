@@ -69,8 +69,37 @@ make_small_system() {
 /bin/busybox poweroff -f
 INIT
     chmod 755 tree/init
-    (cd tree && find . | cpio --quiet --create --format=newc | gzip -1) >initrd
+    pack_tree initrd
 }
+
+# KERNEL-FOLDER MODULE...: the folder tree as a system that has the command and loads these modules; what it does is for
+# tree/init to say, which the caller writes. It begins with `start_system`.
+make_system_tree() {
+    local folder=$1 file module
+    shift
+    mkdir -p tree/{bin,proc,sys,dev,etc}
+    cp /bin/busybox "$DUPENGINE" tree/bin/
+    for file in $(ldd "$DUPENGINE" | grep -o '/[^ ]*'); do
+        mkdir -p "tree$(dirname "$file")"
+        cp -L "$file" "tree$file"
+    done
+    for module; do modprobe --dirname "$folder" --set-version "$(ls "$folder/lib/modules")" --show-depends "$module"; done |
+        awk '$1 == "insmod" && !seen[$2]++ { print $2 }' >modules
+    while read -r file; do
+        cp "$file" tree/
+        echo "insmod /$(basename "$file")"
+    done <modules >tree/load
+    cat >tree/start_system <<'START'
+for name in sh mount umount insmod poweroff hostname cat echo sleep; do /bin/busybox ln -s busybox /bin/$name; done
+mount -t proc proc /proc
+mount -t sysfs sys /sys
+mount -t devtmpfs dev /dev
+. /load
+START
+}
+
+# FILE: the tree as an initrd.
+pack_tree() { (cd tree && find . | cpio --quiet --create --format=newc | gzip -1) >"$1"; }
 
 # DISK [DISK...]: the machine starts from the first one.
 start_firmware() {
