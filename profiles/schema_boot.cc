@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <array>
+#include <charconv>
 
 #include "base/guid.h"
 #include "profiles/names.h"
@@ -26,6 +27,41 @@ std::string efi_path_fault(std::string_view text) {
     if (!is_printable(text) || text.find_first_of("\"*:<>?\\|") != std::string_view::npos)
         return "holds a character that FAT has none of; folders are parted by '/'";
     return {};
+}
+
+bool is_host(std::string_view text) {
+    return !text.empty() && std::all_of(text.begin(), text.end(), [](char c) {
+        return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '.' ||
+               c == '-';
+    });
+}
+
+bool is_port(std::string_view text) {
+    unsigned port = 0;
+    const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), port);
+    return error == std::errc() && end == text.data() + text.size() && port >= 1 && port <= 65535;
+}
+
+// Firmware fetches over plain HTTP only (efi/core/web.h); who is believed is decided by signatures.
+std::string address_fault(std::string_view text) {
+    constexpr std::string_view kScheme = "http://";
+    if (!text.starts_with(kScheme)) return "is no address that firmware can fetch; http:// is";
+    if (text.size() > kLongestPath) return fmt::format("is longer than {} bytes", kLongestPath);
+    const std::string_view rest = text.substr(kScheme.size());
+    const std::size_t slash = rest.find('/');
+    if (slash == std::string_view::npos || slash + 1 == rest.size()) return "names no file";
+    const std::string_view authority = rest.substr(0, slash);
+    const std::size_t colon = authority.find(':');
+    if (!is_host(authority.substr(0, colon))) return "names no host";
+    if (colon != std::string_view::npos && !is_port(authority.substr(colon + 1)))
+        return "has a port that is none";
+    if (!is_printable(text) || text.find_first_of(" #") != std::string_view::npos)
+        return "holds a character that such an address has none of";
+    return {};
+}
+
+std::string file_or_address_fault(std::string_view text) {
+    return text.find("://") == std::string_view::npos ? efi_path_fault(text) : address_fault(text);
 }
 
 std::string command_line_fault(std::string_view text) {
@@ -85,8 +121,8 @@ constexpr std::array<SchemaWalk::Key, 10> kKeys = {
      {"timeout", read_timeout},
      {"partition", read_text<&Boot::partition, partition_fault>},
      {"loader", read_text<&Boot::loader, efi_path_fault>},
-     {"kernel", read_text<&Boot::kernel, efi_path_fault>},
-     {"initrd", read_text<&Boot::initrd, efi_path_fault>},
+     {"kernel", read_text<&Boot::kernel, file_or_address_fault>},
+     {"initrd", read_text<&Boot::initrd, file_or_address_fault>},
      {"command_line", read_text<&Boot::command_line, command_line_fault>},
      {"receive_disk", read_text<&Boot::receive_disk, receive_disk_fault>},
      {"fallback", read_text<&Boot::fallback, choice_fault>},

@@ -14,6 +14,8 @@ firmware_deadline=${DUPENGINE_FIRMWARE_SECONDS:-90}
 firmware_machine=''
 # Not empty: Secure Boot is on, with the key that Debian's ovmf has for tests.
 firmware_secure=''
+# Its network, as QEMU has it.
+firmware_network=(-nic none)
 # By disk: what makes it slow, as QEMU has it.
 declare -A firmware_slow=()
 
@@ -116,9 +118,9 @@ start_firmware() {
     done
     : >console.raw
     qemu-system-x86_64 -name firmware -machine q35 -accel tcg,thread=multi -cpu max -smp 1 -m 1024 -display none \
-        -monitor none -nic none -no-reboot -serial stdio \
+        -monitor none -no-reboot -serial stdio \
         -drive "if=pflash,format=raw,unit=0,readonly=on,file=$firmware_folder/$code.fd" \
-        -drive "if=pflash,format=raw,unit=1,file=vars.fd" "${options[@]}" <&"$firmware_line" >console.raw 2>&1 &
+        -drive "if=pflash,format=raw,unit=1,file=vars.fd" "${firmware_network[@]}" "${options[@]}" <&"$firmware_line" >console.raw 2>&1 &
     firmware_machine=$!
 }
 

@@ -8,6 +8,7 @@ here=$(cd "$(dirname "$0")" && pwd)
 source "$here/../../tools/lib.sh"
 # shellcheck source=tests/machine/firmware.sh
 source "$here/firmware.sh"
+firmware_deadline=${DUPENGINE_FIRMWARE_SECONDS:-240}
 
 # The machine's own system: does what the file "step" on the EFI system partition says, and switches itself off.
 make_own_system() {
