@@ -11,7 +11,7 @@ namespace {
 constexpr const char* kVersion = "DupengineVersion";
 constexpr const char* kOnce = "DupengineOnce";
 constexpr const char* kTries = "DupengineTries";
-constexpr std::array<std::string_view, 4> kChoices = {"disk", "kernel", "receive", "menu"};
+constexpr std::array<std::string_view, 5> kChoices = {"disk", "kernel", "receive", "restore", "menu"};
 
 std::optional<std::string> word(const machine::EfiVariables& variables, const char* name) {
     auto value = variables.read(name);
@@ -73,7 +73,7 @@ std::optional<std::string> confirm(machine::EfiVariables& variables) {
 
 void choose_once(machine::EfiVariables& variables, const std::string& choice) {
     if (std::ranges::find(kChoices, choice) == kChoices.end())
-        throw_error(Code::kUsage, "'{}' is none of disk, kernel, receive, menu", choice);
+        throw_error(Code::kUsage, "'{}' is none of disk, kernel, receive, restore, menu", choice);
     variables.write(kOnce, choice);
 }
 

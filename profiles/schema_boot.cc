@@ -75,6 +75,15 @@ std::string receive_disk_fault(std::string_view text) {
     return is_printable(text) && text.find(' ') == std::string_view::npos ? "" : "holds a blank or worse";
 }
 
+// A word of a kernel's command line, as dupengine-initramfs(8) takes it.
+std::string restore_from_fault(std::string_view text) {
+    if (text.size() > kLongestPath) return fmt::format("is longer than {} bytes", kLongestPath);
+    if (!text.starts_with("https://") && !text.starts_with("dup://")) return "is neither https:// nor dup://";
+    return is_printable(text) && text.find_first_of(" \"") == std::string_view::npos
+               ? ""
+               : "holds a blank or worse";
+}
+
 std::string partition_fault(std::string_view text) {
     try {
         Guid::parse(text);
@@ -85,9 +94,9 @@ std::string partition_fault(std::string_view text) {
 }
 
 std::string choice_fault(std::string_view text) {
-    constexpr std::array<std::string_view, 4> kChoices = {"disk", "kernel", "receive", "menu"};
+    constexpr std::array<std::string_view, 5> kChoices = {"disk", "kernel", "receive", "restore", "menu"};
     if (std::find(kChoices.begin(), kChoices.end(), text) != kChoices.end()) return {};
-    return "is not known; disk, kernel, receive and menu are";
+    return "is not known; disk, kernel, receive, restore and menu are";
 }
 
 template <std::string Boot::*kMember, std::string (*kFault)(std::string_view)>
@@ -116,7 +125,7 @@ void read_tries(SchemaWalk& walk, const TomlEntry& entry) {
     walk.profile().boot.tries = static_cast<unsigned>(*tries);
 }
 
-constexpr std::array<SchemaWalk::Key, 10> kKeys = {
+constexpr std::array<SchemaWalk::Key, 11> kKeys = {
     {{"choice", read_text<&Boot::choice, choice_fault>},
      {"timeout", read_timeout},
      {"partition", read_text<&Boot::partition, partition_fault>},
@@ -125,6 +134,7 @@ constexpr std::array<SchemaWalk::Key, 10> kKeys = {
      {"initrd", read_text<&Boot::initrd, file_or_address_fault>},
      {"command_line", read_text<&Boot::command_line, command_line_fault>},
      {"receive_disk", read_text<&Boot::receive_disk, receive_disk_fault>},
+     {"restore_from", read_text<&Boot::restore_from, restore_from_fault>},
      {"fallback", read_text<&Boot::fallback, choice_fault>},
      {"tries", read_tries}}};
 
@@ -133,10 +143,13 @@ std::string fault_of(const Boot& boot) {
     const auto does = [&](std::string_view choice) {
         return boot.choice == choice || boot.fallback == choice;
     };
-    const bool needs_kernel = does("kernel") || does("receive") || !boot.initrd.empty() ||
-                              !boot.command_line.empty() || !boot.receive_disk.empty();
+    const bool needs_kernel = does("kernel") || does("receive") || does("restore") || !boot.initrd.empty() ||
+                              !boot.command_line.empty() || !boot.receive_disk.empty() ||
+                              !boot.restore_from.empty();
     if (needs_kernel && boot.kernel.empty()) return "[boot] has no 'kernel', which the rest of it needs";
-    if (does("receive") && boot.receive_disk.empty())
+    if (does("restore") && boot.restore_from.empty())
+        return "[boot] has no 'restore_from', so it does not say which image is restored";
+    if ((does("receive") || does("restore")) && boot.receive_disk.empty())
         return "[boot] has no 'receive_disk', so it does not say which disk is to be written";
     if (!boot.fallback.empty() && boot.fallback == (boot.choice.empty() ? "disk" : boot.choice))
         return "[boot] falls back to what has failed";

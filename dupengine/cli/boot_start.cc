@@ -174,7 +174,7 @@ void add_boot_start(CLI::App& boot, Globals& globals, Action& action) {
         ->option_text("TEXT");
     add("remove", "Take them away again", run_remove);
     add_choice(add("once", "Let the next start do something else", run_once), *arguments,
-               "disk, kernel, receive or menu; recovery or duplicate");
+               "disk, kernel, receive, restore or menu; recovery or duplicate");
     add_choice(add("default", "Let every start do something else", run_default), *arguments,
                "recovery or duplicate");
     add("tries", "Count starts, and fall back when so many did not come up well", run_tries)

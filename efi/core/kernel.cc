@@ -11,7 +11,7 @@ constexpr TextView kNoKernel = "the profile names no kernel";
 struct KernelStart {
     FilePlace place, initrd_place;
     Bytes kernel, initrd;
-    Text<2400> command_line;
+    Text<2700> command_line;
 };
 
 // Whether what the profile says may be followed at all; the files are looked at when they are read.
@@ -67,7 +67,9 @@ TextView plan(const Trust& trust, const Survey& survey, KernelUse use, KernelSta
     if (profile == nullptr) return survey.no_machine;
     const BootSettings& boot = profile->boot;
     if (boot.kernel.empty()) return kNoKernel;
-    if (use == KernelUse::kReceive && boot.receive_disk.empty())
+    if (use == KernelUse::kRestore && boot.restore_from.empty())
+        return "the profile does not say from where (restore_from)";
+    if ((use == KernelUse::kReceive || use == KernelUse::kRestore) && boot.receive_disk.empty())
         return "the profile does not say which disk would be written (receive_disk)";
     if (use == KernelUse::kShell && boot.initrd.empty()) return "the profile names no initrd";
     if (const TextView reason = not_allowed(trust, use); !reason.empty()) return reason;
@@ -75,6 +77,11 @@ TextView plan(const Trust& trust, const Survey& survey, KernelUse use, KernelSta
     start.command_line.add(boot.command_line);
     if (use != KernelUse::kAsIs && !boot.command_line.empty()) start.command_line.add(' ');
     if (use == KernelUse::kReceive) start.command_line.add("dupengine.receive=").add(boot.receive_disk);
+    if (use == KernelUse::kRestore)
+        start.command_line.add("dupengine.copy=")
+            .add(boot.restore_from)
+            .add(" dupengine.target=")
+            .add(boot.receive_disk);
     if (use == KernelUse::kShell) start.command_line.add("break=premount");
     return {};
 }
@@ -85,7 +92,7 @@ KernelFaults kernel_faults(Firmware& firmware, const Survey& survey) {
     KernelFaults faults;
     TextView of_files;
     bool has_read = false;
-    for (KernelUse use : {KernelUse::kAsIs, KernelUse::kReceive, KernelUse::kShell}) {
+    for (KernelUse use : {KernelUse::kAsIs, KernelUse::kReceive, KernelUse::kRestore, KernelUse::kShell}) {
         KernelStart start;
         TextView& fault = faults[static_cast<std::size_t>(use)];
         fault = plan(firmware.trust(), survey, use, start);
