@@ -1,6 +1,5 @@
 #include "profiles/system/ext_identity.h"
 
-#include <ext2fs/ext2fs.h>
 #include <fcntl.h>
 #include <unistd.h>
 
@@ -9,14 +8,14 @@
 
 #include "base/fd.h"
 #include "base/subprocess.h"
+#include "layout/ext_super.h"
 
 namespace dupengine::profiles {
 namespace {
 
 constexpr ByteOffset kSuperblock = 1024;
 constexpr std::size_t kSuperblockBytes = 1024, kSectorBytes = 512;
-constexpr std::size_t kFeaturesAt = 0x64, kLastMountedAt = 0x88, kChecksumAt = 0x3fc;
-constexpr std::uint32_t kMetadataChecksum = 0x400;
+constexpr std::size_t kLastMountedAt = 0x88;
 constexpr std::string_view kMark = "dupengine-uuid:";
 constexpr std::size_t kLastMountedBytes = 64, kUuidLength = 36;
 
@@ -75,10 +74,7 @@ void set_last_mounted(const std::string& device, const std::string& text, First 
     const auto field = std::span(superblock).subspan(kLastMountedAt, kLastMountedBytes);
     std::fill(field.begin(), field.end(), std::byte{0});
     std::ranges::copy(as_bytes(text), field.begin());
-    if ((load_le<std::uint32_t>(superblock, kFeaturesAt) & kMetadataChecksum) != 0)
-        store_le<std::uint32_t>(
-            superblock, kChecksumAt,
-            ext2fs_crc32c_le(~0u, reinterpret_cast<const unsigned char*>(superblock.data()), kChecksumAt));
+    layout::renew_ext_checksum(superblock);
     for (const bool second : {first == First::kChecksum, first == First::kText}) {
         const std::size_t at = second ? kSectorBytes : 0;
         pwrite_exact(fd.get(), kSuperblock + at, std::span(superblock).subspan(at, kSectorBytes),
@@ -106,12 +102,12 @@ ExtState read_ext_state(const block::Reader& part) {
     const auto state_flags = load_le<std::uint16_t>(superblock, 0x3a);
     const auto compatible = load_le<std::uint32_t>(superblock, 0x5c),
                incompatible = load_le<std::uint32_t>(superblock, 0x60);
-    const auto read_only_compatible = load_le<std::uint32_t>(superblock, kFeaturesAt);
+    const auto read_only_compatible = load_le<std::uint32_t>(superblock, 0x64);
     ExtState state;
     state.is_clean = (state_flags & 1) != 0 && (state_flags & 2) == 0 &&
                      (incompatible & 0x4) == 0;  // valid, no errors, no RECOVER
     state.uuid_is_fixed = (compatible & 0x800) != 0;
-    state.full_check_first = (read_only_compatible & kMetadataChecksum) != 0 && (incompatible & 0x2000) == 0;
+    state.full_check_first = (read_only_compatible & 0x400) != 0 && (incompatible & 0x2000) == 0;
     state.uuid = uuid_text(std::span(superblock).subspan(0x68, 16));
     const std::string_view field = as_text(std::span(superblock).subspan(kLastMountedAt, kLastMountedBytes));
     state.last_mounted = std::string(field.substr(0, std::min(field.find('\0'), field.size())));
