@@ -1,6 +1,5 @@
 // receive, serve, and copy to and from dup://: two processes on this machine, with real TLS between them.
 
-#include "tests/support/theatre.h"
 #include "tests/system/peers.h"
 
 #include <signal.h>
@@ -13,6 +12,7 @@
 #include "base/random.h"
 #include "tests/support/aged_filesystem.h"
 #include "tests/support/disk_image.h"
+#include "tests/support/theatre.h"
 #include "wire/channel.h"
 #include "wire/tcp.h"
 
