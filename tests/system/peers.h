@@ -5,6 +5,9 @@
 #include <fcntl.h>
 #include <gtest/gtest.h>
 
+#include <chrono>
+#include <thread>
+
 #include "base/fd.h"
 #include "tests/support/gpt_disk.h"
 #include "tests/support/running.h"
@@ -76,6 +79,16 @@ inline void expect_copy(const std::string& target, const test::DiskBytes& source
     EXPECT_EQ(part(now, kData), part(source.content, kData));
     EXPECT_EQ(part(now, kProfile), part(before.content, kProfile)) << "the profile is lost";
     EXPECT_NE(test::must_run({"sgdisk", "-v", target}).find("No problems"), std::string::npos);
+}
+
+// Until the first eighth of the data is there; the rest takes more than a second at the rate of these tests.
+inline void wait_until_it_has_begun(const std::string& target, const test::DiskBytes& source) {
+    const Extent first{kData.begin, kData.begin + kData.size() / 8};
+    const auto patience = std::chrono::steady_clock::now() + std::chrono::seconds(60);
+    while (part(content_of(target), first) != part(source.content, first)) {
+        ASSERT_LT(std::chrono::steady_clock::now(), patience) << "nothing was written";
+        std::this_thread::sleep_for(std::chrono::milliseconds(10));
+    }
 }
 
 }  // namespace dupengine

@@ -2,27 +2,14 @@
 
 #include <signal.h>
 
-#include <chrono>
 #include <nlohmann/json.hpp>
-#include <thread>
 
 #include "tests/system/peers.h"
 
 namespace dupengine {
 namespace {
 
-using namespace std::chrono_literals;
 using nlohmann::json;
-
-// Until the first eighth of the data is there; the rest takes more than a second at the rate of these tests.
-void wait_until_it_has_begun(const std::string& target, const test::DiskBytes& source) {
-    const Extent first{kData.begin, kData.begin + kData.size() / 8};
-    const auto patience = std::chrono::steady_clock::now() + 60s;
-    while (part(content_of(target), first) != part(source.content, first)) {
-        ASSERT_LT(std::chrono::steady_clock::now(), patience) << "nothing was written";
-        std::this_thread::sleep_for(10ms);
-    }
-}
 
 // The sender finds another `receive` there than the one that has written half of the target.
 TEST_F(Peers, ARestartedTargetsEndIsNoRefusalToTheSender) {

@@ -183,10 +183,11 @@ TEST_F(Peers, SilentStrangersKeepNobodyFromServeOrReceive) {
 }
 
 TEST_F(Peers, ASecondSenderHearsWithWhomReceiveIsBusy) {
-    const std::string from = disk_file("source.img", *a_source()), to = disk_file("target.img", *a_target());
+    const auto source = a_source();
+    const std::string from = disk_file("source.img", *source), to = disk_file("target.img", *a_target());
     const auto receiving = receive(to, {"--rate", "16M"});
     Running first({"copy", "--peers", source_folder_, from, url_});
-    std::this_thread::sleep_for(1s);
+    wait_until_it_has_begun(to, *source);
     const RunResult second = test::run_dupengine({"copy", "--peers", pki_.enrol("second"), from, url_});
     EXPECT_EQ(second.status, 3) << second.err;
     EXPECT_NE(second.err.find("busy with source"), std::string::npos) << second.err;
