@@ -22,6 +22,7 @@
 #include "cli/peers_option.h"
 #include "cli/progress_view.h"
 #include "cli/send.h"
+#include "cli/source_report.h"
 #include "cli/terminal.h"
 #include "cli/told_peers.h"
 #include "engine/apply.h"
@@ -211,6 +212,13 @@ void tell_result(const std::vector<Disk>& disks, const std::vector<engine::CopyP
             result.notes.insert(result.notes.end(), report.notes.begin(), report.notes.end());
         }
         remote->finish(result);
+        // After that: the source knows what it told.
+        for (std::size_t i = 0; i < disks.size(); ++i)
+            if (disks[i].source->remote() == remote) {
+                for (std::string& note : source_notes(remote->remote_reader().report()))
+                    reports[i].notes.push_back(std::move(note));
+                break;
+            }
     }
 }
 
