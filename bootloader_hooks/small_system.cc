@@ -21,6 +21,11 @@ void check_line(const std::string& text) {
         throw_error(Code::kUsage, "a command line is one line of text, without control characters");
 }
 
+// What is stored beside an entry's file of GRUB, and what a cut left of any of them.
+bool is_ours(const std::string& name) {
+    return name.starts_with("linux-") || name.starts_with("initrd-") || name.starts_with("entries.cfg");
+}
+
 std::string joined(const std::string& first, const std::string& second) {
     return first.empty() ? second : first + " " + second;
 }
@@ -55,9 +60,10 @@ StoredSystem store_system(const SmallSystem& system, const std::string& folder) 
 void delete_others(const std::string& folder, const std::vector<std::string>& keep) {
     std::error_code error;
     std::vector<fs::path> others;
-    for (const auto& entry : fs::directory_iterator(folder, error))
-        if (std::ranges::find(keep, entry.path().filename().string()) == keep.end())
-            others.push_back(entry.path());
+    for (const auto& entry : fs::directory_iterator(folder, error)) {
+        const std::string name = entry.path().filename();
+        if (is_ours(name) && std::ranges::find(keep, name) == keep.end()) others.push_back(entry.path());
+    }
     for (const fs::path& path : others)
         if (!fs::remove(path, error) && error)
             throw_errno(Code::kTargetIo, error.value(), "{}: cannot be deleted", path.string());

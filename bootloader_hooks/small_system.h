@@ -36,8 +36,8 @@ struct StoredSystem {
 /// may read them: an initrd can hold keys. Throws kUsage if a file cannot be read, kTargetIo.
 StoredSystem store_system(const SmallSystem& system, const std::string& folder);
 
-/// Deletes the other files of the folder, among them what a cut left there. To be called when nothing names
-/// them any more.
+/// Deletes the others that were stored there, and what a cut left of them; files of others stay. To be called
+/// when nothing names them any more.
 void delete_others(const std::string& folder, const std::vector<std::string>& keep);
 
 }  // namespace dupengine::boot

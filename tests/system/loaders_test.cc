@@ -266,6 +266,9 @@ TEST(LoadersKernelHook, GivesTheSmallSystemTheNewKernelAndNeverStopsAPackage) {
     EXPECT_THAT(entries, Not(HasSubstr("--id dupengine-duplicate")));
     const std::string initrd = entries.substr(entries.find("initrd-"), 7 + 16);
     EXPECT_EQ(read_file(tree.file("root/boot/grub/dupengine/" + initrd), Code::kInternal), "initrd of 9.9\n");
+    write("settings", "command_line='never ends\n");
+    EXPECT_EQ(run("9.9").status, 0);
+    write("settings", "PATH=" + tree.file("") + ":$PATH\nroot=" + tree.file("root") + "\nloader=grub\n");
     write("mkinitramfs", "#!/bin/sh\nexit 1\n");
     const RunResult failed = run("9.9");
     EXPECT_EQ(failed.status, 0);
