@@ -14,6 +14,7 @@ _dupengine_values() {
         --delta) echo auto always never ;;
         --progress) echo auto bar json none ;;
         --sector-size) echo 512 4096 ;;
+        --then) echo reboot poweroff shell ;;
         --store) echo partition: file: memory: ;;
         *) return 1 ;;
     esac
@@ -35,7 +36,7 @@ _dupengine() {
         mapfile -t COMPREPLY < <(compgen -f -- "${current#:}")
         return
     fi
-    if [[ $previous =~ ^--(trust|sign-key|ca-file|cache|hooks|sockets)$ ]]; then
+    if [[ $previous =~ ^--(trust|sign-key|ca-file|cache|hooks|sockets|enrolment|initramfs|linux)$ ]]; then
         mapfile -t COMPREPLY < <(compgen -f -- "$current")
         return
     fi
