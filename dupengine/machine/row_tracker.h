@@ -1,11 +1,12 @@
 #pragma once
-// What is written to several disks that are followed as one (block/disk_row.h): a tracker for each. Threads
-// and errors as WriteTracker.
+// What is written to several disks that are followed as one, told by the kernel: a WriteTracker for each.
+// Threads and errors as WriteTracker.
 
 #include <memory>
 #include <string>
 #include <vector>
 
+#include "machine/change_tracker.h"
 #include "machine/write_tracker.h"
 
 namespace dupengine::machine {
@@ -17,12 +18,13 @@ struct FollowedDisk {
     ByteOffset begin = 0;
 };
 
-class RowTracker {
+class RowTracker final : public ChangeTracker {
   public:
     explicit RowTracker(const std::vector<FollowedDisk>& disks);
     /// As WriteTracker, in offsets of the row.
-    block::ExtentSet take();
-    std::uint64_t pending_bytes(const block::ExtentSet& without = {}) const;
+    block::ExtentSet take() override;
+    std::uint64_t pending_bytes(const block::ExtentSet& without) const override;
+    bool was_written(const block::ExtentSet& without) const override { return pending_bytes(without) != 0; }
 
   private:
     struct Tracked {
