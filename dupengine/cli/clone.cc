@@ -210,8 +210,8 @@ int show_preview(const CloneArguments& arguments, const wire::PeerReference& to,
     // Throws what would stop the following of writes.
     const auto tracker = start_tracking(tracking, disks, random);
     tracker->look(disks.reader(), {});
-    if (const auto most = machine::ChangeTracker::Seconds(arguments.max_pause);
-        tracker->time_to_take() > most)
+    const machine::ChangeTracker::Seconds asked(arguments.max_pause), longest(machine::kLongestReadingPause);
+    if (const auto most = std::min(asked, longest); tracker->compares() && tracker->time_to_take() > most)
         machine::refuse_a_long_pause(Code::kUnsupported, disks.name(), tracker->time_to_take(), most);
     ClonePreview preview = look_ahead(disks.disks(), !arguments.disks_only);
     for (const std::string& remark : {tracking.reason, tracker->remark()})

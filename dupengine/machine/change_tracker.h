@@ -20,6 +20,10 @@ class ChangeTracker {
 
     /// What changed since it was asked last, and perhaps more; it is forgotten.
     virtual block::ExtentSet take() = 0;
+    /// As take(), or as much of it as can be said in a while: what follows is said by the next ones, until
+    /// is_through(). A take() in between begins anew.
+    virtual block::ExtentSet take_some() { return take(); }
+    virtual bool is_through() const { return true; }
     /// How much of that take() would name which does not lie in `without`; of who compares, about.
     virtual std::uint64_t pending_bytes(const block::ExtentSet& without) const = 0;
     /// Whether something was written outside `without` since take(); of who compares, since look().

@@ -52,6 +52,7 @@ InUse look_at_all(const block::Reader& row, const std::vector<FollowedDisk>& dis
     for (const FollowedDisk& disk : disks) {
         block::RowPlace place{disk.path, row.geometry(), disk.begin};
         place.geometry.size_bytes = disk.size_bytes;
+        if (disk.sector_bytes != 0) place.geometry.logical_sector_bytes = disk.sector_bytes;
         each.push_back(std::make_unique<block::DiskOfRow>(row, place));
         readers.push_back(each.back().get());
     }
@@ -71,17 +72,21 @@ InUse look_at_all(const block::Reader& row, const std::vector<FollowedDisk>& dis
 }  // namespace
 
 void refuse_a_long_pause(Code code, const std::string& disk, Seconds expected, Seconds most) {
+    const double seconds = expected.count();
+    const std::string longer = 2 * expected <= kLongestReadingPause
+                                   ? fmt::format("--max-pause {:.0f}; ", std::ceil(2 * seconds))
+                                   : "";
     throw_error(
         code,
         "{}: what was written can only be found by reading again, in the pause, all that is in use; "
-        "{:.1f} s are expected for that, and --max-pause is {:.1f}. What works: --max-pause {:.0f}; a "
+        "{:.1f} s are expected for that, and {:.1f} may be (--max-pause; {} at most). What works: {}a "
         "kernel that takes BPF programs (dupengine doctor); or to stop what uses it and copy it",
-        disk, expected.count(), most.count(), std::ceil(2 * expected.count()));
+        disk, seconds, most.count(), kLongestReadingPause.count(), longer);
 }
 
 DigestTracker::DigestTracker(const block::Reader& row, const std::vector<FollowedDisk>& disks,
-                             RandomSource& random)
-    : row_(row), disks_(disks), tags_(row.geometry().size_bytes, kMostMemory) {
+                             RandomSource& random, std::chrono::milliseconds a_while)
+    : row_(row), disks_(disks), a_while_(a_while), tags_(row.geometry().size_bytes, kMostMemory) {
     random.fill(key_);
     for (const FollowedDisk& disk : disks)
         counts_.emplace_back(disk.path, folder_of_disk(whole_disk_number(disk.path)));
@@ -124,16 +129,18 @@ ExtentSet DigestTracker::to_be_read() const {
 }
 
 // Several readers, each with its part: what the disk is slow with and what the processor is overlap.
-ExtentSet DigestTracker::read_parts(const std::vector<Extent>& parts, const Comparison& compare) const {
-    std::atomic<std::size_t> next = 0;
+ExtentSet DigestTracker::read_parts(const std::vector<Extent>& parts, std::size_t& next,
+                                    const Comparison& compare, Clock::time_point until) const {
+    std::atomic<std::size_t> taken = next;
     const auto work = [&] {
         codec::KeyedDigest digest(key_);
         AlignedBuffer buffer(kReadAtOnce);
         ExtentSet different;
-        for (std::size_t i = next++; i < parts.size(); i = next++) {
+        for (std::size_t i = taken++; i < parts.size(); i = taken++) {
             const auto bytes = buffer.first(parts[i].size());
             row_.read_from_medium(parts[i].begin, bytes);
             different.insert(compare(parts[i].begin, bytes, digest));
+            if (Clock::now() >= until) break;
         }
         return different;
     };
@@ -143,25 +150,50 @@ ExtentSet DigestTracker::read_parts(const std::vector<Extent>& parts, const Comp
     ExtentSet different;
     for (auto& reader : readers)
         different.insert(reader.get());
+    next = std::min(taken.load(), parts.size());
     return different;
 }
 
-ExtentSet DigestTracker::take() {
+void DigestTracker::begin_pass() {
     // What came into use without being written has to travel, though its piece holds what it held.
     ExtentSet came = used_;
     came.erase(given_);
     tags_.forget(came);
     const ExtentSet all = to_be_read();
+    parts_ = split(all);
+    next_ = 0;
+    pass_bytes_ = all.total_bytes();
+    pass_named_ = 0;
+    pass_seconds_ = 0;
+}
+
+ExtentSet DigestTracker::go_on(Clock::time_point until) {
     const auto start = Clock::now();
     const ExtentSet different = read_parts(
-        split(all), [this](ByteOffset offset, std::span<const std::byte> bytes, codec::KeyedDigest& digest) {
+        parts_, next_,
+        [this](ByteOffset offset, std::span<const std::byte> bytes, codec::KeyedDigest& digest) {
             return tags_.take_different(offset, bytes, digest, used_);
-        });
-    if (all.total_bytes() >= kSample)
-        bytes_per_second_ = static_cast<double>(all.total_bytes()) / std::max(seconds_since(start), 1e-3);
+        },
+        until);
     given_.insert(different);
-    named_ = different.total_bytes();
+    pass_seconds_ += seconds_since(start);
+    pass_named_ += different.total_bytes();
+    if (is_through()) {
+        named_ = pass_named_;
+        if (pass_bytes_ >= kSample)
+            bytes_per_second_ = static_cast<double>(pass_bytes_) / std::max(pass_seconds_, 1e-3);
+    }
     return in_few_extents(different);
+}
+
+ExtentSet DigestTracker::take() {
+    begin_pass();
+    return go_on(Clock::time_point::max());
+}
+
+ExtentSet DigestTracker::take_some() {
+    if (is_through()) begin_pass();
+    return go_on(Clock::now() + a_while_);
 }
 
 // What lies between two disks belongs to none.
@@ -204,10 +236,14 @@ void DigestTracker::measure(const ExtentSet& all) {
         bytes += parts[i].size();
     }
     const auto start = Clock::now();
-    read_parts(sample, [](ByteOffset, std::span<const std::byte> read, codec::KeyedDigest& digest) {
-        digest.of(read);
-        return ExtentSet();
-    });
+    std::size_t next = 0;
+    read_parts(
+        sample, next,
+        [](ByteOffset, std::span<const std::byte> read, codec::KeyedDigest& digest) {
+            digest.of(read);
+            return ExtentSet();
+        },
+        Clock::time_point::max());
     bytes_per_second_ = static_cast<double>(bytes) / std::max(seconds_since(start), 1e-6);
 }
 

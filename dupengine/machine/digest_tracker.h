@@ -22,12 +22,19 @@ namespace dupengine::machine {
 [[noreturn]] void refuse_a_long_pause(Code code, const std::string& disk, ChangeTracker::Seconds expected,
                                       ChangeTracker::Seconds most);
 
+/// The other end waits for an answer while all is read, and not for ever.
+inline constexpr std::chrono::seconds kLongestReadingPause{240};
+
 class DigestTracker final : public ChangeTracker {
   public:
     /// `row` reads all of `disks`, and outlives it. Throws as whole_disk_number() and WriteCounts.
-    DigestTracker(const block::Reader& row, const std::vector<FollowedDisk>& disks, RandomSource& random);
+    /// `a_while` is how long take_some() reads: short beside the patience of the other end, which waits.
+    DigestTracker(const block::Reader& row, const std::vector<FollowedDisk>& disks, RandomSource& random,
+                  std::chrono::milliseconds a_while = std::chrono::seconds(10));
 
     block::ExtentSet take() override;
+    block::ExtentSet take_some() override;
+    bool is_through() const override { return next_ == parts_.size(); }
     std::uint64_t pending_bytes(const block::ExtentSet& without) const override;
     bool was_written(const block::ExtentSet& without) const override;
     bool compares() const override { return true; }
@@ -39,23 +46,33 @@ class DigestTracker final : public ChangeTracker {
     std::string remark() override;
 
   private:
+    using Clock = std::chrono::steady_clock;
     /// From several threads.
     using Comparison = std::function<block::ExtentSet(ByteOffset offset, std::span<const std::byte> bytes,
                                                       codec::KeyedDigest& digest)>;
-    block::ExtentSet read_parts(const std::vector<block::Extent>& parts, const Comparison& compare) const;
+    block::ExtentSet read_parts(const std::vector<block::Extent>& parts, std::size_t& next,
+                                const Comparison& compare, Clock::time_point until) const;
+    void begin_pass();
+    block::ExtentSet go_on(Clock::time_point until);
     block::ExtentSet to_be_read() const;
     block::ExtentSet in_few_extents(const block::ExtentSet& extents) const;
     void measure(const block::ExtentSet& all);
 
     const block::Reader& row_;
     const std::vector<FollowedDisk> disks_;
+    const std::chrono::milliseconds a_while_;
     codec::KeyedDigest::Key key_{};
     SentTags tags_;
     std::vector<WriteCounts> counts_;
     bool was_looked_at_ = false;
-    block::ExtentSet used_;    // when it was looked at last
-    block::ExtentSet given_;   // what the copy has, at first or by a later take()
-    std::uint64_t named_ = 0;  // by the last take()
+    block::ExtentSet used_;   // when it was looked at last
+    block::ExtentSet given_;  // what the copy has, at first or by a later take()
+    // One pass over all that is in use; of those before next_ it is known what differs.
+    std::vector<block::Extent> parts_;
+    std::size_t next_ = 0;
+    std::uint64_t pass_bytes_ = 0, pass_named_ = 0;
+    double pass_seconds_ = 0;
+    std::uint64_t named_ = 0;  // by the last whole pass
     double bytes_per_second_ = 0, seconds_to_look_ = 0;
 };
 

@@ -140,8 +140,7 @@ void HotDisk::keep(Extent extent) const {
 }
 
 // A partition that was swap and is no longer is followed from its beginning.
-ExtentSet HotDisk::take_changes(const DiskUses& uses) {
-    ExtentSet changed = tracker_->take();
+ExtentSet HotDisk::leave_out_swap(const DiskUses& uses, ExtentSet changed) {
     changed.insert(left_out_);
     ExtentSet followed = changed;
     followed.erase(uses.swap);
@@ -203,20 +202,28 @@ void HotDisk::give_up(std::uint32_t number, const DiskUses& uses) const {
 
 std::shared_ptr<const Changes> HotDisk::next_round(std::uint32_t number) {
     const DiskUses uses = options_.look_at_uses();
+    if (!tracker_->is_through()) {
+        ++continued_rounds_;
+        return round_like_any_other(uses);
+    }
     OpenFilesystems(uses.mounts).sync();
-    const bool can_go_on = number < options_.most_rounds;
+    const bool can_go_on = number - continued_rounds_ < options_.most_rounds;
     if (can_be_last(uses) && options_.wait_for_rest() && can_be_last(uses) &&
         !(can_go_on && is_worth_a_round(uses)))
         return last_round();
-    if (number >= options_.most_rounds || to_freeze_ > options_.max_pause) give_up(number, uses);
+    if (!can_go_on || to_freeze_ > options_.max_pause) give_up(number, uses);
     if (tracker_->compares()) {
         // A disk that had much to do may have less at the next one.
         if (shortest_pause() > options_.max_pause && ++slow_rounds_ > kMostTries)
             refuse_a_long_pause(Code::kRefused, name(), shortest_pause(), options_.max_pause);
         look_again(uses);
     }
+    return round_like_any_other(uses);
+}
+
+std::shared_ptr<Changes> HotDisk::round_like_any_other(const DiskUses& uses) {
     auto round = std::make_shared<Changes>();
-    round->extents = take_changes(uses);
+    round->extents = leave_out_swap(uses, tracker_->take_some());
     return round;
 }
 
@@ -247,7 +254,7 @@ HotDisk::Kept HotDisk::read_all(const ExtentSet& extents) const {
 AtRest HotDisk::take_frozen(const DiskUses& uses) {
     AtRest rest;
     tracker_->look(OnMedium(disk_), uses.swap);
-    rest.extents = take_changes(uses);
+    rest.extents = leave_out_swap(uses, tracker_->take());
     const auto begin = Clock::now();
     const std::uint64_t bytes = rest.extents.total_bytes();
     const bool has_room = bytes <= kMostHeld;
@@ -297,7 +304,7 @@ std::shared_ptr<const Changes> HotDisk::last_round() {
             report_.last_pause = rest.pause;
             report_.notes.insert(report_.notes.end(), rest.notes.begin(), rest.notes.end());
         } else {
-            round->extents = take_changes(uses);
+            round = round_like_any_other(uses);
         }
     } catch (...) {
         if (options_.resume) options_.resume(false);

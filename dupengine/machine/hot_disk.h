@@ -116,7 +116,8 @@ class HotDisk final : public block::Reader {
     std::shared_ptr<const block::Changes> next_round(std::uint32_t number);
     std::shared_ptr<const block::Changes> last_round();
     AtRest take_at_rest(const OpenFilesystems& filesystems);
-    block::ExtentSet take_changes(const DiskUses& uses);
+    std::shared_ptr<block::Changes> round_like_any_other(const DiskUses& uses);
+    block::ExtentSet leave_out_swap(const DiskUses& uses, block::ExtentSet changed);
     void look_again(const DiskUses& uses);
     Seconds shortest_pause() const;
     Seconds expected_pause(const DiskUses& uses) const;
@@ -135,7 +136,7 @@ class HotDisk final : public block::Reader {
     double bytes_per_second_;
     Seconds to_freeze_{};
     mutable std::mutex mutex_;
-    std::uint32_t number_ = 0;
+    std::uint32_t number_ = 0, continued_rounds_ = 0;
     unsigned tries_ = 0, shortening_rounds_ = 0, slow_rounds_ = 0;
     std::shared_ptr<const block::Changes> round_;
     std::exception_ptr failure_;  // of a round: there is none after it

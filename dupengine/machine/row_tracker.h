@@ -16,6 +16,7 @@ struct FollowedDisk {
     std::string path;
     std::uint64_t size_bytes = 0;
     ByteOffset begin = 0;
+    std::uint32_t sector_bytes = 0;  ///< 0: as the row has it
 };
 
 class RowTracker final : public ChangeTracker {

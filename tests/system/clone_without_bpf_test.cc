@@ -98,7 +98,8 @@ TEST_F(CloneWithoutBpf, WhatItCostsIsShownBefore) {
     const RunResult doctor = run({"doctor", "--json", "--peers", source_folder_});
     ASSERT_EQ(doctor.status, 0) << doctor.err;
     bool is_told = false;
-    for (const json& one : json::parse(doctor.out)["abilities"]) {
+    const json report = json::parse(doctor.out);
+    for (const json& one : report["abilities"]) {
         if (one["name"] != "clone --disks-only") continue;
         is_told = true;
         EXPECT_TRUE(one["possible"].get<bool>()) << one;

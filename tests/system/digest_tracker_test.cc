@@ -112,6 +112,22 @@ TEST_F(AComparedDisk, OfWhatIsGivenAwayInPartsAllPartsAreOfOneMoment) {
     EXPECT_EQ(target_, read_at({0, kSize}));
 }
 
+TEST_F(AComparedDisk, WhatTakesLongToReadIsToldInSeveralRoundsAndTheyAreOne) {
+    machine::HotOptions options{60s};
+    options.most_rounds = 2;
+    machine::HotDisk hot(*disk_,
+                         std::make_unique<machine::DigestTracker>(
+                             *disk_, std::vector<machine::FollowedDisk>{{loop_.path(), kSize}}, random_, 0ms),
+                         options);
+    hot.look_at_rest(nothing);
+    give_away(hot, {{0, kSize}});
+    write_at(4096, Bytes(512, std::byte{1}));
+    write_at(kSize - 4096, Bytes(512, std::byte{2}));
+    EXPECT_EQ(follow_until_rest(hot), (ExtentSet{{0, 64 * kKiB}, {kSize - 64 * kKiB, kSize}}));
+    EXPECT_EQ(target_, read_at({0, kSize}));
+    EXPECT_GE(hot.report().round_bytes.size(), 16u) << "the other end waits for all of it";
+}
+
 TEST_F(AComparedDisk, WhoWritesPastAllFilesystemsKeepsItFromBeingOneMoment) {
     bool is_watched = false;
     const test::WatchedReader watched(*disk_, [&] {
