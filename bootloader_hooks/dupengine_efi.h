@@ -1,12 +1,12 @@
 #pragma once
 // What a running system and dupengine.efi tell each other through variables of the firmware
 // (dupengine-efi(8)): what the next start does, how often a new system is tried, and that it came up well.
-// One thread at a time.
+// What it starts is in the profile, so there is nothing to install. One thread at a time.
 
 #include <optional>
 #include <string>
 
-#include "machine/efi_variables.h"
+#include "bootloader_hooks/loader.h"
 
 namespace dupengine::boot {
 
@@ -22,6 +22,8 @@ EfiState look_at_efi(const machine::EfiVariables& variables);
 /// How many starts by itself a system gets to come up: 1 to 99.
 inline constexpr unsigned kMostTries = 99;
 void set_tries(machine::EfiVariables& variables, unsigned tries);
+/// Throws kUsage for a number of tries that is not 1 to `most`.
+void check_tries(unsigned tries, unsigned most);
 
 /// The system came up well: nothing is counted any more. Returns how many tries were left, or nothing if none
 /// were counted.
@@ -31,5 +33,8 @@ std::optional<std::string> confirm(machine::EfiVariables& variables);
 /// another word.
 void choose_once(machine::EfiVariables& variables, const std::string& choice);
 void forget_once(machine::EfiVariables& variables);
+
+/// All of that as any loader has it.
+std::unique_ptr<Loader> make_dupengine_efi(const Places& places);
 
 }  // namespace dupengine::boot

@@ -15,6 +15,8 @@ _dupengine_values() {
         --progress) echo auto bar json none ;;
         --sector-size) echo 512 4096 ;;
         --track) echo bpf digest ;;
+        --loader) echo dupengine.efi systemd-boot grub ;;
+        --then) echo reboot poweroff shell ;;
         --store) echo partition: file: memory: ;;
         *) return 1 ;;
     esac
@@ -36,7 +38,7 @@ _dupengine() {
         mapfile -t COMPREPLY < <(compgen -f -- "${current#:}")
         return
     fi
-    if [[ $previous =~ ^--(trust|sign-key|ca-file|cache|hooks|sockets)$ ]]; then
+    if [[ $previous =~ ^--(trust|sign-key|ca-file|cache|hooks|sockets|kernel|initrd|esp|enrolment|initramfs|linux)$ ]]; then
         mapfile -t COMPREPLY < <(compgen -f -- "$current")
         return
     fi

@@ -83,12 +83,13 @@ struct WantedLink {
 
 /// How a node starts, as dupengine.efi does it. Empty: not given.
 struct Boot {
-    std::string choice;  ///< "disk" (if not given), "kernel", "receive", "menu"
+    std::string choice;  ///< "disk" (if not given), "kernel", "receive", "restore", "menu"
     std::optional<unsigned> timeout_seconds;
     std::string partition;               ///< GUID of the one that has the files
     std::string loader, kernel, initrd;  ///< "/EFI/debian/grubx64.efi"
     std::string command_line;            ///< of the kernel
     std::string receive_disk;            ///< as the kernel calls it
+    std::string restore_from;            ///< an image or an offer, as `dupengine copy` names it
     std::string fallback;                ///< a choice for when the first one fails; "menu" if not given
     std::optional<unsigned> tries;       ///< how often a system that has just become this node is tried
     bool operator==(const Boot&) const = default;

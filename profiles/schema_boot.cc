@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <array>
+#include <charconv>
 
 #include "base/guid.h"
 #include "profiles/names.h"
@@ -28,6 +29,41 @@ std::string efi_path_fault(std::string_view text) {
     return {};
 }
 
+bool is_host(std::string_view text) {
+    return !text.empty() && std::all_of(text.begin(), text.end(), [](char c) {
+        return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '.' ||
+               c == '-';
+    });
+}
+
+bool is_port(std::string_view text) {
+    unsigned port = 0;
+    const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), port);
+    return error == std::errc() && end == text.data() + text.size() && port >= 1 && port <= 65535;
+}
+
+// Firmware fetches over plain HTTP only (efi/core/web.h); who is believed is decided by signatures.
+std::string address_fault(std::string_view text) {
+    constexpr std::string_view kScheme = "http://";
+    if (!text.starts_with(kScheme)) return "is no address that firmware can fetch; http:// is";
+    if (text.size() > kLongestPath) return fmt::format("is longer than {} bytes", kLongestPath);
+    const std::string_view rest = text.substr(kScheme.size());
+    const std::size_t slash = rest.find('/');
+    if (slash == std::string_view::npos || slash + 1 == rest.size()) return "names no file";
+    const std::string_view authority = rest.substr(0, slash);
+    const std::size_t colon = authority.find(':');
+    if (!is_host(authority.substr(0, colon))) return "names no host";
+    if (colon != std::string_view::npos && !is_port(authority.substr(colon + 1)))
+        return "has a port that is none";
+    if (!is_printable(text) || text.find_first_of(" #") != std::string_view::npos)
+        return "holds a character that such an address has none of";
+    return {};
+}
+
+std::string file_or_address_fault(std::string_view text) {
+    return text.find("://") == std::string_view::npos ? efi_path_fault(text) : address_fault(text);
+}
+
 std::string command_line_fault(std::string_view text) {
     if (text.size() > kLongestCommandLine) return fmt::format("is longer than {} bytes", kLongestCommandLine);
     return is_printable(text) ? "" : "holds a character that is not printable ASCII";
@@ -37,6 +73,15 @@ std::string receive_disk_fault(std::string_view text) {
     if (std::string fault = file_path_fault(text); !fault.empty()) return fault;
     if (text.size() > kLongestPath) return fmt::format("is longer than {} bytes", kLongestPath);
     return is_printable(text) && text.find(' ') == std::string_view::npos ? "" : "holds a blank or worse";
+}
+
+// A word of a kernel's command line, as dupengine-initramfs(8) takes it.
+std::string restore_from_fault(std::string_view text) {
+    if (text.size() > kLongestPath) return fmt::format("is longer than {} bytes", kLongestPath);
+    if (!text.starts_with("https://") && !text.starts_with("dup://")) return "is neither https:// nor dup://";
+    return is_printable(text) && text.find_first_of(" \"") == std::string_view::npos
+               ? ""
+               : "holds a blank or worse";
 }
 
 std::string partition_fault(std::string_view text) {
@@ -49,9 +94,9 @@ std::string partition_fault(std::string_view text) {
 }
 
 std::string choice_fault(std::string_view text) {
-    constexpr std::array<std::string_view, 4> kChoices = {"disk", "kernel", "receive", "menu"};
+    constexpr std::array<std::string_view, 5> kChoices = {"disk", "kernel", "receive", "restore", "menu"};
     if (std::find(kChoices.begin(), kChoices.end(), text) != kChoices.end()) return {};
-    return "is not known; disk, kernel, receive and menu are";
+    return "is not known; disk, kernel, receive, restore and menu are";
 }
 
 template <std::string Boot::*kMember, std::string (*kFault)(std::string_view)>
@@ -80,15 +125,16 @@ void read_tries(SchemaWalk& walk, const TomlEntry& entry) {
     walk.profile().boot.tries = static_cast<unsigned>(*tries);
 }
 
-constexpr std::array<SchemaWalk::Key, 10> kKeys = {
+constexpr std::array<SchemaWalk::Key, 11> kKeys = {
     {{"choice", read_text<&Boot::choice, choice_fault>},
      {"timeout", read_timeout},
      {"partition", read_text<&Boot::partition, partition_fault>},
      {"loader", read_text<&Boot::loader, efi_path_fault>},
-     {"kernel", read_text<&Boot::kernel, efi_path_fault>},
-     {"initrd", read_text<&Boot::initrd, efi_path_fault>},
+     {"kernel", read_text<&Boot::kernel, file_or_address_fault>},
+     {"initrd", read_text<&Boot::initrd, file_or_address_fault>},
      {"command_line", read_text<&Boot::command_line, command_line_fault>},
      {"receive_disk", read_text<&Boot::receive_disk, receive_disk_fault>},
+     {"restore_from", read_text<&Boot::restore_from, restore_from_fault>},
      {"fallback", read_text<&Boot::fallback, choice_fault>},
      {"tries", read_tries}}};
 
@@ -97,10 +143,13 @@ std::string fault_of(const Boot& boot) {
     const auto does = [&](std::string_view choice) {
         return boot.choice == choice || boot.fallback == choice;
     };
-    const bool needs_kernel = does("kernel") || does("receive") || !boot.initrd.empty() ||
-                              !boot.command_line.empty() || !boot.receive_disk.empty();
+    const bool needs_kernel = does("kernel") || does("receive") || does("restore") || !boot.initrd.empty() ||
+                              !boot.command_line.empty() || !boot.receive_disk.empty() ||
+                              !boot.restore_from.empty();
     if (needs_kernel && boot.kernel.empty()) return "[boot] has no 'kernel', which the rest of it needs";
-    if (does("receive") && boot.receive_disk.empty())
+    if (does("restore") && boot.restore_from.empty())
+        return "[boot] has no 'restore_from', so it does not say which image is restored";
+    if ((does("receive") || does("restore")) && boot.receive_disk.empty())
         return "[boot] has no 'receive_disk', so it does not say which disk is to be written";
     if (!boot.fallback.empty() && boot.fallback == (boot.choice.empty() ? "disk" : boot.choice))
         return "[boot] falls back to what has failed";

@@ -111,6 +111,7 @@ void write_boot(Writer& out, const Boot& boot) {
     out.text("initrd", boot.initrd);
     out.text("command_line", boot.command_line);
     out.text("receive_disk", boot.receive_disk);
+    out.text("restore_from", boot.restore_from);
     out.text("fallback", boot.fallback);
     if (boot.tries) out.line("tries", std::to_string(*boot.tries));
 }

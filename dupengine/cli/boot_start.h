@@ -1,6 +1,6 @@
 #pragma once
-// The part of `dupengine boot` that talks to dupengine.efi through variables of the firmware: status, once,
-// tries, confirm.
+// The part of `dupengine boot` that talks to the loader that starts this machine: status, install, remove,
+// once, default, tries, confirm.
 
 #include "cli/command.h"
 

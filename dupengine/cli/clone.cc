@@ -18,6 +18,7 @@
 #include "cli/peers_option.h"
 #include "cli/send.h"
 #include "cli/source_disks.h"
+#include "cli/source_report.h"
 #include "cli/terminal.h"
 #include "cli/text.h"
 #include "cli/write_tracking.h"
@@ -45,13 +46,6 @@ std::string draw_rounds(const machine::HotReport& report) {
                             i + 1 == report.round_bytes.size() ? ", at rest" : "");
     return text + fmt::format("pause     {:.3f} s at the end, {:.3f} s at the start\n", report.last_pause,
                               report.first_pause);
-}
-
-Json rounds_json(const machine::HotReport& report, const Participants& participants) {
-    return {{"bytes", report.round_bytes},
-            {"first_pause_seconds", report.first_pause},
-            {"last_pause_seconds", report.last_pause},
-            {"participants", participants.count()}};
 }
 
 std::chrono::milliseconds to_milliseconds(double seconds) {
@@ -117,8 +111,8 @@ void print_result(const std::string& source, const Cloned& cloned, const Partici
                   const Globals& globals) {
     if (globals.json) {
         Json json = sent_json(source, cloned.sent);
-        json["rounds"] = rounds_json(cloned.disk, participants);
-        if (cloned.memory) json["memory"] = live_json(*cloned.memory);
+        json["rounds"] = rounds_json(cloned.disk, participants.count());
+        if (cloned.memory) json["memory"] = memory_json(*cloned.memory);
         if (cloned.memory) json["target_lives"] = cloned.life.has_value();
         if (cloned.life) json["target_said"] = Json::parse(*cloned.life, nullptr, false);
         fmt::print("{}\n", json.dump(2, ' ', false, Json::error_handler_t::replace));
@@ -157,8 +151,8 @@ void say(const std::string& remark) {
 }
 
 Cloned duplicate(const CloneArguments& arguments, const wire::PeerReference& to, const SourceDisks& disks,
-                 machine::HotDisk& hot, LiveClone* live, const std::stop_token& stop,
-                 const Globals& globals) {
+                 machine::HotDisk& hot, LiveClone* live, std::size_t participants,
+                 const std::stop_token& stop, const Globals& globals) {
     // Nothing waits before somebody is there who wants the disks.
     std::optional<wire::Peer> first = call(to.address, arguments.peers, stop);
     wire::OfferedDisk offered{"disk", hot};
@@ -168,6 +162,11 @@ Cloned duplicate(const CloneArguments& arguments, const wire::PeerReference& to,
     say(hot.remark());
     offered.change = [] { return std::string(); };  // it changes, and rounds tell how
     offered.round = [&](std::uint32_t number) { return hot.round(number); };
+    offered.report = [&hot, live, participants] {
+        if (live == nullptr) return source_report(hot.report(), nullptr, participants);
+        const machine::LiveReport memory = live->report();
+        return source_report(hot.report(), &memory, participants);
+    };
     if (live != nullptr) {
         offered.memory = live->offered();
         offered.group = [live](std::uint32_t number) { return live->group(number); };
@@ -257,7 +256,8 @@ int run_clone(const CloneArguments& arguments, const Globals& globals) {
             LiveCloneOptions{disks.followed(), to->address, to_milliseconds(arguments.max_pause),
                              arguments.store},
             random);
-    Cloned cloned = duplicate(arguments, *to, disks, hot, live.get(), interrupt.token(), globals);
+    Cloned cloned =
+        duplicate(arguments, *to, disks, hot, live.get(), participants.count(), interrupt.token(), globals);
     std::vector<std::string>& notes = cloned.sent.answered.result.notes;
     for (const auto& more : {cloned.disk.notes, participants.take_notes()})
         for (const std::string& note : more)  // some are of each pause

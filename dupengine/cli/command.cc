@@ -114,6 +114,7 @@ int run_command(int argc, const char* const* argv) {
     add_boot(app, globals, action);
     add_doctor(app, globals, action);
     add_quiesce(app, globals, action);
+    add_media(app, globals, action);
     try {
         app.parse(argc, argv);
     } catch (const CLI::ParseError& e) {

@@ -37,6 +37,7 @@ void add_clone(CLI::App& app, Globals& globals, Action& action);
 void add_boot(CLI::App& app, Globals& globals, Action& action);
 void add_doctor(CLI::App& app, Globals& globals, Action& action);
 void add_quiesce(CLI::App& app, Globals& globals, Action& action);
+void add_media(CLI::App& app, Globals& globals, Action& action);
 
 /// For options that take a word: turns it into the number of its value, and names the words where it is
 /// another.

@@ -259,28 +259,4 @@ std::string draw_live(const machine::LiveReport& report) {
                pause.thaw);
 }
 
-Json live_json(const machine::LiveReport& report) {
-    Json passes = Json::array(), pauses = Json::array();
-    for (const machine::PassReport& pass : report.passes)
-        passes.push_back({{"pages", pass.pages_looked_at},
-                          {"pages_sent", pass.pages_sent},
-                          {"bytes_sent", pass.bytes_sent},
-                          {"seconds", pass.seconds}});
-    for (const machine::PauseReport& pause : report.pauses)
-        pauses.push_back({{"processes", pause.processes},
-                          {"filesystems", pause.filesystems},
-                          {"image", pause.image},
-                          {"memory", pause.memory},
-                          {"disk", pause.disk},
-                          {"thaw", pause.thaw},
-                          {"total", pause.total()}});
-    return {{"passes", passes},
-            {"image",
-             {{"pages", report.image.pages},
-              {"pages_known", report.image.pages_known},
-              {"pages_dead", report.image.pages_dead},
-              {"bytes_sent", report.image.bytes_sent}}},
-            {"pauses", pauses}};
-}
-
 }  // namespace dupengine::cli

@@ -54,6 +54,5 @@ class LiveClone {
 };
 
 std::string draw_live(const machine::LiveReport& report);
-nlohmann::ordered_json live_json(const machine::LiveReport& report);
 
 }  // namespace dupengine::cli

@@ -51,6 +51,7 @@ ordered_json boot_json(const profiles::Boot& boot) {
     put("initrd", boot.initrd);
     put("command_line", boot.command_line);
     put("receive_disk", boot.receive_disk);
+    put("restore_from", boot.restore_from);
     put("fallback", boot.fallback);
     if (boot.tries) json["tries"] = *boot.tries;
     return json;

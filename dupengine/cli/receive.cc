@@ -12,6 +12,7 @@
 #include "cli/peers_option.h"
 #include "cli/restart.h"
 #include "cli/text.h"
+#include "cli/wake_letter.h"
 #include "machine/facts.h"
 #include "machine/image_letter.h"
 #include "machine/snapshot_device.h"
@@ -119,7 +120,8 @@ bool was_a_question(RemoteSource& remote, const ReceiveArguments& arguments) {
     fmt::print(stderr, "taking over {} of memory; this machine is the other one from here on\n",
                format_size(memory.image_pages() * codec::kPageBytes));
     ::sync();
-    machine::Letter letter(memory.shape().key, engine::encode_held_boot(remote.held_boot()));
+    machine::Letter letter(memory.shape().key, encode_letter({engine::encode_held_boot(remote.held_boot()),
+                                                              remote.remote_reader().report()}));
     try {
         machine::restore_image([&](std::span<std::byte> page) {
             if (!memory.next_page(page)) {

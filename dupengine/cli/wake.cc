@@ -11,6 +11,7 @@
 #include "block/in_place.h"
 #include "cli/going_out.h"
 #include "cli/text.h"
+#include "cli/wake_letter.h"
 #include "engine/held_boot.h"
 #include "machine/inherited_connections.h"
 #include "machine/leases.h"
@@ -113,6 +114,13 @@ class Wake final : public WakeSteps {
                 {"changes", changes},
                 {"notes", report_.notes}};
     }
+    /// For this machine's own use: the source knows what it told.
+    Json kept_report() const {
+        Json json = report();
+        json["source"] = Json::parse(source_report_, nullptr, false);
+        if (json["source"].is_discarded()) json["source"] = nullptr;
+        return json;
+    }
     const std::string& node() const { return report_.node; }
 
   private:
@@ -141,7 +149,9 @@ class Wake final : public WakeSteps {
 
     // Their tables are not on the medium yet: who became this machine had them in memory.
     void see_disks_as_they_will_be() {
-        std::vector<engine::HeldBoot> held = engine::decode_held_boot(awake_.letter());
+        WakeLetter letter = decode_letter(awake_.letter());
+        source_report_ = std::move(letter.source_report);
+        std::vector<engine::HeldBoot> held = engine::decode_held_boot(letter.held_boot);
         if (held.size() != request_.disks.size())
             throw_error(Code::kRefused, "{}: is not the disk that was received", request_.disks.front());
         std::map<std::string, std::shared_ptr<block::HeldBytes>> as_held;
@@ -188,6 +198,7 @@ class Wake final : public WakeSteps {
         std::shared_ptr<block::HeldBytes> bytes;
     };
     std::vector<HeldDisk> disks_;  // in the order of request_.disks
+    std::string source_report_;
     std::vector<DiskSample> samples_;
     Clock::time_point begin_ = Clock::now();
     SystemRandom random_;
@@ -252,7 +263,7 @@ void wake_up(machine::Awake& awake, const WakeOptions& options, machine::EgressG
     }
     say("this machine is " + wake.node() + " now");
     wake.go_on(participants);
-    keep_report(wake.report().dump(-1, ' ', false, Json::error_handler_t::replace));
+    keep_report(wake.kept_report().dump(-1, ' ', false, Json::error_handler_t::replace));
     send_life_sign(options.source, life_sign_text(wake.report()), kLifeSignTime);
 }
 

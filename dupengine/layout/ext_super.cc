@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <array>
 #include <bit>
+#include <cstddef>
 #include <cstring>
 #include <span>
 
@@ -180,6 +181,15 @@ ExtSuper read_ext_super(const block::Reader& part) {
     result.external_journal = has_journal && super.s_journal_inum == 0;
     if ((super.s_feature_incompat & EXT4_FEATURE_INCOMPAT_MMP) != 0) result.mmp_block = super.s_mmp_block;
     return result;
+}
+
+void renew_ext_checksum(std::span<std::byte> superblock) {
+    constexpr std::size_t kAt = offsetof(ext2_super_block, s_checksum);
+    const auto features = load_le<std::uint32_t>(superblock, offsetof(ext2_super_block, s_feature_ro_compat));
+    if ((features & EXT4_FEATURE_RO_COMPAT_METADATA_CSUM) == 0) return;
+    store_le<std::uint32_t>(
+        superblock, kAt,
+        ext2fs_crc32c_le(~0u, reinterpret_cast<const unsigned char*>(superblock.data()), kAt));
 }
 
 }  // namespace dupengine::layout

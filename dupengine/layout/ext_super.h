@@ -1,9 +1,10 @@
 #pragma once
 // The superblock of ext2, ext3 and ext4, checked before libext2fs sees it: libext2fs allocates from its
-// numbers and lets unknown read-only features pass. Internal to layout/. Pure functions of what they read.
+// numbers and lets unknown read-only features pass. Pure functions of what they read.
 // Format: Documentation/filesystems/ext4/ in the kernel, and the names of ext2_fs.h.
 
 #include <cstdint>
+#include <span>
 #include <string>
 
 #include "block/device.h"
@@ -44,5 +45,9 @@ struct ExtSuper {
 /// Reads and checks the primary superblock. Throws kIntegrity naming the field or the feature that stands in
 /// the way.
 ExtSuper read_ext_super(const block::Reader& part);
+
+/// Where superblocks have a checksum (metadata_csum), makes that of this one fit what it says. `superblock`:
+/// its 1024 bytes.
+void renew_ext_checksum(std::span<std::byte> superblock);
 
 }  // namespace dupengine::layout

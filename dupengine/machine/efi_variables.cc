@@ -13,7 +13,6 @@
 namespace dupengine::machine {
 namespace {
 
-constexpr const char* kVendor = "87463cd7-2602-467b-beac-b3b17a82e3d0";
 // Non-volatile, boot services, runtime (UEFI 2.10, 8.2).
 constexpr std::string_view kAttributes("\x07\0\0\0", 4);
 constexpr std::size_t kLongest = 4096;
@@ -40,7 +39,8 @@ void unprotect(const std::string& path) {
 
 }  // namespace
 
-EfiVariables::EfiVariables(std::string folder) : folder_(std::move(folder)) {
+EfiVariables::EfiVariables(std::string folder, std::string vendor)
+    : folder_(std::move(folder)), vendor_(std::move(vendor)) {
     std::error_code error;
     const std::filesystem::directory_iterator first(folder_, error);
     if (error == std::errc::no_such_file_or_directory)
@@ -52,7 +52,7 @@ EfiVariables::EfiVariables(std::string folder) : folder_(std::move(folder)) {
 }
 
 std::string EfiVariables::path_of(const std::string& name) const {
-    return folder_ + "/" + name + "-" + kVendor;
+    return folder_ + "/" + name + "-" + vendor_;
 }
 
 std::optional<std::string> EfiVariables::read(const std::string& name) const {

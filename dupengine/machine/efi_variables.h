@@ -1,8 +1,8 @@
 #pragma once
-// Variables of UEFI firmware under our vendor GUID, as Linux shows them (efivarfs of the kernel's
-// Documentation/filesystems): a file each, with four bytes of attributes in front of the value. All of ours
-// are kept over starts and seen by the system that runs. What is written is read back. One thread at a time;
-// another program may change them meanwhile.
+// Variables of UEFI firmware under one vendor's GUID, as Linux shows them (efivarfs of the kernel's
+// Documentation/filesystems): a file each, with four bytes of attributes in front of the value. All that are
+// written here are kept over starts and seen by the system that runs. What is written is read back. One
+// thread at a time; another program may change them meanwhile.
 
 #include <optional>
 #include <string>
@@ -10,12 +10,15 @@
 namespace dupengine::machine {
 
 inline constexpr const char* kEfivarsFolder = "/sys/firmware/efi/efivars";
+/// Ours (dupengine-efi(8)), and that of systemd-boot (its Boot Loader Interface).
+inline constexpr const char* kOwnVendor = "87463cd7-2602-467b-beac-b3b17a82e3d0";
+inline constexpr const char* kLoaderVendor = "4a67b082-0a4c-41cf-b6c7-440b29bb8c4f";
 
 class EfiVariables {
   public:
     /// Throws kUnsupported, with what can be done, if the folder holds no variables: no UEFI firmware, or not
     /// mounted.
-    explicit EfiVariables(std::string folder = kEfivarsFolder);
+    explicit EfiVariables(std::string folder = kEfivarsFolder, std::string vendor = kOwnVendor);
 
     /// The value, or nothing. Throws kSourceIo.
     std::optional<std::string> read(const std::string& name) const;
@@ -27,7 +30,7 @@ class EfiVariables {
 
   private:
     std::string path_of(const std::string& name) const;
-    std::string folder_;
+    std::string folder_, vendor_;
 };
 
 }  // namespace dupengine::machine

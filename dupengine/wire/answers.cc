@@ -212,6 +212,8 @@ void Answers::round(std::uint64_t id, const RoundRequest& request) {
         }
         changed.extents.push_back(e);
     }
+    if (round->is_last && changed.next == 0 && disk_.report) changed.report = disk_.report();
+    if (changed.report.size() > kMostReport) changed.report.clear();
     begin_message();
     const Bytes payload = encode(changed);
     message_.insert(message_.end(), payload.begin(), payload.end());

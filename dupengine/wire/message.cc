@@ -182,6 +182,7 @@ Bytes encode(const Changed& changed) {
     fields.number8(changed.is_last ? 1 : 0);
     fields.number64(changed.next);
     fields.extents(changed.extents);
+    fields.text(changed.report);
     return fields.take();
 }
 
@@ -191,6 +192,7 @@ Changed decode_changed(std::span<const std::byte> payload) {
     changed.is_last = fields.flag();
     changed.next = fields.number64();
     changed.extents = fields.extents(kMostExtents);
+    changed.report = fields.text(kMostReport);
     fields.end();
     // Each message gets on: nobody is asked for ever.
     if (changed.next != 0 && (changed.extents.empty() || changed.next < changed.extents.back().end))

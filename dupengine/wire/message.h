@@ -30,6 +30,7 @@ inline constexpr std::size_t kMostPayload = kMostAsked + 64 * kKiB;
 inline constexpr std::size_t kHeaderBytes = 16;
 /// The longest text in a message, but for those that say otherwise.
 inline constexpr std::size_t kMostText = 4096;
+inline constexpr std::size_t kMostReport = 16 * kKiB;
 
 enum class Type : std::uint8_t {
     kHello = 1,      ///< first, from both: Hello
@@ -142,6 +143,9 @@ struct Changed {
     std::vector<block::Extent> extents;
     ByteOffset next = 0;   ///< where the question goes on; 0: that was all
     bool is_last = false;  ///< no round follows, and what these extents held at one moment can be read now
+    /// What the source's end has to tell of how it came to that, for people: JSON, at most kMostReport bytes.
+    /// Of the last round only.
+    std::string report = {};
 };
 
 struct Prefill {

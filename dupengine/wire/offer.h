@@ -35,6 +35,8 @@ struct OfferedDisk {
     /// Of a disk in use that is followed while it is copied: what was written since the round before
     /// (message.h). Empty for any other. Kept for who asks for the same again.
     std::function<std::shared_ptr<const block::Changes>(std::uint32_t number)> round = {};
+    /// For the last round: what this end tells of it (message.h). May be empty.
+    std::function<std::string()> report = {};
     /// The memory of the machine that it is the disk of, and its groups (message.h). Of one that has rounds.
     std::optional<OfferedMemory> memory = {};
     struct Group {

@@ -153,6 +153,7 @@ block::Changes RemoteReader::next_round() const {
         }
         if (changed.next == 0) {
             round.is_last = changed.is_last;
+            report_ = changed.report;
             return round;
         }
         request.from = changed.next;

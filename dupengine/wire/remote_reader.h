@@ -41,6 +41,8 @@ class RemoteReader final : public block::Reader {
     bool is_hot() const { return link_.opened().is_hot; }
     /// The round after the one that was asked for last. Throws kPeer for one that cannot be.
     block::Changes next_round() const;
+    /// With the last round: what the other end tells of it (message.h), as it came; empty: nothing.
+    const std::string& report() const { return report_; }
     /// The memory that goes with it; null: none.
     const OfferedMemory* memory() const { return link_.opened().memory ? &*link_.opened().memory : nullptr; }
     /// The group of memory after the one before; nothing: that was all. While there is none yet it waits.
@@ -68,6 +70,7 @@ class RemoteReader final : public block::Reader {
     mutable std::map<ByteOffset, std::pair<block::Extent, Link::Asked>> wanted_;  // will_read() of these
     mutable std::uint32_t rounds_ = 0, groups_ = 0;
     mutable Link::Asked next_group_;
+    mutable std::string report_;
 };
 
 }  // namespace dupengine::wire

@@ -55,6 +55,8 @@ TextView perform(Session& session, Action action) {
             return start_kernel(session.firmware, session.survey, KernelUse::kAsIs);
         case Action::kReceive:
             return start_kernel(session.firmware, session.survey, KernelUse::kReceive);
+        case Action::kRestore:
+            return start_kernel(session.firmware, session.survey, KernelUse::kRestore);
         case Action::kShell:
             return start_kernel(session.firmware, session.survey, KernelUse::kShell);
         case Action::kDuplicate:

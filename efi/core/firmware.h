@@ -7,6 +7,7 @@
 #include "efi/core/disk.h"
 #include "efi/core/node_profile.h"
 #include "efi/core/signature.h"
+#include "efi/core/web.h"
 
 namespace dupengine::efi {
 
@@ -14,7 +15,7 @@ namespace dupengine::efi {
 struct FilePlace {
     std::size_t disk = 0;
     Guid partition;
-    PathText path;  ///< "/EFI/BOOT/BOOTX64.EFI"
+    PathText path;  ///< "/EFI/BOOT/BOOTX64.EFI"; with boot_file.h also a web address
 };
 
 /// Files are kept apart by what they are for, so that what was checked is what is used.
@@ -38,6 +39,8 @@ class Firmware {
     /// Reads a file whole. Returns nothing, or why it cannot; `content` is good until the next file is read
     /// for the same use.
     virtual TextView read_file(const FilePlace& place, FileUse use, Bytes& content) = 0;
+    /// The same from a web server, and says how far it is. `address` is what was read of `url`.
+    virtual WebAnswer fetch(TextView url, const WebAddress& address, FileUse use, Bytes& content) = 0;
     /// Runs a program that was read from there. Returns when it came back or could not be run, with the
     /// reason.
     virtual TextView start_program(const FilePlace& place, Bytes content) = 0;

@@ -1,5 +1,6 @@
 #include "efi/core/loaders.h"
 
+#include "efi/core/boot_file.h"
 #include "image/signature_format.h"
 
 namespace dupengine::efi {
@@ -53,7 +54,7 @@ TextView not_vouched(Firmware& firmware, const FilePlace& place, SignedThing thi
     FilePlace beside = place;
     beside.path.add(image::signature_words::kFileSuffix);
     Bytes signature;
-    if (beside.path.cut() || !firmware.read_file(beside, FileUse::kSignature, signature).empty())
+    if (beside.path.cut() || !read_boot_file(firmware, beside, FileUse::kSignature, signature).empty())
         signature = {};
     return fault_text(thing, check_file(trust, content, as_text(signature)));
 }

@@ -5,10 +5,11 @@ namespace dupengine::efi {
 Menu make_menu(Firmware& firmware, const Survey& survey) {
     FilePlace place;
     Bytes content;
-    const auto [as_is, receive, shell] = kernel_faults(firmware, survey);
+    const auto [as_is, receive, restore, shell] = kernel_faults(firmware, survey);
     return {MenuItem{Action::kDisk, 'b', "boot from the disk", find_loader(firmware, survey, place, content)},
             MenuItem{Action::kKernel, 'k', "start the kernel of the profile", as_is},
             MenuItem{Action::kReceive, 'r', "receive another machine onto this one", receive},
+            MenuItem{Action::kRestore, 'i', "restore this machine from its image", restore},
             MenuItem{Action::kShell, 's', "open a shell in the initramfs", shell},
             MenuItem{Action::kDuplicate, 'd', "duplicate a disk onto another", no_duplicate(survey)},
             MenuItem{Action::kSetup, 'f', "the firmware's setup",

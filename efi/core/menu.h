@@ -7,7 +7,7 @@
 
 namespace dupengine::efi {
 
-enum class Action { kDisk, kKernel, kReceive, kShell, kDuplicate, kSetup, kRestart };
+enum class Action { kDisk, kKernel, kReceive, kRestore, kShell, kDuplicate, kSetup, kRestart };
 
 struct MenuItem {
     Action action = Action::kDisk;
@@ -16,7 +16,7 @@ struct MenuItem {
     TextView why_not;  ///< empty: it can be done
 };
 
-inline constexpr std::size_t kMenuItems = 7;
+inline constexpr std::size_t kMenuItems = 8;
 using Menu = std::array<MenuItem, kMenuItems>;
 
 /// Looks for the files that each item needs.

@@ -6,7 +6,8 @@ namespace dupengine::efi {
 namespace {
 
 constexpr std::uint32_t kLongestTimeout = 3600, kMostTries = 99;
-constexpr std::array<Choice, 4> kChoices = {Choice::kDisk, Choice::kKernel, Choice::kReceive, Choice::kMenu};
+constexpr std::array<Choice, 5> kChoices = {Choice::kDisk, Choice::kKernel, Choice::kReceive,
+                                            Choice::kRestore, Choice::kMenu};
 
 bool is_printable(TextView text) {
     for (char c : text)
@@ -56,6 +57,8 @@ class Reading final : public TomlSink {
             text(value, boot.command_line);
         else if (key == "boot/receive_disk")
             text(value, boot.receive_disk);
+        else if (key == "boot/restore_from")
+            text(value, boot.restore_from);
         else if (key == "boot/fallback")
             choice(value, boot.fallback);
         else if (key == "boot/tries")
@@ -138,6 +141,8 @@ TextView choice_word(Choice choice) {
             return "kernel";
         case Choice::kReceive:
             return "receive";
+        case Choice::kRestore:
+            return "restore";
         case Choice::kMenu:
             return "menu";
     }

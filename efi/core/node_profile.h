@@ -10,7 +10,7 @@
 namespace dupengine::efi {
 
 /// What a machine does by itself when its time-out has passed. The words are those of the profile.
-enum class Choice { kDisk, kKernel, kReceive, kMenu };
+enum class Choice { kDisk, kKernel, kReceive, kRestore, kMenu };
 TextView choice_word(Choice choice);
 std::optional<Choice> choice_of(TextView word);
 
@@ -27,7 +27,7 @@ struct BootSettings {
     PathText loader;  ///< as in the profile, "/EFI/debian/grubx64.efi"; empty: where firmware would look
     PathText kernel, initrd;
     Text<2048> command_line;
-    Text<256> receive_disk;
+    Text<256> receive_disk, restore_from;
     Choice fallback = Choice::kDisk;  ///< when the choice fails; kMenu if the profile gives none
     std::uint32_t tries = 0;  ///< what the system that takes up the role writes; 0: the profile gives none
 };

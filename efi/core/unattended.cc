@@ -16,6 +16,8 @@ std::optional<Action> action_of(Choice choice) {
             return Action::kKernel;
         case Choice::kReceive:
             return Action::kReceive;
+        case Choice::kRestore:
+            return Action::kRestore;
         case Choice::kMenu:
             return std::nullopt;
     }

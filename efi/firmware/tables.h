@@ -74,7 +74,7 @@ struct BootServices {
     Status(EFIAPI* wait_for_event)(std::uint64_t count, Event*, std::uint64_t* index);
     void* signal_event;
     Status(EFIAPI* close_event)(Event);
-    void* check_event;
+    Status(EFIAPI* check_event)(Event);
     Status(EFIAPI* install_protocol)(Handle*, const Guid*, std::uint32_t native, void* interface);
     void* reinstall_protocol;
     Status(EFIAPI* uninstall_protocol)(Handle, const Guid*, void* interface);

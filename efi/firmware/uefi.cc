@@ -2,6 +2,7 @@
 
 #include "efi/core/device_path.h"
 #include "efi/firmware/keys.h"
+#include "efi/firmware/network.h"
 
 namespace dupengine::efi {
 namespace {
@@ -65,12 +66,20 @@ std::optional<std::size_t> Uefi::own_disk() {
 
 TextView Uefi::read_file(const FilePlace& place, FileUse use, Bytes& content) {
     content = {};
-    Pool& into = use == FileUse::kProgram ? program_ : use == FileUse::kInitrd ? initrd_ : signature_;
+    Pool& into = pool_of(use);
     const Handle partition = handle_of(place);
     if (partition == nullptr) return "its partition has no file system that firmware can read";
     const TextView reason = read_whole_file(boot_, partition, place.path, into);
     if (reason.empty()) content = into.all();
     return reason;
+}
+
+WebAnswer Uefi::fetch(TextView url, const WebAddress& address, FileUse use, Bytes& content) {
+    content = {};
+    Pool& into = pool_of(use);
+    const WebAnswer answer = fetch_file(boot_, console_, url, address, into);
+    if (answer.reason.empty()) content = into.all();
+    return answer;
 }
 
 TextView Uefi::start_program(const FilePlace& place, Bytes content) {

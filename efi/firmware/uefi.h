@@ -22,6 +22,7 @@ class Uefi final : public Firmware {
     std::optional<std::size_t> own_disk() override;
     const Trust& trust() override { return trust_; }
     TextView read_file(const FilePlace& place, FileUse use, Bytes& content) override;
+    WebAnswer fetch(TextView url, const WebAddress& address, FileUse use, Bytes& content) override;
     TextView start_program(const FilePlace& place, Bytes content) override;
     TextView start_kernel(const FilePlace& place, Bytes content, Bytes initrd,
                           TextView command_line) override;
@@ -33,8 +34,14 @@ class Uefi final : public Firmware {
     void restart() override;
 
   private:
+    /// Null for what came from a web server.
     Handle handle_of(const FilePlace& place) {
+        if (is_web_address(place.path)) return nullptr;
         return partition_handle(boot_, disks_[place.disk].path(), place.partition);
+    }
+
+    Pool& pool_of(FileUse use) {
+        return use == FileUse::kProgram ? program_ : use == FileUse::kInitrd ? initrd_ : signature_;
     }
 
     BootServices& boot_;

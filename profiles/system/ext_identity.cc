@@ -1,14 +1,21 @@
 #include "profiles/system/ext_identity.h"
 
-#include <algorithm>
+#include <fcntl.h>
+#include <unistd.h>
 
+#include <algorithm>
+#include <array>
+
+#include "base/fd.h"
 #include "base/subprocess.h"
+#include "layout/ext_super.h"
 
 namespace dupengine::profiles {
 namespace {
 
 constexpr ByteOffset kSuperblock = 1024;
-constexpr std::size_t kSuperblockBytes = 1024;
+constexpr std::size_t kSuperblockBytes = 1024, kSectorBytes = 512;
+constexpr std::size_t kLastMountedAt = 0x88;
 constexpr std::string_view kMark = "dupengine-uuid:";
 constexpr std::size_t kLastMountedBytes = 64, kUuidLength = 36;
 
@@ -54,12 +61,34 @@ void read_mark(ExtState& state) {
     state.last_mounted = text.substr(head);
 }
 
+enum class First { kText, kChecksum };
+
+// The text is in the superblock's first sector and the checksum in its second, and each is on the disk before
+// the other is written: whatever a cut leaves either fits, or has the mark. (tune2fs -M writes field by field
+// and can leave a checksum that does not fit and no mark.) What the checksum was before is not asked: a
+// tune2fs that was cut while it wrote the superblock leaves one that is neither the old nor the new.
+void set_last_mounted(const std::string& device, const std::string& text, First first) {
+    const Fd fd = open_path(device, O_RDWR, Code::kTargetIo);
+    std::array<std::byte, kSuperblockBytes> superblock;
+    pread_exact(fd.get(), kSuperblock, superblock, Code::kTargetIo, device);
+    const auto field = std::span(superblock).subspan(kLastMountedAt, kLastMountedBytes);
+    std::fill(field.begin(), field.end(), std::byte{0});
+    std::ranges::copy(as_bytes(text), field.begin());
+    layout::renew_ext_checksum(superblock);
+    for (const bool second : {first == First::kChecksum, first == First::kText}) {
+        const std::size_t at = second ? kSectorBytes : 0;
+        pwrite_exact(fd.get(), kSuperblock + at, std::span(superblock).subspan(at, kSectorBytes),
+                     Code::kTargetIo, device);
+        if (::fsync(fd.get()) != 0) throw_errno(Code::kTargetIo, errno, "{}: flush failed", device);
+    }
+}
+
 void rewrite_uuid(const std::string& device, const ExtState& state, const std::string& uuid,
                   const std::string& name) {
-    run_tune2fs({"-M", mark_for(uuid, state.last_mounted)}, device, name);
+    set_last_mounted(device, mark_for(uuid, state.last_mounted), First::kText);
     run_tune2fs({"-U", uuid}, device, name);
     check_ext(device, name);
-    run_tune2fs({"-M", state.last_mounted}, device, name);
+    set_last_mounted(device, state.last_mounted, First::kChecksum);
 }
 
 }  // namespace
@@ -80,7 +109,7 @@ ExtState read_ext_state(const block::Reader& part) {
     state.uuid_is_fixed = (compatible & 0x800) != 0;
     state.full_check_first = (read_only_compatible & 0x400) != 0 && (incompatible & 0x2000) == 0;
     state.uuid = uuid_text(std::span(superblock).subspan(0x68, 16));
-    const std::string_view field = as_text(std::span(superblock).subspan(0x88, kLastMountedBytes));
+    const std::string_view field = as_text(std::span(superblock).subspan(kLastMountedAt, kLastMountedBytes));
     state.last_mounted = std::string(field.substr(0, std::min(field.find('\0'), field.size())));
     read_mark(state);
     return state;

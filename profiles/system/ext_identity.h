@@ -6,8 +6,8 @@
 // calls itself clean. e2fsck is no help there: it takes inodes with bad checksums for garbage and drops them.
 // But tune2fs, begun again with the same UUID, makes every checksum anew without asking for the old one. So a
 // mark with that UUID is put into the superblock first (its "last mounted" text, which is only shown to
-// people); whoever finds the mark lets tune2fs do its work again before anything else looks at the file
-// system.
+// people); whoever finds the mark makes the superblock's own checksum fit (tune2fs may have been cut while it
+// wrote that) and lets tune2fs do its work again before anything else looks at the file system.
 //
 // Superblock: kernel, Documentation/filesystems/ext4/super.rst. Programs: e2fsprogs.
 

@@ -1,12 +1,14 @@
 // What any program must at least do, and how others are measured. Built and called by copy.sh.
 //
-//     floor memcpy                 copies 1 GiB in memory
-//     floor copy SOURCE TARGET     one thread: reads the data extents of a sparse file, writes them; looks at
-//     nothing floor compare A B            two threads: read both, compare floor run OUT COMMAND...     runs
-//     COMMAND, appends "WALL|CPU|RSS" (seconds, seconds, KiB) to the file OUT
+// floor memcpy:              copies 1 GiB in memory
+// floor copy SOURCE TARGET:  one thread reads the data extents of a sparse file and writes them; looks at
+//                            nothing
+// floor compare A B:         two threads read both (devices by O_DIRECT), and compare
+// floor run OUT COMMAND...:  runs COMMAND, appends "WALL|CPU|RSS" (seconds, seconds, KiB) to the file OUT
 
 #include <fcntl.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -76,8 +78,14 @@ void copy_file(const char* source, const char* target) {
     }
 }
 
+int open_to_compare(const char* path) {
+    struct stat st {};
+    const bool is_device = ::stat(path, &st) == 0 && S_ISBLK(st.st_mode);
+    return open_or_fail(path, O_RDONLY | (is_device ? O_DIRECT : 0));
+}
+
 int compare_files(const char* a_path, const char* b_path) {
-    const int a = open_or_fail(a_path, O_RDONLY), b = open_or_fail(b_path, O_RDONLY);
+    const int a = open_to_compare(a_path), b = open_to_compare(b_path);
     const off_t size = ::lseek(a, 0, SEEK_END);
     std::atomic<off_t> next{0};
     std::atomic<unsigned> different{0};

@@ -12,7 +12,7 @@ port=17433
 # The one that the ratios are to, then the others.
 # shellcheck disable=SC2034
 long=('dupengine --streams=1' 'dupengine --streams=2' 'dupengine --streams=4')
-send=('libssl alone' nbdcopy 'dupengine --verify=none' dupengine)
+send=('libssl alone' 'libssl between disks' nbdcopy 'dupengine --verify=none' dupengine)
 
 wait_for_port() {
     local hex
@@ -85,6 +85,8 @@ run_long() {
 
 run_send() {
     case $1 in
+        *disks) timed "$work/tls_stream" 1500 "$work/cert.pem" "$work/key.pem" "$source_loop" "$target_loop" ;;
+        compare*) timed "$work/floor" compare "$source_loop" "$target_loop" ;;
         libssl*) timed "$work/tls_stream" 1500 "$work/cert.pem" "$work/key.pem" <"$work/random" ;;
         nbdcopy) send_by_nbdcopy ;;
         *none) send_by_dupengine --verify=none ;;
@@ -95,7 +97,7 @@ run_send() {
 # One run of one tool: a line "TOOL|WALL|CPU|RSS|RSS OF THE RECEIVING END, IN BYTES" into the file of its kind.
 measure() {
     local how=$1 tool=$2 there=0
-    [[ $tool == *again ]] || fresh_target
+    [[ $tool == *again || $tool == compare* ]] || fresh_target
     rm -f "$work/figures" "$work/there.figures"
     "run_$how" "$tool" >"$work/tool.log" 2>&1 || { tail "$work/tool.log" "$work/receive.log" >&2 && die "$tool failed"; }
     [[ ! -e $work/there.figures ]] || there=$(awk -F '|' '{ print $3 * 1024 }' "$work/there.figures")
@@ -133,12 +135,13 @@ for ((run = 1; run <= runs; run++)); do
     measure_all long
     measure_all send
     change_source
+    measure send 'compare loop'
     measure send 'dupengine, again'
     sed -n 's/.*"bytes_sent": \([0-9]*\).*/\1/p' "$work/sent.json" >>"$work/again.bytes"
 done
 
 report_machine "$load_before" "$runs"
-send+=('dupengine, again')
+send+=('compare loop' 'dupengine, again')
 report long 'The same, over a way of 25 ms with 4 MiB of a connection under way' 'there MiB'
 report send 'ext4 of 2 GiB with 1500 MiB of random bytes; loop device to loop device, two processes, TLS' 'there MiB'
 printf 'bytes sent the second time, for 16777216 that changed: %s\n' "$(sort -n "$work/again.bytes" | sed -n "$(((runs + 1) / 2))p")"

@@ -12,23 +12,14 @@ source "$here/firmware.sh"
 
 # What the kernel command line says, it does: "new" takes up a role, "dies" does not come up, "well" confirms.
 make_system() {
-    local file
-    mkdir -p tree/{bin,proc,sys,etc,new/etc}
-    cp /bin/busybox "$DUPENGINE" tree/bin/
-    for file in $(ldd "$DUPENGINE" | grep -o '/[^ ]*'); do
-        mkdir -p "tree$(dirname "$file")"
-        cp -L "$file" "tree$file"
-    done
-    cp "$kernel"/lib/modules/*/kernel/fs/efivarfs/efivarfs.ko tree/
+    make_system_tree "$kernel" efivarfs
+    mkdir -p tree/new/etc
     cp store tree/store
     echo golden >tree/new/etc/hostname
     cat >tree/init <<'INIT'
 #!/bin/busybox sh
 # shellcheck shell=dash
-for name in sh mount insmod poweroff hostname cat; do /bin/busybox ln -s busybox /bin/$name; done
-mount -t proc proc /proc
-mount -t sysfs sys /sys
-insmod /efivarfs.ko
+. /start_system
 hostname web-1
 # As in any initramfs, nothing is mounted there: it does that by itself.
 case $(cat /proc/cmdline) in
@@ -42,7 +33,7 @@ esac
 poweroff -f
 INIT
     chmod 755 tree/init
-    (cd tree && find . | cpio --quiet --create --format=newc | gzip -1) >initrd
+    pack_tree initrd
 }
 
 # WORD: how the system behaves at the next start.

@@ -14,6 +14,8 @@ firmware_deadline=${DUPENGINE_FIRMWARE_SECONDS:-90}
 firmware_machine=''
 # Not empty: Secure Boot is on, with the key that Debian's ovmf has for tests.
 firmware_secure=''
+# Its network, as QEMU has it.
+firmware_network=(-nic none)
 # By disk: what makes it slow, as QEMU has it.
 declare -A firmware_slow=()
 
@@ -69,8 +71,37 @@ make_small_system() {
 /bin/busybox poweroff -f
 INIT
     chmod 755 tree/init
-    (cd tree && find . | cpio --quiet --create --format=newc | gzip -1) >initrd
+    pack_tree initrd
 }
+
+# KERNEL-FOLDER MODULE...: the folder tree as a system that has the command and loads these modules; what it does is for
+# tree/init to say, which the caller writes. It begins with `start_system`.
+make_system_tree() {
+    local folder=$1 file module
+    shift
+    mkdir -p tree/{bin,proc,sys,dev,etc}
+    cp /bin/busybox "$DUPENGINE" tree/bin/
+    for file in $(ldd "$DUPENGINE" | grep -o '/[^ ]*'); do
+        mkdir -p "tree$(dirname "$file")"
+        cp -L "$file" "tree$file"
+    done
+    for module; do modprobe --dirname "$folder" --set-version "$(ls "$folder/lib/modules")" --show-depends "$module"; done |
+        awk '$1 == "insmod" && !seen[$2]++ { print $2 }' >modules
+    while read -r file; do
+        cp "$file" tree/
+        echo "insmod /$(basename "$file")"
+    done <modules >tree/load
+    cat >tree/start_system <<'START'
+for name in sh mount umount insmod poweroff hostname cat echo sleep; do /bin/busybox ln -s busybox /bin/$name; done
+mount -t proc proc /proc
+mount -t sysfs sys /sys
+mount -t devtmpfs dev /dev
+. /load
+START
+}
+
+# FILE: the tree as an initrd.
+pack_tree() { (cd tree && find . | cpio --quiet --create --format=newc | gzip -1) >"$1"; }
 
 # DISK [DISK...]: the machine starts from the first one.
 start_firmware() {
@@ -87,9 +118,9 @@ start_firmware() {
     done
     : >console.raw
     qemu-system-x86_64 -name firmware -machine q35 -accel tcg,thread=multi -cpu max -smp 1 -m 1024 -display none \
-        -monitor none -nic none -no-reboot -serial stdio \
+        -monitor none -no-reboot -serial stdio \
         -drive "if=pflash,format=raw,unit=0,readonly=on,file=$firmware_folder/$code.fd" \
-        -drive "if=pflash,format=raw,unit=1,file=vars.fd" "${options[@]}" <&"$firmware_line" >console.raw 2>&1 &
+        -drive "if=pflash,format=raw,unit=1,file=vars.fd" "${firmware_network[@]}" "${options[@]}" <&"$firmware_line" >console.raw 2>&1 &
     firmware_machine=$!
 }
 

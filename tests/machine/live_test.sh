@@ -99,6 +99,7 @@ paste source.identity target.identity | awk -F '\t' '$1 == $2 { print "alike: " 
     pair_fail "something of the source is left"
 check [ "$(head -n 1 target.identity)" = web-1 ]
 check [ "$(tail -n 1 target.identity)" = "${pair_macs[target]}" ]
+check on target 'grep -c "\"source\":{\"rounds\":.*\"pauses\":\[{" /run/dupengine/woken.json' >/dev/null
 sleep 5
 check [ "$(on target 'tail -n 1 /root/load/counter.steps')" != "$at_wake" ]
 side_by_side

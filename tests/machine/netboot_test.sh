@@ -2,7 +2,9 @@
 # A bare machine with a profile is switched on, and nobody touches it: firmware (OVMF) starts over the network, the small
 # system of bootloader_hooks/initramfs-tools copies the signed image from a web server, waits while that is away, takes up
 # the role, and the machine starts from its own disk as the node that its profile names. Switched on once more it starts
-# by itself, and over the network it finds nothing to copy. DHCP and TFTP are QEMU's own, the web server is on loopback.
+# by itself, and over the network it finds nothing to copy. A machine with a BIOS starts the same small system. What the
+# network gives is made by `dupengine media`. DHCP and TFTP are QEMU's own, for the BIOS dnsmasq's; the web server is on
+# loopback.
 # DUPENGINE: the command.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
@@ -69,22 +71,17 @@ stop_server() {
     server=''
 }
 
+# The small system is made where its kernel is; what the network gives to firmware is made here.
 make_small_system() {
     cp --sparse=always "$golden" small.disk
-    "$here/netboot/install" small.disk
+    mkdir keys
+    cp image.key.pub web.pem keys/
+    "$here/netboot/install" small.disk --trust image.key.pub --ca-file web.pem
     rm small.disk
-    mkdir -p keys/etc/dupengine/trusted.d tftp
-    cp image.key.pub keys/etc/dupengine/trusted.d/
-    cp web.pem keys/etc/dupengine/ca.pem
-    (cd keys && find etc | cpio --quiet --create --format=newc --owner=0:0 | gzip) >>small.img
-    mv kernel small.img tftp/
     # What no role depends on: root= of the disk is not known to the server.
-    cat >grub.cfg <<CONF
-linux (tftp,10.0.2.2)/kernel console=ttyS0 loglevel=4 no_timer_check ip=dhcp dupengine.copy=https://10.0.2.2:$port/store#web dupengine.target=/dev/vda
-initrd (tftp,10.0.2.2)/small.img
-boot
-CONF
-    grub-mkimage --format=x86_64-efi --prefix= --config=grub.cfg --output=tftp/grub.efi efinet net tftp linux boot
+    "$DUPENGINE" media pxe --linux kernel --initramfs small.img --copy "https://10.0.2.2:$port/store#web" \
+        --target /dev/vda --append console=ttyS0 --append loglevel=4 --append no_timer_check --append ip=dhcp \
+        tftp >media.log
 }
 
 # FIRST SECOND: the places of disk and network in the order in which firmware tries.
@@ -97,10 +94,20 @@ switch_on() {
         -monitor none -serial file:console -device virtio-rng-pci \
         -drive "if=pflash,format=raw,unit=0,readonly=on,file=$firmware/OVMF_CODE_4M.fd" \
         -drive "if=pflash,format=raw,unit=1,file=vars.fd" \
-        -netdev user,id=net,ipv6=off,tftp=tftp,bootfile=grub.efi \
+        -netdev user,id=net,ipv6=off,tftp=tftp,bootfile=grub/efi64.efi \
         -device "virtio-net-pci,netdev=net,romfile=,bootindex=$2" \
         -drive if=none,id=disk,format=raw,cache=unsafe,discard=unmap,file=target.img \
         -device "virtio-blk-pci,drive=disk,bootindex=$1" </dev/null &
+    machine=$!
+}
+# A machine without UEFI and without a disk, which is to offer a shell, at a network as dnsmasq.conf has it.
+switch_on_bios() {
+    "$DUPENGINE" media pxe --linux kernel --initramfs small.img --append console=ttyS0 --append no_timer_check \
+        --interface firmware --dhcp-range 10.77.1.10,10.77.1.20 tftp >media.log
+    : >console
+    begin=$SECONDS
+    "$here/netboot/served" -name netboot -machine pc -accel tcg,thread=multi -cpu max -smp 2 -m 1536 -display none \
+        -monitor none -serial file:console -device virtio-net-pci,netdev=net,bootindex=0 </dev/null &
     machine=$!
 }
 switch_off() {
@@ -150,5 +157,12 @@ switch_on 1 0
 await 'nothing to copy: /dev/vda has web@1'
 await 'nothing to change'
 await 'starting anew'
+switch_off
+
+say "a machine with a BIOS is started over the network, and nothing is said of what it is to do"
+switch_on_bios
+await 'dupengine.shell asks for it'
+await 'to try again: *exit'
+say "the small system offers a shell, $((SECONDS - begin)) s after it was switched on"
 switch_off
 say "netboot: all well"

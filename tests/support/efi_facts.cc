@@ -30,6 +30,7 @@ EfiFacts facts_of(const efi::NodeProfile& profile) {
                       string_of(boot.initrd),
                       string_of(boot.command_line),
                       string_of(boot.receive_disk),
+                      string_of(boot.restore_from),
                       string_of(efi::choice_word(boot.fallback)),
                       boot.timeout_seconds,
                       boot.tries};
@@ -49,6 +50,7 @@ EfiFacts facts_of(const profiles::Profile& profile) {
             boot.initrd,
             boot.command_line,
             boot.receive_disk,
+            boot.restore_from,
             boot.fallback.empty() ? "menu" : boot.fallback,
             boot.timeout_seconds.value_or(5),
             boot.tries.value_or(0)};

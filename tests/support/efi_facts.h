@@ -10,7 +10,8 @@
 namespace dupengine::test {
 
 struct EfiFacts {
-    std::string node, roles, choice, partition, loader, kernel, initrd, command_line, receive_disk, fallback;
+    std::string node, roles, choice, partition, loader, kernel, initrd, command_line, receive_disk,
+        restore_from, fallback;
     unsigned timeout_seconds = 0, tries = 0;
     bool operator==(const EfiFacts&) const = default;
 };

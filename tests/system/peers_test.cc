@@ -1,22 +1,17 @@
 // receive, serve, and copy to and from dup://: two processes on this machine, with real TLS between them.
 
-#include <fcntl.h>
-#include <gtest/gtest.h>
+#include "tests/system/peers.h"
+
 #include <signal.h>
-#include <unistd.h>
 
 #include <chrono>
 #include <future>
 #include <nlohmann/json.hpp>
 #include <thread>
 
-#include "base/fd.h"
 #include "base/random.h"
 #include "tests/support/aged_filesystem.h"
 #include "tests/support/disk_image.h"
-#include "tests/support/gpt_disk.h"
-#include "tests/support/running.h"
-#include "tests/support/test_pki.h"
 #include "tests/support/theatre.h"
 #include "wire/channel.h"
 #include "wire/tcp.h"
@@ -25,71 +20,7 @@ namespace dupengine {
 namespace {
 
 using namespace std::chrono_literals;
-using block::Extent;
 using nlohmann::json;
-using test::ScratchFolder;
-
-using test::Running;
-
-class Peers : public testing::Test {
-  protected:
-    Peers()
-        : port_(test::free_port()), address_(fmt::format("127.0.0.1:{}", port_)), url_("dup://" + address_) {}
-
-    std::unique_ptr<Running> receive(const std::string& target, std::vector<std::string> more = {}) {
-        std::vector<std::string> words = {"receive",      "--yes",    "--json", "--peers",
-                                          target_folder_, "--listen", address_, target};
-        words.insert(words.end(), more.begin(), more.end());
-        auto running = std::make_unique<Running>(std::move(words));
-        running->wait_until_listening(port_);
-        return running;
-    }
-    RunResult send(const std::string& source) const {
-        return test::run_dupengine({"copy", "--json", "--peers", source_folder_, source, url_});
-    }
-    std::string disk_file(const std::string& name, const test::DiskBytes& disk) const {
-        const std::string path = folder_.file(name);
-        write_file_atomic(path, disk.content, 0600, Code::kInternal);
-        return path;
-    }
-
-    ScratchFolder folder_;
-    test::TestPki pki_;
-    std::string source_folder_ = pki_.enrol("source"), target_folder_ = pki_.enrol("target");
-    std::uint16_t port_;
-    std::string address_, url_;
-};
-
-constexpr std::uint64_t kSize = 64 * kMiB;
-const Extent kData{kMiB, 49 * kMiB};
-const Extent kProfile{56 * kMiB, 57 * kMiB};
-
-std::shared_ptr<test::DiskBytes> a_source() {
-    return test::make_gpt_disk(kSize, {{1, kData, "root"}}, 1);
-}
-
-std::shared_ptr<test::DiskBytes> a_target() {
-    return test::make_gpt_disk(
-        kSize, {{1, {kMiB, 3 * kMiB}, "old"}, {128, kProfile, "profile", layout::type_guid::kProfile}}, 2,
-        true);
-}
-
-Bytes part(const Bytes& disk, Extent e) {
-    return {disk.begin() + static_cast<std::ptrdiff_t>(e.begin),
-            disk.begin() + static_cast<std::ptrdiff_t>(e.end)};
-}
-
-Bytes content_of(const std::string& path) {
-    const Fd fd = open_path(path, O_RDONLY, Code::kInternal);
-    return read_to_end(fd.get(), 256 * kMiB, path);
-}
-
-void expect_copy(const std::string& target, const test::DiskBytes& source, const test::DiskBytes& before) {
-    const Bytes now = content_of(target);
-    EXPECT_EQ(part(now, kData), part(source.content, kData));
-    EXPECT_EQ(part(now, kProfile), part(before.content, kProfile)) << "the profile is lost";
-    EXPECT_NE(test::must_run({"sgdisk", "-v", target}).find("No problems"), std::string::npos);
-}
 
 TEST_F(Peers, ASystemDiskTravelsAndBothEndsSaySo) {
     const test::DiskImage source = test::make_disk_image(folder_, "source.img");
@@ -252,10 +183,11 @@ TEST_F(Peers, SilentStrangersKeepNobodyFromServeOrReceive) {
 }
 
 TEST_F(Peers, ASecondSenderHearsWithWhomReceiveIsBusy) {
-    const std::string from = disk_file("source.img", *a_source()), to = disk_file("target.img", *a_target());
+    const auto source = a_source();
+    const std::string from = disk_file("source.img", *source), to = disk_file("target.img", *a_target());
     const auto receiving = receive(to, {"--rate", "16M"});
     Running first({"copy", "--peers", source_folder_, from, url_});
-    std::this_thread::sleep_for(1s);
+    wait_until_it_has_begun(to, *source);
     const RunResult second = test::run_dupengine({"copy", "--peers", pki_.enrol("second"), from, url_});
     EXPECT_EQ(second.status, 3) << second.err;
     EXPECT_NE(second.err.find("busy with source"), std::string::npos) << second.err;
@@ -371,67 +303,6 @@ TEST_F(Peers, ACopyIsHeldAgainstADiskOfTheMachineThatWasNamed) {
     EXPECT_EQ(serving.end().status, 0) << "to be told to stop is no failure";
 }
 
-std::size_t count_of(const std::string& text, const std::string& what) {
-    std::size_t count = 0;
-    for (std::size_t at = text.find(what); at != std::string::npos; at = text.find(what, at + 1))
-        ++count;
-    return count;
-}
-
-TEST_F(Peers, ACopyComesOverAsManyConnectionsAsItWasTold) {
-    const auto source = a_source(), old = a_target();
-    const std::string from = disk_file("source.img", *source);
-    const std::string pushed = disk_file("pushed.img", *old), pulled = disk_file("pulled.img", *old);
-    {
-        const auto receiving = receive(pushed);
-        const RunResult sent =
-            test::run_dupengine({"copy", "--json", "--peers", source_folder_, "--streams", "3", from, url_});
-        EXPECT_EQ(sent.status, 0) << sent.err;
-        EXPECT_EQ(receiving->end().status, 0);
-        EXPECT_EQ(json::parse(sent.out).at("result"), "verified");
-    }
-    expect_copy(pushed, *source, *old);
-    Running serving({"serve", "--peers", source_folder_, "--listen", address_, "web=" + from});
-    serving.wait_until_listening(port_);
-    const RunResult ended = test::run_dupengine(
-        {"copy", "--yes", "--peers", target_folder_, "--streams=4", url_ + "/web", pulled});
-    EXPECT_EQ(ended.status, 0) << ended.err;
-    expect_copy(pulled, *source, *old);
-    serving.signal(SIGTERM);
-    // It is one copy to who reads the log, however many connections it had.
-    const std::string log = serving.end().err;
-    EXPECT_EQ(count_of(log, "reads web"), 1u) << log;
-    EXPECT_EQ(count_of(log, "is a copy"), 1u) << log;
-    EXPECT_EQ(count_of(log, "gone"), 0u) << log;
-}
-
-// Five at a time, each over more connections than the source's end has places for all of them.
-TEST_F(Peers, NoCopyTakesThePlaceOfAnother) {
-    const auto source = a_source(), old = a_target();
-    const std::string from = disk_file("source.img", *source);
-    Running serving({"serve", "--peers", source_folder_, "--listen", address_, "web=" + from});
-    serving.wait_until_listening(port_);
-    std::vector<std::unique_ptr<Running>> pulls;
-    for (int i = 0; i < 5; ++i)
-        pulls.push_back(std::make_unique<Running>(
-            std::vector<std::string>{"copy", "--yes", "--peers", target_folder_, "--streams=8", url_ + "/web",
-                                     disk_file(fmt::format("to{}.img", i), *old)}));
-    for (int i = 0; i < 5; ++i) {
-        const RunResult ended = pulls[static_cast<std::size_t>(i)]->end();
-        EXPECT_EQ(ended.status, 0) << ended.err;
-        expect_copy(folder_.file(fmt::format("to{}.img", i)), *source, *old);
-    }
-    serving.kill();
-    serving.end();
-}
-
-TEST_F(Peers, StreamsAreForACopyOverTheNetwork) {
-    const std::string from = disk_file("source.img", *a_source()), to = disk_file("target.img", *a_target());
-    for (const std::string streams : {"2", "0", "9"})
-        EXPECT_EQ(test::run_dupengine({"copy", "--yes", "--streams", streams, from, to}).status, 2);
-    EXPECT_EQ(content_of(to), a_target()->content);
-}
-
 TEST_F(Peers, AMachineToNameIsAtTheOtherEnd) {
     const std::string from = disk_file("source.img", *a_source()), to = disk_file("target.img", *a_target());
     EXPECT_EQ(test::run_dupengine({"copy", "--yes", "--peer", "web1", from, to}).status, 2);
@@ -460,57 +331,6 @@ TEST_F(Peers, FiveDisksOfOneMachineAreCopiedAsASet) {
     serving.kill();
     serving.end();
 }
-
-// The sender finds another `receive` there than the one that has written half of the target.
-TEST_F(Peers, ARestartedTargetsEndIsNoRefusalToTheSender) {
-    const auto source = a_source(), old = a_target();
-    const std::string from = disk_file("source.img", *source), to = disk_file("target.img", *old);
-    auto receiving = receive(to, {"--rate", "24M"});
-    Running sending({"copy", "--peers", source_folder_, from, url_});
-    std::this_thread::sleep_for(1s);
-    receiving->kill();
-    receiving->end();
-    ASSERT_NE(content_of(to), old->content) << "nothing had been written yet";
-    receiving = receive(to);
-    const RunResult sent = sending.end();
-    EXPECT_EQ(sent.status, 8) << sent.err;
-    EXPECT_NE(sent.err.find("run both ends again"), std::string::npos) << sent.err;
-    EXPECT_EQ(send(from).status, 0) << "that end waits for another copy";
-    EXPECT_EQ(receiving->end().status, 0);
-    expect_copy(to, *source, *old);
-}
-
-// Which end is killed, in the middle.
-class PeersKilled : public Peers, public testing::WithParamInterface<bool> {};
-
-TEST_P(PeersKilled, TheCopyIsFinishedByTheNextRun) {
-    const auto source = a_source(), old = a_target();
-    const std::string from = disk_file("source.img", *source), to = disk_file("target.img", *old);
-    {
-        const auto receiving = receive(to, {"--rate", "24M"});
-        Running sending({"copy", "--peers", source_folder_, from, url_});
-        std::this_thread::sleep_for(1s);
-        Running& killed = GetParam() ? *receiving : sending;
-        Running& left = GetParam() ? sending : *receiving;
-        killed.kill();
-        killed.end();
-        left.kill();  // it would wait for a minute
-        left.end();
-    }
-    EXPECT_NE(content_of(to), old->content) << "nothing had been written yet";
-    EXPECT_EQ(part(content_of(to), kProfile), part(old->content, kProfile));
-    const auto again = receive(to);
-    const RunResult sent = send(from);
-    const RunResult received = again->end();
-    ASSERT_EQ(sent.status, 0) << sent.err;
-    ASSERT_EQ(received.status, 0) << received.err;
-    EXPECT_GT(json::parse(received.out)["bytes_equal"].get<std::uint64_t>(), 4 * kMiB)
-        << "what had come was not used";
-    expect_copy(to, *source, *old);
-}
-
-INSTANTIATE_TEST_SUITE_P(Either, PeersKilled, testing::Bool(),
-                         [](const auto& end) { return end.param ? "TheTargetsEnd" : "TheSourcesEnd"; });
 
 }  // namespace
 }  // namespace dupengine

@@ -8,6 +8,7 @@
 #include <net/if.h>
 
 #include "block/open.h"
+#include "cli/wake_letter.h"
 #include "engine/held_boot.h"
 #include "profiles/slots.h"
 #include "profiles/stores/partition.h"
@@ -36,7 +37,7 @@ class AtRest final : public machine::Awake {
 
 // Of a disk that has all of it on its medium.
 Bytes nothing_held(std::uint64_t size) {
-    return engine::encode_held_boot({{size, {}}});
+    return encode_letter({engine::encode_held_boot({{size, {}}}), {}});
 }
 
 // The gate is closed in the image, and a tunnel of the source's is up.
@@ -102,7 +103,7 @@ TEST_F(WakingUp, OnADiskOfAnotherSizeOrWithoutWhatMakesItADiskItIsNobody) {
     make_profile();
     const test::LoopDevice loop(disk_);
     const WakeOptions options{{loop.path()}, "", {}, {}};
-    for (const Bytes& letter : {nothing_held(kDisk + 512), engine::encode_held_boot({})})
+    for (const Bytes& letter : {nothing_held(kDisk + 512), encode_letter({engine::encode_held_boot({}), {}})})
         test::in_own_network([&] { expect_nobody(options, letter, "is not the disk that was received"); });
     test::in_own_network([&] { expect_nobody(options, Bytes(100), "held boot structures"); });
 }

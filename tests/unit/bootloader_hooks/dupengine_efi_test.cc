@@ -39,7 +39,8 @@ TEST_F(DupengineEfi, TakesNoNumberThatFirmwareWouldTakeForUsedUp) {
 }
 
 TEST_F(DupengineEfi, TakesTheWordsThatFirmwareKnowsAndNoOther) {
-    for (const std::string word : {"disk", "kernel", "receive", "menu", "Disk", "", "shell", "disk\n"}) {
+    for (const std::string word :
+         {"disk", "kernel", "receive", "restore", "menu", "Disk", "", "shell", "disk\n"}) {
         const bool known = efi::choice_of({word.data(), word.size()}).has_value();
         try {
             boot::choose_once(variables_, word);

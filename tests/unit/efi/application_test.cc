@@ -340,6 +340,24 @@ TEST_F(EfiApplication, StartsTheKernelOfTheProfile) {
                             "kernel /linux: kernel with initrd: quiet break=premount"));
 }
 
+TEST_F(EfiApplication, RestoresFromWhatTheProfileNamesAndNothingElse) {
+    machine_.add_disk(1);
+    const std::string boot = "[boot]\ntimeout = 0\nkernel = \"/linux\"\nreceive_disk = \"/dev/vda\"\n";
+    machine_.set_profile(0, kWeb + boot);
+    machine_.files[{0, "/linux"}] = "kernel";
+    machine_.keys = {'i'};
+    run();
+    EXPECT_THAT(machine_.said,
+                HasSubstr("restore this machine from its image: not here, the profile does not "
+                          "say from where (restore_from)\n"));
+    EXPECT_THAT(machine_.done, IsEmpty());
+    machine_.set_profile(0, kWeb + boot + "restore_from = \"https://a/store#web\"\nchoice = \"restore\"\n",
+                         2);
+    run();
+    EXPECT_THAT(machine_.done, ElementsAre("kernel /linux: kernel with nothing: "
+                                           "dupengine.copy=https://a/store#web dupengine.target=/dev/vda"));
+}
+
 TEST_F(EfiApplication, DoesNotReceiveWithoutBeingToldOntoWhichDisk) {
     machine_.add_disk(1);
     machine_.set_profile(0, kWeb + "[boot]\ntimeout = 0\nkernel = \"/linux\"\n");

@@ -45,6 +45,8 @@ class FakeFirmware final : public efi::Firmware {
     EfiDisk& disk_bytes(std::size_t disk) { return *disks_[disk]; }
 
     std::map<std::pair<std::size_t, std::string>, std::string> files;  ///< on EFI system partitions
+    std::map<std::string, std::string> web;                            ///< by address
+    std::deque<std::string> network_faults;                            ///< that pass, one a fetch
     std::map<std::string, std::string> variables;
     bool variables_stay = false;  ///< they cannot be changed
     bool setup = true;
@@ -74,6 +76,21 @@ class FakeFirmware final : public efi::Firmware {
         const auto found = files.find({place.disk, string_of(place.path)});
         if (found == files.end()) return "it is not there";
         // What was read before for this use is gone.
+        std::string& read = read_[static_cast<std::size_t>(use)];
+        read = found->second;
+        content = as_bytes(read);
+        ++reads;
+        return {};
+    }
+    efi::WebAnswer fetch(efi::TextView url, const efi::WebAddress&, efi::FileUse use,
+                         efi::Bytes& content) override {
+        if (!network_faults.empty()) {
+            fault_ = network_faults.front();
+            network_faults.pop_front();
+            return {{fault_.data(), fault_.size()}, true};
+        }
+        const auto found = web.find(string_of(url));
+        if (found == web.end()) return {"the web server does not have it"};
         std::string& read = read_[static_cast<std::size_t>(use)];
         read = found->second;
         content = as_bytes(read);
@@ -120,6 +137,7 @@ class FakeFirmware final : public efi::Firmware {
   private:
     std::vector<std::unique_ptr<EfiDisk>> disks_;
     std::array<std::string, 3> read_;
+    std::string fault_;
 };
 
 }  // namespace dupengine::test

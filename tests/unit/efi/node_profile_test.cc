@@ -46,6 +46,7 @@ kernel = '/EFI/dupengine/linux'
 initrd = "/EFI/dupengine/initrd"
 command_line = "console=ttyS0 quoted=\"a b\""
 receive_disk = "/dev/vda"
+restore_from = "dup://a/b"
 fallback = "kernel"
 
 [[host]]

@@ -20,6 +20,7 @@ kernel = "/EFI/dupengine/linux"
 initrd = "/EFI/dupengine/initrd"
 command_line = "a=\"b c\""
 receive_disk = "/dev/vda"
+restore_from = "https://a/store#web"
 fallback = "disk"
 tries = 3
 )";
@@ -33,9 +34,9 @@ std::vector<std::string> problems(const std::string& text) {
 
 TEST(SchemaBoot, ReadsEveryKeyAndKeepsItOverARoundTrip) {
     const Profile p = parse_profile(kWhole, "p.toml");
-    EXPECT_EQ(p.boot,
-              (Boot{"receive", 0, "c12a7328-f81f-11d2-ba4b-00a0c93ec93b", "/EFI/debian/shimx64.efi",
-                    "/EFI/dupengine/linux", "/EFI/dupengine/initrd", "a=\"b c\"", "/dev/vda", "disk", 3}));
+    EXPECT_EQ(p.boot, (Boot{"receive", 0, "c12a7328-f81f-11d2-ba4b-00a0c93ec93b", "/EFI/debian/shimx64.efi",
+                            "/EFI/dupengine/linux", "/EFI/dupengine/initrd", "a=\"b c\"", "/dev/vda",
+                            "https://a/store#web", "disk", 3}));
     EXPECT_EQ(parse_profile(to_toml(p), "again"), p) << to_toml(p);
 }
 
@@ -68,7 +69,8 @@ TEST_P(BadBoots, AreRefusedWithTheReason) {
 
 INSTANTIATE_TEST_SUITE_P(
     SchemaBoot, BadBoots,
-    ::testing::Values(BadBoot{"choice = \"web\"", "'web' is not known; disk, kernel, receive and menu are"},
+    ::testing::Values(BadBoot{"choice = \"web\"",
+                              "'web' is not known; disk, kernel, receive, restore and menu are"},
                       BadBoot{"timeout = 3601", "timeout must be from 0 to 3600"},
                       BadBoot{"timeout = \"5\"", "timeout must be an integer"},
                       BadBoot{"partition = \"1\"", "is no GUID"},
@@ -76,10 +78,19 @@ INSTANTIATE_TEST_SUITE_P(
                       BadBoot{"loader = \"/EFI\\\\a.efi\"", "folders are parted by '/'"},
                       BadBoot{"loader = \"/\\u00e4\"", "a character that FAT has none of"},
                       BadBoot{"kernel = \"/a\"\ncommand_line = \"\\u00e4\"", "not printable ASCII"},
+                      BadBoot{"kernel = \"https://a/b\"", "no address that firmware can fetch"},
+                      BadBoot{"kernel = \"http://a:0/b\"", "has a port that is none"},
+                      BadBoot{"kernel = \"http://a\"", "names no file"},
+                      BadBoot{"loader = \"http://a/b\"", "must be absolute"},
                       BadBoot{"choice = \"kernel\"", "[boot] has no 'kernel'"},
                       BadBoot{"initrd = \"/initrd\"", "[boot] has no 'kernel'"},
                       BadBoot{"choice = \"receive\"\nkernel = \"/linux\"", "[boot] has no 'receive_disk'"},
                       BadBoot{"kernel = \"/linux\"\nreceive_disk = \"/dev/vda quiet\"", "holds a blank"},
+                      BadBoot{"choice = \"restore\"\nkernel = \"/linux\"", "[boot] has no 'restore_from'"},
+                      BadBoot{"choice = \"restore\"\nkernel = \"/linux\"\nrestore_from = \"dup://a/b\"",
+                              "[boot] has no 'receive_disk'"},
+                      BadBoot{"kernel = \"/linux\"\nrestore_from = \"/srv/images#web\"", "neither https://"},
+                      BadBoot{"kernel = \"/linux\"\nrestore_from = \"dup://a/b quiet\"", "holds a blank"},
                       BadBoot{"fallback = \"disk\"", "falls back to what has failed"},
                       BadBoot{"fallback = \"receive\"", "[boot] has no 'kernel'"},
                       BadBoot{"loadr = \"/a\"", "did you mean 'loader'?"}));

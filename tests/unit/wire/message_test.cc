@@ -199,6 +199,9 @@ TEST(Message, RoundsComeBackAsTheyWere) {
     EXPECT_EQ(changed.extents, (std::vector<block::Extent>{{0, 4096}, {8192, 12288}}));
     EXPECT_EQ(changed.next, 16384u);
     EXPECT_TRUE(changed.is_last);
+    EXPECT_EQ(decode_changed(encode(Changed{{}, 0, true, "{}"})).report, "{}");
+    const std::string long_report(kMostReport + 1, ' ');
+    EXPECT_EQ(code_of([&] { decode_changed(encode(Changed{{}, 0, true, long_report})); }), Code::kPeer);
     const Bytes whole = encode(Changed{{{0, 4096}}, 0, false});
     for (std::size_t size = 0; size < whole.size(); ++size)
         EXPECT_EQ(code_of([&] { decode_changed(std::span(whole).first(size)); }), Code::kPeer);

@@ -1,0 +1,179 @@
+#include "bootloader_hooks/media/initramfs.h"
+
+#include <sys/stat.h>
+#include <sys/utsname.h>
+
+#include <cerrno>
+#include <cstdlib>
+#include <filesystem>
+
+#include "base/fd.h"
+#include "base/subprocess.h"
+#include "image/signature.h"
+#include "profiles/references/initramfs_members.h"
+#include "wire/credentials.h"
+
+namespace dupengine::boot {
+namespace {
+
+namespace fs = std::filesystem;
+
+// The settings of initramfs.conf(5), all that mkinitramfs does not do without. Neither the root nor the swap
+// of this machine is of interest to another.
+constexpr std::string_view kSettings =
+    "MODULES=most\nBUSYBOX=auto\nKEYMAP=n\nCOMPRESS=zstd\nDEVICE=\nNFSROOT=auto\nRUNSIZE=10%\nRESUME="
+    "none\nFSTYPE=ext4\n"
+    "DUPENGINE_RECEIVE=y\n";
+
+constexpr std::size_t kLargest = 2 * kGiB;
+
+// Not in /tmp, which is often small. Nobody else may look in.
+class WorkFolder {
+  public:
+    WorkFolder() {
+        if (::mkdtemp(path_.data()) == nullptr)
+            throw_errno(Code::kTargetIo, errno, "{}: no folder can be made", path_);
+    }
+    ~WorkFolder() {
+        std::error_code ignored;  // nothing is left to be done about it
+        fs::remove_all(path_, ignored);
+    }
+    WorkFolder(const WorkFolder&) = delete;
+    WorkFolder& operator=(const WorkFolder&) = delete;
+    std::string file(const std::string& name) const { return path_ + "/" + name; }
+
+  private:
+    std::string path_ = "/var/tmp/dupengine-media-XXXXXX";
+};
+
+void check_version(const std::string& version) {
+    if (version.empty() || version.starts_with('.') || version.starts_with('-') ||
+        version.find('/') != std::string::npos)
+        throw_error(Code::kUsage, "'{}' is no version of a kernel", version);
+}
+
+std::string run_mkinitramfs(const std::string& version) {
+    check_version(version);
+    if (!program_exists("mkinitramfs"))
+        throw_error(Code::kUnsupported,
+                    "mkinitramfs is not installed: apt install initramfs-tools-core busybox");
+    const WorkFolder work;
+    const std::string settings = work.file("conf"), made = work.file("initramfs");
+    for (const char* folder : {"", "/conf.d", "/hooks", "/scripts"})
+        fs::create_directory(settings + folder);
+    write_file_atomic(settings + "/initramfs.conf", as_bytes(kSettings), 0644, Code::kTargetIo);
+    write_file_atomic(settings + "/modules", {}, 0644, Code::kTargetIo);
+    const RunResult result = run_program({"mkinitramfs", "-d", settings, "-o", made, version});
+    if (result.status != 0 && !fs::exists("/lib/modules/" + version))
+        throw_error(Code::kUnsupported,
+                    "kernel {0} has no modules on this machine (/lib/modules/{0}); --kernel names another",
+                    version);
+    if (result.status != 0)
+        throw_error(Code::kInternal, "mkinitramfs for kernel {} failed: {}", version, result.complaint());
+    return read_file(made, Code::kInternal, kLargest);
+}
+
+// Folders have members of their own, because the kernel makes none by itself.
+class Addition {
+  public:
+    void add(const std::string& path, std::string content, std::uint32_t mode) {
+        make_folders(path, mode == 0600 ? 0700 : 0755);
+        members_.push_back({.name = path, .mode = S_IFREG | mode, .content = std::move(content)});
+        paths_.push_back(path);
+    }
+    const std::vector<profiles::CpioMember>& members() const { return members_; }
+    const std::vector<std::string>& paths() const { return paths_; }
+
+  private:
+    // Those of Debian are there already; the mode is that of our own below etc/dupengine.
+    void make_folders(const std::string& path, std::uint32_t mode) {
+        static constexpr std::string_view kOwn = "etc/dupengine";
+        make_folder(std::string(kOwn), 0755);
+        for (std::size_t at = path.find('/', kOwn.size() + 1); at != std::string::npos;
+             at = path.find('/', at + 1))
+            make_folder(path.substr(0, at), mode);
+    }
+    void make_folder(const std::string& path, std::uint32_t mode) {
+        for (const profiles::CpioMember& member : members_)
+            if (member.name == path) return;
+        members_.push_back({.name = path, .mode = S_IFDIR | mode});
+    }
+    std::vector<profiles::CpioMember> members_;
+    std::vector<std::string> paths_;
+};
+
+void add_trusted(Addition& addition, const std::vector<std::string>& files) {
+    for (const std::string& file : files) {
+        static_cast<void>(image::read_public_key(file));
+        std::string name = fs::path(file).filename().string();
+        if (!name.ends_with(".pub")) name += ".pub";
+        const std::string path = "etc/dupengine/trusted.d/" + name;
+        for (const std::string& other : addition.paths())
+            if (other == path) throw_error(Code::kUsage, "two of the trusted keys are named {}", name);
+        addition.add(path, read_file(file, Code::kUsage), 0644);
+    }
+}
+
+Addition what_was_asked_for(const InitramfsOptions& options) {
+    Addition addition;
+    add_trusted(addition, options.trusted);
+    if (!options.ca_file.empty()) {
+        std::string authority = read_file(options.ca_file, Code::kUsage);
+        if (authority.find("-----BEGIN CERTIFICATE-----") == std::string::npos)
+            throw_error(Code::kUsage, "{}: holds no certificate (PEM)", options.ca_file);
+        addition.add("etc/dupengine/ca.pem", std::move(authority), 0644);
+    }
+    if (!options.enrolment.empty())
+        for (wire::CredentialFile& file : wire::credential_files(options.enrolment))
+            addition.add("etc/dupengine/peers/" + file.name, std::move(file.content), 0600);
+    return addition;
+}
+
+}  // namespace
+
+std::string running_kernel() {
+    struct utsname names {};
+    if (::uname(&names) != 0) throw_errno(Code::kInternal, errno, "uname");
+    return names.release;
+}
+
+std::size_t check_initramfs(const std::string& content) {
+    bool has_command = false, has_script = false;
+    std::size_t modules = 0;
+    const bool was_read = profiles::may_be_initramfs(content) &&
+                          profiles::take_initramfs_members(content, [&](const profiles::CpioMember& member) {
+                              has_command = has_command || member.name == "usr/sbin/dupengine";
+                              has_script = has_script || member.name == "scripts/init-premount/dupengine";
+                              const std::string_view name = member.name;
+                              modules += name.ends_with(".ko") || name.ends_with(".ko.xz") ? 1 : 0;
+                          });
+    if (!was_read) throw_error(Code::kUsage, "it is no initramfs");
+    if (!has_command || !has_script)
+        throw_error(
+            Code::kUnsupported,
+            "it has no {} in it: mkinitramfs looks for the hook and the script of this project in "
+            "/usr/share/initramfs-tools, and for the command in /usr/sbin or /usr/local/sbin; install "
+            "with cmake --install BUILD --prefix /usr",
+            has_command ? "boot script" : "dupengine");
+    return modules;
+}
+
+Initramfs make_initramfs(const InitramfsOptions& options) {
+    // First what is quickly known to be wrong.
+    const Addition addition = what_was_asked_for(options);
+    Initramfs made;
+    made.content = run_mkinitramfs(options.kernel);
+    try {
+        made.modules = check_initramfs(made.content);
+    } catch (Error& e) {
+        e.add_context("what mkinitramfs made");
+        throw;
+    }
+    if (!addition.members().empty())
+        made.content += profiles::addition_to_initramfs(made.content, addition.members());
+    made.added = addition.paths();
+    made.is_secret = !options.enrolment.empty();
+    return made;
+}
+
+}  // namespace dupengine::boot

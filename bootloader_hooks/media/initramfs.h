@@ -1,0 +1,37 @@
+#pragma once
+// The small system: an initramfs with this command, drivers for disks and networks and the boot script of
+// dupengine-initramfs(8), which any machine can start. mkinitramfs(8) makes it with settings of our own, so
+// those of this machine do not matter; what was asked for besides is an archive behind it. One thread at a
+// time.
+
+#include <string>
+#include <vector>
+
+namespace dupengine::boot {
+
+struct InitramfsOptions {
+    std::string kernel;                ///< the version whose modules it has, as in /lib/modules
+    std::vector<std::string> trusted;  ///< files with public keys: who may have signed an image
+    std::string ca_file;               ///< of the web server's authority; empty: those of this machine
+    std::string enrolment;             ///< a folder with the enrolment to put in, a secret; empty: none
+};
+
+struct Initramfs {
+    std::string content;             ///< the whole initramfs
+    std::vector<std::string> added;  ///< paths of what was asked for besides
+    std::size_t modules = 0;         ///< of the kernel
+    bool is_secret = false;          ///< it holds a secret key
+};
+
+/// The version of the kernel that runs.
+std::string running_kernel();
+
+/// Throws kUnsupported if mkinitramfs or the hook of this project is not installed, kUsage for what cannot be
+/// put in, kAuthenticity for a folder that is no enrolment, kInternal if mkinitramfs fails.
+Initramfs make_initramfs(const InitramfsOptions& options);
+
+/// Looks whether an initramfs is one that can do what its command line says, and counts. Throws kUnsupported
+/// if it has no command or no boot script in it, kUsage if it is no initramfs.
+std::size_t check_initramfs(const std::string& content);
+
+}  // namespace dupengine::boot

@@ -1,0 +1,48 @@
+#pragma once
+// A folder that a TFTP server gives to machines that start over the network: GRUB for UEFI and for BIOS, its
+// menu, the kernel and the small system; and, if asked, the settings of a dnsmasq that serves it. One thread
+// at a time.
+//
+//     linux, initramfs      what GRUB starts
+//     grub/grub.cfg         its menu
+//     grub/efi64.efi        what UEFI firmware loads
+//     grub/bios.0           what BIOS firmware loads
+//     dnsmasq.conf          DHCP and TFTP
+
+#include <optional>
+#include <string>
+#include <string_view>
+
+namespace dupengine::boot {
+
+inline constexpr const char* kNetworkEfi = "grub/efi64.efi";
+inline constexpr const char* kNetworkBios = "grub/bios.0";
+
+/// Where dnsmasq is to answer, and what it may give.
+struct DhcpRange {
+    std::string interface;
+    std::string first, last;  ///< IPv4
+};
+
+/// "10.0.0.100,10.0.0.200". Throws kUsage.
+DhcpRange parse_dhcp_range(const std::string& interface, const std::string& range);
+
+struct NetworkFolder {
+    std::string path;
+    std::string linux_file;      ///< copied from there
+    std::string_view initramfs;  ///< its content
+    std::string command_line;
+    std::optional<DhcpRange> dhcp;
+};
+
+/// Throws kUnsupported if a program or a package of GRUB is not there, with what installs it.
+void check_network_programs();
+
+/// Makes it, or replaces what of it is there; other files stay. Each file is whole or not there. Throws as
+/// check_network_programs, kUsage if the kernel cannot be read, kTargetIo.
+void make_network_folder(const NetworkFolder& folder);
+
+/// The settings, for the folder at this absolute path (dnsmasq(8)).
+std::string dnsmasq_settings(const DhcpRange& range, const std::string& path);
+
+}  // namespace dupengine::boot

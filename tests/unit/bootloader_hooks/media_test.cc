@@ -1,0 +1,255 @@
+// What starts a machine without a system: the words that it is told, the small system, and the folder that a
+// network gives. A slip in any of them is a machine that does not start, or one that writes the wrong disk.
+
+#include <gmock/gmock.h>
+#include <sys/stat.h>
+
+#include <cstdlib>
+#include <filesystem>
+#include <map>
+
+#include "base/fd.h"
+#include "bootloader_hooks/media/boot_words.h"
+#include "bootloader_hooks/media/initramfs.h"
+#include "bootloader_hooks/media/network_folder.h"
+#include "profiles/references/initramfs_members.h"
+#include "tests/support/scratch.h"
+#include "tests/support/signing_keys.h"
+#include "tests/support/test_pki.h"
+
+namespace dupengine::boot {
+namespace {
+
+namespace fs = std::filesystem;
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+
+Code code_of(const std::function<void()>& work) {
+    try {
+        work();
+    } catch (const Error& e) {
+        return e.code();
+    }
+    ADD_FAILURE() << "nothing was thrown";
+    return Code::kInternal;
+}
+
+// -- words
+// ---------------------------------------------------------------------------------------------------------
+
+TEST(BootWords, SayWhatIsDoneWithWhichDisk) {
+    BootWords copy;
+    copy.copied = "https://images.example.org/store#web";
+    copy.targets = {"/dev/sda"};
+    copy.afterwards = "poweroff";
+    copy.appended = {"ip=dhcp"};
+    EXPECT_EQ(kernel_command_line(copy),
+              "dupengine.copy=https://images.example.org/store#web dupengine.target=/dev/sda "
+              "dupengine.then=poweroff ip=dhcp");
+    BootWords receive;
+    receive.receives = receive.is_live = true;
+    receive.targets = {"/dev/sda", "/dev/sdb"};
+    EXPECT_EQ(kernel_command_line(receive),
+              "dupengine.receive=/dev/sda dupengine.receive=/dev/sdb dupengine.live");
+    receive.is_live = false;
+    receive.assumes = true;
+    receive.targets = {"/dev/sda"};
+    EXPECT_EQ(kernel_command_line(receive), "dupengine.receive=/dev/sda dupengine.assume");
+    EXPECT_EQ(kernel_command_line({}), "dupengine.shell");
+}
+
+TEST(BootWords, NoDiskIsWrittenThatNobodyNamed) {
+    BootWords words;
+    words.copied = "dup://a/disk";
+    EXPECT_EQ(code_of([&] { kernel_command_line(words); }), Code::kUsage);
+    words.targets = {"sda"};
+    EXPECT_EQ(code_of([&] { kernel_command_line(words); }), Code::kUsage);
+    words.targets = {"/dev/sda", "/dev/sdb"};
+    EXPECT_EQ(code_of([&] { kernel_command_line(words); }), Code::kUsage);
+    words = {};
+    words.targets = {"/dev/sda"};
+    EXPECT_EQ(code_of([&] { kernel_command_line(words); }), Code::kUsage);
+    words = {};
+    words.appended = {"dupengine.receive=/dev/sda"};
+    EXPECT_EQ(code_of([&] { kernel_command_line(words); }), Code::kUsage);
+}
+
+TEST(BootWords, WhatGrubOrTheKernelWouldTakeForSomethingElseIsRefused) {
+    for (const char* word : {"two words", "a'b", "a\"b", "a\\b", "a\nb", "", "\xc3\xa4"}) {
+        BootWords words;
+        words.appended = {word};
+        EXPECT_EQ(code_of([&] { kernel_command_line(words); }), Code::kUsage) << word;
+    }
+    BootWords many;
+    many.appended = {std::string(3000, 'x')};
+    EXPECT_EQ(code_of([&] { kernel_command_line(many); }), Code::kUsage);
+}
+
+TEST(BootWords, AreQuotedForGrubEachByItself) {
+    EXPECT_THAT(grub_menu("a=b#c d=$e;f", "/linux", "/initramfs"),
+                HasSubstr("    linux /linux 'a=b#c' 'd=$e;f'\n"));
+}
+
+// -- the small system
+// ---------------------------------------------------------------------------------------------------------
+
+using profiles::CpioMember;
+
+std::string initramfs_of(const std::vector<std::string>& files) {
+    std::vector<CpioMember> members;
+    for (const std::string& file : files)
+        members.push_back({.name = file, .mode = S_IFREG | 0644, .content = file});
+    return profiles::encode_cpio(members);
+}
+const std::vector<std::string> kWhole = {"usr/sbin/dupengine", "scripts/init-premount/dupengine",
+                                         "usr/lib/modules/1/kernel/a.ko"};
+
+std::map<std::string, CpioMember> members_of(const std::string& content) {
+    std::map<std::string, CpioMember> members;
+    EXPECT_TRUE(profiles::take_initramfs_members(
+        content, [&](const CpioMember& member) { members[member.name] = member; }));
+    return members;
+}
+
+// A mkinitramfs that hands out what the test made and leaves what it was told.
+class SmallSystems : public ::testing::Test {
+  protected:
+    SmallSystems() {
+        const char* path = std::getenv("PATH");
+        old_path_ = path != nullptr ? path : "";
+        write_file_atomic(scratch_.file("mkinitramfs"), as_bytes(std::string_view(kProgram)), 0755,
+                          Code::kInternal);
+        ::setenv("PATH", (scratch_.path() + ":" + old_path_).c_str(), 1);
+        ::setenv("MADE", scratch_.path().c_str(), 1);
+    }
+    ~SmallSystems() override {
+        ::setenv("PATH", old_path_.c_str(), 1);
+        ::unsetenv("MADE");
+    }
+    void will_make(const std::string& content) const {
+        write_file_atomic(scratch_.file("made"), as_bytes(content), 0644, Code::kInternal);
+    }
+    std::string told(const char* what) const { return read_file(scratch_.file(what), Code::kInternal); }
+    static constexpr const char* kProgram =
+        "#!/bin/sh\n"
+        "cp \"$2/initramfs.conf\" \"$MADE/conf\" && echo \"$2\" >\"$MADE/folder\" && "
+        "echo \"$5\" >\"$MADE/version\" && cp \"$MADE/made\" \"$4\"\n";
+    const test::ScratchFolder scratch_;
+    std::string old_path_;
+};
+
+TEST_F(SmallSystems, AreForAnyMachineWhateverThisOneHas) {
+    will_make(initramfs_of(kWhole));
+    const Initramfs made = make_initramfs({.kernel = "6.1.0-9-amd64"});
+    EXPECT_EQ(made.content, initramfs_of(kWhole));
+    EXPECT_EQ(made.modules, 1u);
+    EXPECT_FALSE(made.is_secret);
+    EXPECT_EQ(told("version"), "6.1.0-9-amd64\n");
+    for (const char* setting :
+         {"MODULES=most\n", "COMPRESS=zstd\n", "DUPENGINE_RECEIVE=y\n", "RESUME=none\n"})
+        EXPECT_THAT(told("conf"), HasSubstr(setting));
+    std::string folder = told("folder");
+    folder.pop_back();
+    EXPECT_FALSE(fs::exists(folder)) << "what it was made in is left behind";
+}
+
+TEST_F(SmallSystems, HoldWhoMayHaveSignedAnImageAndNothingOfThisMachine) {
+    will_make(initramfs_of(kWhole));
+    const test::SigningKeyPair owner;
+    const std::string authority = scratch_.file("web.pem");
+    write_file_atomic(authority, as_bytes(std::string_view("-----BEGIN CERTIFICATE-----\n")), 0644,
+                      Code::kInternal);
+    const Initramfs made =
+        make_initramfs({.kernel = "1", .trusted = {owner.path() + ".pub"}, .ca_file = authority});
+    const std::string name = fs::path(owner.path()).filename().string() + ".pub";
+    EXPECT_THAT(made.added, ElementsAre("etc/dupengine/trusted.d/" + name, "etc/dupengine/ca.pem"));
+    auto members = members_of(made.content);
+    EXPECT_EQ(members["etc/dupengine/trusted.d/" + name].content,
+              read_file(owner.path() + ".pub", Code::kInternal));
+    // The kernel makes no folder that no member names.
+    EXPECT_TRUE(S_ISDIR(members["etc/dupengine"].mode) && S_ISDIR(members["etc/dupengine/trusted.d"].mode));
+    EXPECT_EQ(members.size(), kWhole.size() + 4);
+}
+
+TEST_F(SmallSystems, HoldASecretKeyOnlyIfAskedAndNeverAnAuthoritys) {
+    will_make(initramfs_of(kWhole));
+    test::TestPki pki;
+    const std::string folder = pki.enrol("web-1");
+    fs::create_directory(folder + "/authority");
+    write_file_atomic(folder + "/authority/key.pem", as_bytes(std::string_view("authority")), 0600,
+                      Code::kInternal);
+    const Initramfs made = make_initramfs({.kernel = "1", .enrolment = folder});
+    EXPECT_TRUE(made.is_secret);
+    const auto members = members_of(made.content);
+    const auto key = members.find("etc/dupengine/peers/enrolment.pem");
+    ASSERT_NE(key, members.end());
+    EXPECT_EQ(key->second.content, read_file(folder + "/enrolment.pem", Code::kInternal));
+    EXPECT_EQ(key->second.mode, S_IFREG | 0600u);
+    EXPECT_EQ(members.at("etc/dupengine/peers").mode, S_IFDIR | 0700u);
+    EXPECT_EQ(members.count("etc/dupengine/peers/authority/key.pem"), 0u);
+}
+
+TEST_F(SmallSystems, ThatCouldDoNothingAreNotMade) {
+    for (std::size_t lost = 0; lost < 2; ++lost) {
+        auto files = kWhole;
+        files.erase(files.begin() + static_cast<std::ptrdiff_t>(lost));
+        will_make(initramfs_of(files));
+        EXPECT_EQ(code_of([] { make_initramfs({.kernel = "1"}); }), Code::kUnsupported);
+    }
+    EXPECT_EQ(code_of([] { check_initramfs("no archive"); }), Code::kUsage);
+}
+
+TEST_F(SmallSystems, WhatIsNoKeyCertificateEnrolmentOrVersionIsRefusedBeforeAnythingIsMade) {
+    const std::string text = scratch_.file("text");
+    write_file_atomic(text, as_bytes(std::string_view("text\n")), 0644, Code::kInternal);
+    EXPECT_EQ(code_of([&] { make_initramfs({.kernel = "1", .trusted = {text}}); }), Code::kUsage);
+    EXPECT_EQ(code_of([&] { make_initramfs({.kernel = "1", .ca_file = text}); }), Code::kUsage);
+    EXPECT_EQ(code_of([&] { make_initramfs({.kernel = "1", .enrolment = scratch_.path()}); }),
+              Code::kAuthenticity);
+    EXPECT_EQ(code_of([] { make_initramfs({.kernel = "../1"}); }), Code::kUsage);
+    EXPECT_FALSE(fs::exists(scratch_.file("version")));
+}
+
+// -- the folder
+// ---------------------------------------------------------------------------------------------------------
+
+TEST(NetworkFolders, HaveAllThatBothKindsOfFirmwareAskFor) {
+    const test::ScratchFolder scratch;
+    const std::string path = scratch.file("tftp"), kernel = scratch.file("kernel");
+    write_file_atomic(kernel, as_bytes(std::string_view("kernel")), 0600, Code::kInternal);
+    NetworkFolder folder{path, kernel, "small", "dupengine.shell",
+                         parse_dhcp_range("eth0", "10.0.0.5,10.0.0.9")};
+    for (int round = 0; round < 2; ++round) {
+        make_network_folder(folder);
+        EXPECT_EQ(read_file(path + "/linux", Code::kInternal), "kernel");
+        EXPECT_EQ(read_file(path + "/initramfs", Code::kInternal), "small");
+        EXPECT_THAT(read_file(path + "/grub/grub.cfg", Code::kInternal), HasSubstr("'dupengine.shell'"));
+        EXPECT_TRUE(read_file(path + "/" + kNetworkEfi, Code::kInternal).starts_with("MZ"));
+        EXPECT_GT(fs::file_size(path + "/" + kNetworkBios), 32 * kKiB);
+        // The server is another user.
+        for (const auto& entry : fs::recursive_directory_iterator(path))
+            EXPECT_NE(fs::status(entry).permissions() & fs::perms::others_read, fs::perms::none) << entry;
+    }
+    EXPECT_THAT(test::must_run({"dnsmasq", "--version"}), HasSubstr("Dnsmasq"));
+    const RunResult checked = run_program({"dnsmasq", "--test", "--conf-file=" + path + "/dnsmasq.conf"});
+    EXPECT_EQ(checked.status, 0) << checked.complaint();
+}
+
+TEST(NetworkFolders, AServerGetsEachFirmwareItsOwnProgram) {
+    const std::string settings = dnsmasq_settings(parse_dhcp_range("eth0", "10.0.0.5,10.0.0.9"), "/srv/tftp");
+    for (const char* line :
+         {"\ninterface=eth0\n", "\ndhcp-range=10.0.0.5,10.0.0.9,1h\n", "\ntftp-root=/srv/tftp\n",
+          "\ndhcp-match=set:efi,option:client-arch,7\n", "\ndhcp-match=set:bios,option:client-arch,0\n",
+          "\ndhcp-boot=tag:efi,grub/efi64.efi\n", "\ndhcp-boot=tag:bios,grub/bios.0\n"})
+        EXPECT_THAT(settings, HasSubstr(line));
+}
+
+TEST(NetworkFolders, NoRangeIsGuessed) {
+    for (const char* range : {"", "10.0.0.5", "10.0.0.9,10.0.0.5", "10.0.0.5,x", "10.0.0.5,10.0.0.9,1h"})
+        EXPECT_EQ(code_of([&] { parse_dhcp_range("eth0", range); }), Code::kUsage) << range;
+    for (const char* name : {"", "a b", "a/b", "..", "eth0\nport=1", "a-name-of-16-chr"})
+        EXPECT_EQ(code_of([&] { parse_dhcp_range(name, "10.0.0.5,10.0.0.9"); }), Code::kUsage) << name;
+}
+
+}  // namespace
+}  // namespace dupengine::boot
