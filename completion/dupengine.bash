@@ -14,6 +14,7 @@ _dupengine_values() {
         --delta) echo auto always never ;;
         --progress) echo auto bar json none ;;
         --sector-size) echo 512 4096 ;;
+        --track) echo bpf digest ;;
         --loader) echo dupengine.efi systemd-boot grub ;;
         --then) echo reboot poweroff shell ;;
         --store) echo partition: file: memory: ;;

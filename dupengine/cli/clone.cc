@@ -21,6 +21,8 @@
 #include "cli/source_report.h"
 #include "cli/terminal.h"
 #include "cli/text.h"
+#include "cli/write_tracking.h"
+#include "machine/digest_tracker.h"
 #include "machine/disk_uses.h"
 #include "machine/disks_in_use.h"
 
@@ -31,7 +33,7 @@ using Json = nlohmann::ordered_json;
 
 struct CloneArguments {
     std::vector<std::string> disks;  ///< none: those that are in use
-    std::string target, store;
+    std::string target, store, track;
     bool disks_only = false, move = false, nice = false;
     double max_pause = 2;
     PeerOptions peers;
@@ -144,6 +146,10 @@ void take_life_for_result(Cloned& cloned, LiveClone& live, const wire::PeerRefer
         "the connection was lost before the target said that all had arrived; that it lives shows it");
 }
 
+void say(const std::string& remark) {
+    if (!remark.empty()) fmt::print(stderr, "dupengine: {}\n", printable(remark, Charset::kUtf8));
+}
+
 Cloned duplicate(const CloneArguments& arguments, const wire::PeerReference& to, const SourceDisks& disks,
                  machine::HotDisk& hot, LiveClone* live, std::size_t participants,
                  const std::stop_token& stop, const Globals& globals) {
@@ -153,6 +159,7 @@ Cloned duplicate(const CloneArguments& arguments, const wire::PeerReference& to,
     offered.row = disks.row();
     hot.look_at_rest(
         [&] { return offered.preparation->get(hot, wire::Lasting::kForGood, offered.row)->ranges; });
+    say(hot.remark());
     offered.change = [] { return std::string(); };  // it changes, and rounds tell how
     offered.round = [&](std::uint32_t number) { return hot.round(number); };
     offered.report = [&hot, live, participants] {
@@ -197,10 +204,17 @@ void switch_off() {
 }
 
 int show_preview(const CloneArguments& arguments, const wire::PeerReference& to, const SourceDisks& disks,
-                 const Participants& participants, const Globals& globals) {
+                 const WriteTracking& tracking, const Participants& participants, const Globals& globals) {
+    SystemRandom random;
     // Throws what would stop the following of writes.
-    const machine::RowTracker tracker(disks.followed());
+    const auto tracker = start_tracking(tracking, disks, random);
+    tracker->look(disks.reader(), {});
+    const machine::ChangeTracker::Seconds asked(arguments.max_pause), longest(machine::kLongestReadingPause);
+    if (const auto most = std::min(asked, longest); tracker->compares() && tracker->time_to_take() > most)
+        machine::refuse_a_long_pause(Code::kUnsupported, disks.name(), tracker->time_to_take(), most);
     ClonePreview preview = look_ahead(disks.disks(), !arguments.disks_only);
+    for (const std::string& remark : {tracking.reason, tracker->remark()})
+        if (!remark.empty()) preview.notes.push_back(remark);
     preview.target = to.address.text();
     preview.participants = participants.count();
     preview.notes.emplace_back(arguments.disks_only
@@ -224,16 +238,18 @@ int run_clone(const CloneArguments& arguments, const Globals& globals) {
     refuse_if_not_in_use(paths);
     SourceDisks disks(paths);
     if (!arguments.disks_only) refuse_if_memory_cannot_go(disks.followed());
+    const WriteTracking tracking = choose_tracking(arguments.track, !arguments.disks_only);
     const InterruptWatch interrupt;
     Participants participants(to->address.text(), interrupt.token());
     if (!arguments.disks_only) refuse_if_not_alike(*to, arguments.peers, disks, interrupt.token());
-    if (globals.dry_run) return show_preview(arguments, *to, disks, participants, globals);
+    if (globals.dry_run) return show_preview(arguments, *to, disks, tracking, participants, globals);
+    say(tracking.reason);
     disks.hold();
     std::unique_ptr<LiveClone> live;
-    machine::HotDisk hot(disks.reader(), disks.followed(),
+    SystemRandom random;
+    machine::HotDisk hot(disks.reader(), start_tracking(tracking, disks, random),
                          arguments.disks_only ? hot_options(arguments, disks, participants)
                                               : live_options(arguments, disks, live, interrupt.token()));
-    SystemRandom random;
     if (!arguments.disks_only)
         live = std::make_unique<LiveClone>(
             hot, participants,
@@ -275,6 +291,10 @@ void add_clone(CLI::App& app, Globals& globals, Action& action) {
                      "Go on in rounds until writers are expected to wait no longer than this (2)")
         ->check(CLI::Range(0.01, 3600.0).description(""))
         ->option_text("SECONDS");
+    verb->add_option("--track", arguments->track,
+                     "How writes are found: bpf, digest (with --disks-only: bpf, else digest)")
+        ->check(CLI::IsMember({"bpf", "digest"}).description(""))
+        ->option_text("HOW");
     verb->add_option("--store", arguments->store,
                      "Where the target finds its profile (the profile partition of its disk)")
         ->option_text("STORE");

@@ -61,7 +61,11 @@ Ability as_root(std::string name) {
 Ability clone_of_disks() {
     Ability ability = as_root("clone --disks-only");
     const std::string obstacle = machine::WriteTracker::obstacle();
-    if (!obstacle.empty()) ability.lacks.push_back(obstacle);
+    ability.notes.push_back(
+        obstacle.empty() ? "writes would be told by the kernel (--track bpf)"
+                         : "writes would be found by comparing digests (--track digest), and the pause takes "
+                           "as long as reading all that is in use: " +
+                               obstacle);
     for (const machine::MountedFilesystem& filesystem : machine::mounted_filesystems())
         if (!filesystem.can_freeze)
             ability.notes.push_back(fmt::format("{}: {} cannot be frozen; it would be written out instead",

@@ -28,8 +28,10 @@ SourceDisks::SourceDisks(const std::vector<std::string>& paths) {
     }
     if (disks_.size() == 1) return;
     row_.emplace(readers_);
-    for (std::size_t i = 0; i < followed_.size(); ++i)
+    for (std::size_t i = 0; i < followed_.size(); ++i) {
         followed_[i].begin = row_->places()[i].begin;
+        followed_[i].sector_bytes = readers_[i]->geometry().logical_sector_bytes;
+    }
 }
 
 std::vector<block::RowPlace> SourceDisks::row() const {

@@ -2,8 +2,10 @@
 
 #include <algorithm>
 
+#include "base/aligned_buffer.h"
 #include "base/copy_bytes.h"
 #include "base/units.h"
+#include "machine/digest_tracker.h"
 
 namespace dupengine::machine {
 namespace {
@@ -24,6 +26,21 @@ constexpr double kSlowDisk = 100e6;
 constexpr std::size_t kReadAtOnce = kMiB;
 // What planning reads is kept in pieces of this size.
 constexpr std::size_t kKeptPiece = 64 * kKiB;
+static_assert(kKeptPiece == ChangeTracker::kNotedPiece, "what is kept is told as it is");
+
+// What planning kept is of another moment than what is looked at now.
+class OnMedium final : public block::Reader {
+  public:
+    explicit OnMedium(const block::Reader& disk) : disk_(disk) {}
+    const block::Geometry& geometry() const override { return disk_.geometry(); }
+    const std::string& name() const override { return disk_.name(); }
+    void read(ByteOffset offset, std::span<std::byte> buffer) const override {
+        disk_.read_from_medium(offset, buffer);
+    }
+
+  private:
+    const block::Reader& disk_;
+};
 
 // Copies what is kept of a range. Returns how much that was.
 std::size_t lay_over(const std::map<ByteOffset, Bytes>& kept, ByteOffset offset,
@@ -54,10 +71,12 @@ std::vector<std::uint64_t> filesystems_of(const DiskUses& uses) {
 }  // namespace
 
 HotDisk::HotDisk(const block::Reader& disk, const std::string& path, HotOptions options)
-    : HotDisk(disk, {{path, disk.geometry().size_bytes}}, std::move(options)) {}
+    : HotDisk(disk,
+              std::make_unique<RowTracker>(std::vector<FollowedDisk>{{path, disk.geometry().size_bytes}}),
+              std::move(options)) {}
 
-HotDisk::HotDisk(const block::Reader& row, const std::vector<FollowedDisk>& disks, HotOptions options)
-    : disk_(row), options_(std::move(options)), tracker_(disks), bytes_per_second_(kSlowDisk) {}
+HotDisk::HotDisk(const block::Reader& row, std::unique_ptr<ChangeTracker> tracker, HotOptions options)
+    : disk_(row), options_(std::move(options)), tracker_(std::move(tracker)), bytes_per_second_(kSlowDisk) {}
 
 HotDisk::~HotDisk() = default;
 
@@ -71,7 +90,7 @@ void HotDisk::note_not_frozen(const FrozenFilesystems& frozen) {
 void HotDisk::look_at_rest(const std::function<ExtentSet()>& look) {
     const OpenFilesystems filesystems(options_.look_at_uses().mounts);
     filesystems.sync();
-    tracker_.take();  // what was written until here is seen by whoever reads from here on
+    tracker_->take();  // what was written until here is seen by whoever reads from here on
     const auto start = Clock::now();
     FrozenFilesystems frozen(filesystems, options_.freeze_deadline);
     to_freeze_ = Clock::now() - start;
@@ -80,6 +99,7 @@ void HotDisk::look_at_rest(const std::function<ExtentSet()>& look) {
     try {
         for (const Extent e : look())
             keep(e);
+        tracker_->look(*this, {});
     } catch (...) {
         stop_looking();
         throw;
@@ -94,6 +114,15 @@ void HotDisk::look_at_rest(const std::function<ExtentSet()>& look) {
             "{}: looking at it takes longer than its filesystems may be frozen ({} s); a longer --max-pause "
             "allows more",
             name(), Seconds(options_.freeze_deadline).count());
+    for (const auto& [offset, bytes] : at_rest_)
+        tracker_->note(offset, bytes);
+    if (tracker_->compares() && shortest_pause() > options_.max_pause)
+        refuse_a_long_pause(Code::kUnsupported, name(), shortest_pause(), options_.max_pause);
+}
+
+// What changed is not in it: of that rounds leave little.
+HotDisk::Seconds HotDisk::shortest_pause() const {
+    return to_freeze_ + tracker_->time_to_take();
 }
 
 // In whole pieces, each read once.
@@ -111,8 +140,7 @@ void HotDisk::keep(Extent extent) const {
 }
 
 // A partition that was swap and is no longer is followed from its beginning.
-ExtentSet HotDisk::take_changes(const DiskUses& uses) {
-    ExtentSet changed = tracker_.take();
+ExtentSet HotDisk::leave_out_swap(const DiskUses& uses, ExtentSet changed) {
     changed.insert(left_out_);
     ExtentSet followed = changed;
     followed.erase(uses.swap);
@@ -122,12 +150,13 @@ ExtentSet HotDisk::take_changes(const DiskUses& uses) {
 }
 
 HotDisk::Seconds HotDisk::expected_pause(const DiskUses& uses) const {
-    return to_freeze_ + Seconds(static_cast<double>(tracker_.pending_bytes(uses.swap)) / bytes_per_second_);
+    return shortest_pause() +
+           Seconds(static_cast<double>(tracker_->pending_bytes(uses.swap)) / bytes_per_second_);
 }
 
 // Short enough is not as short as it can be: a round before the last one takes what was written until then.
 bool HotDisk::is_worth_a_round(const DiskUses& uses) {
-    const std::uint64_t pending = tracker_.pending_bytes(uses.swap);
+    const std::uint64_t pending = tracker_->pending_bytes(uses.swap);
     if (pending <= kFewBytes || shortening_rounds_ == kMostShorteningRounds) return false;
     const auto& before = report_.round_bytes;
     const bool gains = shortening_rounds_ == 0 || before.empty() || pending < before.back() / 2;
@@ -136,7 +165,7 @@ bool HotDisk::is_worth_a_round(const DiskUses& uses) {
 }
 
 bool HotDisk::can_be_last(const DiskUses& uses) const {
-    return expected_pause(uses) <= options_.max_pause && tracker_.pending_bytes(uses.swap) <= kMostHeld;
+    return expected_pause(uses) <= options_.max_pause && tracker_->pending_bytes(uses.swap) <= kMostHeld;
 }
 
 std::shared_ptr<const Changes> HotDisk::round(std::uint32_t number) {
@@ -158,7 +187,7 @@ std::shared_ptr<const Changes> HotDisk::round(std::uint32_t number) {
 }
 
 void HotDisk::give_up(std::uint32_t number, const DiskUses& uses) const {
-    const std::uint64_t pending = tracker_.pending_bytes(uses.swap);
+    const std::uint64_t pending = tracker_->pending_bytes(uses.swap);
     if (to_freeze_ > options_.max_pause)
         throw_error(Code::kRefused,
                     "{}: freezing its filesystems alone takes {:.3f} s; --max-pause is {:.3f}", name(),
@@ -173,15 +202,40 @@ void HotDisk::give_up(std::uint32_t number, const DiskUses& uses) const {
 
 std::shared_ptr<const Changes> HotDisk::next_round(std::uint32_t number) {
     const DiskUses uses = options_.look_at_uses();
+    if (!tracker_->is_through()) {
+        ++continued_rounds_;
+        return round_like_any_other(uses);
+    }
     OpenFilesystems(uses.mounts).sync();
-    const bool can_go_on = number < options_.most_rounds;
+    const bool can_go_on = number - continued_rounds_ < options_.most_rounds;
     if (can_be_last(uses) && options_.wait_for_rest() && can_be_last(uses) &&
         !(can_go_on && is_worth_a_round(uses)))
         return last_round();
-    if (number >= options_.most_rounds || to_freeze_ > options_.max_pause) give_up(number, uses);
+    if (!can_go_on || to_freeze_ > options_.max_pause) give_up(number, uses);
+    if (tracker_->compares()) {
+        // A disk that had much to do may have less at the next one.
+        if (shortest_pause() > options_.max_pause && ++slow_rounds_ > kMostTries)
+            refuse_a_long_pause(Code::kRefused, name(), shortest_pause(), options_.max_pause);
+        look_again(uses);
+    }
+    return round_like_any_other(uses);
+}
+
+std::shared_ptr<Changes> HotDisk::round_like_any_other(const DiskUses& uses) {
     auto round = std::make_shared<Changes>();
-    round->extents = take_changes(uses);
+    round->extents = leave_out_swap(uses, tracker_->take_some());
     return round;
+}
+
+// What came into use: bitmaps on the medium are right at rest only. If that ends too early the next round
+// finds what this one does not.
+void HotDisk::look_again(const DiskUses& uses) {
+    const OpenFilesystems filesystems(uses.mounts);
+    const auto start = Clock::now();
+    FrozenFilesystems frozen(filesystems, options_.freeze_deadline);
+    to_freeze_ = Clock::now() - start;
+    tracker_->look(OnMedium(disk_), uses.swap);
+    frozen.thaw();
 }
 
 HotDisk::Kept HotDisk::read_all(const ExtentSet& extents) const {
@@ -199,7 +253,8 @@ HotDisk::Kept HotDisk::read_all(const ExtentSet& extents) const {
 
 AtRest HotDisk::take_frozen(const DiskUses& uses) {
     AtRest rest;
-    rest.extents = take_changes(uses);
+    tracker_->look(OnMedium(disk_), uses.swap);
+    rest.extents = leave_out_swap(uses, tracker_->take());
     const auto begin = Clock::now();
     const std::uint64_t bytes = rest.extents.total_bytes();
     const bool has_room = bytes <= kMostHeld;
@@ -207,7 +262,7 @@ AtRest HotDisk::take_frozen(const DiskUses& uses) {
     if (bytes > 16 * kMiB && has_room)
         bytes_per_second_ =
             static_cast<double>(bytes) / std::max(Seconds(Clock::now() - begin).count(), 1e-3);
-    rest.is_moment = has_room && tracker_.pending_bytes(uses.swap) == 0;
+    rest.is_moment = has_room && !tracker_->was_written(uses.swap);
     return rest;
 }
 
@@ -249,7 +304,7 @@ std::shared_ptr<const Changes> HotDisk::last_round() {
             report_.last_pause = rest.pause;
             report_.notes.insert(report_.notes.end(), rest.notes.begin(), rest.notes.end());
         } else {
-            round->extents = take_changes(uses);
+            round = round_like_any_other(uses);
         }
     } catch (...) {
         if (options_.resume) options_.resume(false);
@@ -268,15 +323,35 @@ void HotDisk::read(ByteOffset offset, std::span<std::byte> buffer) const {
         return;
     }
     if (is_held_) return read_from_medium(offset, buffer);
-    disk_.read_from_medium(offset, buffer);
-    lay_over(at_rest_, offset, buffer);
+    read_and_note(offset, buffer, at_rest_);
 }
 
 void HotDisk::read_from_medium(ByteOffset offset, std::span<std::byte> buffer) const {
-    if (!is_held_) return disk_.read_from_medium(offset, buffer);
+    if (!is_held_) return read_and_note(offset, buffer, {});
     if (lay_over(held_, offset, buffer) != buffer.size())
         throw_error(Code::kRefused, "{}: {} is not of the last round, and the disk has gone on", name(),
                     Extent{offset, offset + buffer.size()}.text());
+}
+
+// Who compares is told of whole pieces: what lies beside the bytes that are given away is of the same moment
+// then.
+void HotDisk::read_and_note(ByteOffset offset, std::span<std::byte> buffer, const Kept& over) const {
+    const auto read = [&](ByteOffset at, std::span<std::byte> bytes) {
+        disk_.read_from_medium(at, bytes);
+        lay_over(over, at, bytes);
+    };
+    if (!tracker_->compares()) return read(offset, buffer);
+    const Extent asked{offset, offset + buffer.size()};
+    const Extent pieces{align_down(asked.begin, kKeptPiece),
+                        std::min(align_up(asked.end, kKeptPiece), geometry().size_bytes)};
+    if (pieces == asked) {
+        read(offset, buffer);
+        return tracker_->note(offset, buffer);
+    }
+    AlignedBuffer bytes(pieces.size());
+    read(pieces.begin, bytes.all());
+    tracker_->note(pieces.begin, bytes.all());
+    copy_bytes(bytes.all().subspan(asked.begin - pieces.begin, asked.size()), buffer);
 }
 
 HotReport HotDisk::report() const {

@@ -79,13 +79,14 @@ class HotDisk final : public block::Reader {
   public:
     /// `disk` reads the whole disk at `path`. Throws as WriteTracker.
     HotDisk(const block::Reader& disk, const std::string& path, HotOptions options);
-    /// `row` reads all of these.
-    HotDisk(const block::Reader& row, const std::vector<FollowedDisk>& disks, HotOptions options);
+    /// `row` reads all that `tracker` follows.
+    HotDisk(const block::Reader& row, std::unique_ptr<ChangeTracker> tracker, HotOptions options);
     ~HotDisk() override;
 
     /// Calls `look` with everything on the disk at rest, and keeps what that reads and what it names: read()
     /// answers it as it was then, however long planning takes. Throws what `look` throws; kUnsupported if
-    /// that is too much to keep; kRefused if it could not be at rest for so long.
+    /// that is too much to keep, or the pause cannot be as short as it has to be; kRefused if it could not be
+    /// at rest for so long.
     void look_at_rest(const std::function<block::ExtentSet()>& look);
 
     /// The round with this number, from 1: a new one if it follows the one that was asked before, else that
@@ -94,6 +95,8 @@ class HotDisk final : public block::Reader {
     /// After a round that failed, the same failure.
     std::shared_ptr<const block::Changes> round(std::uint32_t number);
     HotReport report() const;
+    /// What a person should hear before it begins (change_tracker.h).
+    std::string remark() { return tracker_->remark(); }
 
     /// What was written, and what it holds: for who has frozen everything that writes to the disk, in this
     /// process or in a copy of it. Throws kSourceIo.
@@ -113,24 +116,28 @@ class HotDisk final : public block::Reader {
     std::shared_ptr<const block::Changes> next_round(std::uint32_t number);
     std::shared_ptr<const block::Changes> last_round();
     AtRest take_at_rest(const OpenFilesystems& filesystems);
-    block::ExtentSet take_changes(const DiskUses& uses);
+    std::shared_ptr<block::Changes> round_like_any_other(const DiskUses& uses);
+    block::ExtentSet leave_out_swap(const DiskUses& uses, block::ExtentSet changed);
+    void look_again(const DiskUses& uses);
+    Seconds shortest_pause() const;
     Seconds expected_pause(const DiskUses& uses) const;
     bool can_be_last(const DiskUses& uses) const;
     bool is_worth_a_round(const DiskUses& uses);
     [[noreturn]] void give_up(std::uint32_t number, const DiskUses& uses) const;
     void keep(block::Extent extent) const;
+    void read_and_note(ByteOffset offset, std::span<std::byte> buffer, const Kept& over) const;
     Kept read_all(const block::ExtentSet& extents) const;
     void note_not_frozen(const FrozenFilesystems& frozen);
 
     const block::Reader& disk_;
     HotOptions options_;
-    RowTracker tracker_;
+    std::unique_ptr<ChangeTracker> tracker_;
     block::ExtentSet left_out_;  // written, while it was swap
     double bytes_per_second_;
     Seconds to_freeze_{};
     mutable std::mutex mutex_;
-    std::uint32_t number_ = 0;
-    unsigned tries_ = 0, shortening_rounds_ = 0;
+    std::uint32_t number_ = 0, continued_rounds_ = 0;
+    unsigned tries_ = 0, shortening_rounds_ = 0, slow_rounds_ = 0;
     std::shared_ptr<const block::Changes> round_;
     std::exception_ptr failure_;  // of a round: there is none after it
     mutable Kept at_rest_;  // of the first moment; grows while that lasts, and does not change afterwards

@@ -1,11 +1,12 @@
 #pragma once
-// What is written to several disks that are followed as one (block/disk_row.h): a tracker for each. Threads
-// and errors as WriteTracker.
+// What is written to several disks that are followed as one, told by the kernel: a WriteTracker for each.
+// Threads and errors as WriteTracker.
 
 #include <memory>
 #include <string>
 #include <vector>
 
+#include "machine/change_tracker.h"
 #include "machine/write_tracker.h"
 
 namespace dupengine::machine {
@@ -15,14 +16,16 @@ struct FollowedDisk {
     std::string path;
     std::uint64_t size_bytes = 0;
     ByteOffset begin = 0;
+    std::uint32_t sector_bytes = 0;  ///< 0: as the row has it
 };
 
-class RowTracker {
+class RowTracker final : public ChangeTracker {
   public:
     explicit RowTracker(const std::vector<FollowedDisk>& disks);
     /// As WriteTracker, in offsets of the row.
-    block::ExtentSet take();
-    std::uint64_t pending_bytes(const block::ExtentSet& without = {}) const;
+    block::ExtentSet take() override;
+    std::uint64_t pending_bytes(const block::ExtentSet& without) const override;
+    bool was_written(const block::ExtentSet& without) const override { return pending_bytes(without) != 0; }
 
   private:
     struct Tracked {

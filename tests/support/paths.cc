@@ -12,4 +12,9 @@ const std::string& command() {
     return path;
 }
 
+const std::string& without_bpf() {
+    static const std::string path = DUPENGINE_WITHOUT_BPF;
+    return path;
+}
+
 }  // namespace dupengine::test

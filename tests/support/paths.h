@@ -9,5 +9,7 @@ namespace dupengine::test {
 const std::string& source_folder();
 /// The dupengine command.
 const std::string& command();
+/// Runs what follows it where bpf(2) is not allowed (tests/programs).
+const std::string& without_bpf();
 
 }  // namespace dupengine::test

@@ -39,9 +39,10 @@ class CloneOfDisks : public testing::Test {
         running->wait_until_listening(port_);
         return running;
     }
-    RunResult clone() const {
-        return test::run_dupengine({"clone", "--disks-only", "--max-pause", "20", "--json", "--peers",
-                                    source_folder_, first_.path(), second_.path(), "dup://" + address_});
+    RunResult clone(const std::string& track = "bpf") const {
+        return test::run_dupengine({"clone", "--disks-only", "--max-pause", "20", "--track", track, "--json",
+                                    "--peers", source_folder_, first_.path(), second_.path(),
+                                    "dup://" + address_});
     }
     static std::string in(const std::string& filesystem, const std::string& name) {
         return run_program({"debugfs", "-R", "cat " + name, filesystem}).out;
@@ -104,13 +105,17 @@ class Counter {
     std::future<RunResult> result_;
 };
 
-TEST_F(CloneOfDisks, ThatAreWrittenToArriveAsTheyWereAtOneMoment) {
+class CloneOfDisksByEither : public CloneOfDisks, public testing::WithParamInterface<const char*> {};
+INSTANTIATE_TEST_SUITE_P(, CloneOfDisksByEither, testing::Values("bpf", "digest"),
+                         [](const auto& one) { return std::string(one.param); });
+
+TEST_P(CloneOfDisksByEither, ThatAreWrittenToArriveAsTheyWereAtOneMoment) {
     for (const std::string& folder : {root_, srv_})
         must_run({"dd", "if=/dev/urandom", "of=" + folder + "/large", "bs=1M", "count=30", "status=none"});
     Counter counter(root_, srv_);
     const int before = counter.count();
     const auto receiving = receive({first_target_, second_target_});
-    const RunResult cloned = clone();
+    const RunResult cloned = clone(GetParam());
     const RunResult received = receiving->end();
     ASSERT_EQ(cloned.status, 0) << cloned.err;
     ASSERT_EQ(received.status, 0) << received.err;

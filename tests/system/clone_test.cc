@@ -80,8 +80,9 @@ class Writers {
 
 // A disk with a table, or just a filesystem: then its superblock is among what is written last.
 enum class Layout { kTable, kBare };
+using How = std::tuple<Layout, const char*>;  // and how writes are found
 
-class Clone : public testing::TestWithParam<Layout> {
+class Clone : public testing::TestWithParam<How> {
   protected:
     Clone() : port_(test::free_port()), address_(fmt::format("127.0.0.1:{}", port_)) {
         if (is_bare()) {
@@ -93,7 +94,8 @@ class Clone : public testing::TestWithParam<Layout> {
         }
         mount_.emplace(device(), root_);
     }
-    bool is_bare() const { return GetParam() == Layout::kBare; }
+    bool is_bare() const { return std::get<0>(GetParam()) == Layout::kBare; }
+    static std::string track() { return std::get<1>(GetParam()); }
     std::string device() const { return source_.path() + (is_bare() ? "" : "p1"); }
 
     std::unique_ptr<Running> receive(const std::vector<std::string>& more = {}) const {
@@ -105,8 +107,8 @@ class Clone : public testing::TestWithParam<Layout> {
         return running;
     }
     RunResult clone(const std::vector<std::string>& more = {}) const {
-        std::vector<std::string> words = {"clone",        "--disks-only", "--max-pause",
-                                          "20",           "--json",       "--peers",
+        std::vector<std::string> words = {"clone",        "--disks-only", "--max-pause",      "20",
+                                          "--track",      track(),        "--json",           "--peers",
                                           source_folder_, source_.path(), "dup://" + address_};
         words.insert(words.end(), more.begin(), more.end());
         return test::run_dupengine(words);
@@ -192,11 +194,19 @@ TEST_P(Clone, ASecondTimeOnlyWhatChangedTravels) {
     EXPECT_EQ(in(arrived(), "small"), "one more");
 }
 
-INSTANTIATE_TEST_SUITE_P(, Clone, testing::Values(Layout::kTable, Layout::kBare),
-                         [](const auto& one) { return one.param == Layout::kBare ? "Bare" : "Table"; });
+std::string name_of(const testing::TestParamInfo<How>& one) {
+    const auto& [layout, track] = one.param;
+    return std::string(layout == Layout::kBare ? "Bare" : "Table") + "_" + track;
+}
+const auto kBothTracks = testing::Values("bpf", "digest");
+
+INSTANTIATE_TEST_SUITE_P(, Clone,
+                         testing::Combine(testing::Values(Layout::kTable, Layout::kBare), kBothTracks),
+                         name_of);
 
 class CloneOfATable : public Clone {};
-INSTANTIATE_TEST_SUITE_P(, CloneOfATable, testing::Values(Layout::kTable));
+INSTANTIATE_TEST_SUITE_P(, CloneOfATable, testing::Combine(testing::Values(Layout::kTable), kBothTracks),
+                         name_of);
 
 TEST_P(CloneOfATable, TheTargetsProfileStays) {
     const auto old = test::make_gpt_disk(
@@ -222,8 +232,8 @@ TEST_P(CloneOfATable, EitherEndThatIsKilledLeavesTheSourceAtWork) {
     must_run({"dd", "if=/dev/urandom", "of=" + root_ + "/large", "bs=1M", "count=60", "status=none"});
     Writers writers(root_);
     const auto receiving = receive({"--rate", "20M"});
-    Running cloning(
-        {"clone", "--disks-only", "--peers", source_folder_, source_.path(), "dup://" + address_});
+    Running cloning({"clone", "--disks-only", "--max-pause", "20", "--track", track(), "--peers",
+                     source_folder_, source_.path(), "dup://" + address_});
     while (std::stoull(run_program({"stat", "-c", "%b", target_}).out) < 64)  // it is copied
         ::usleep(20'000);
     receiving->kill();
@@ -286,8 +296,8 @@ TEST_P(CloneOfATable, ParticipantsAreAskedAndOneOfThemCanCallItOff) {
             "/run/dupengine/quiesce.d &&"
             " printf '#!/bin/sh\\necho $1 >> {0}\\n[ $1 != prepare ] || exit {1}\\n'"
             " > /run/dupengine/quiesce.d/50-db && chmod 755 /run/dupengine/quiesce.d/50-db &&"
-            " {2} clone --disks-only --max-pause 20 --json --peers {3} {4} dup://{5}",
-            log, is_veto ? 1 : 0, test::command(), source_folder_, source_.path(), address_);
+            " {2} clone --disks-only --max-pause 20 --track {6} --json --peers {3} {4} dup://{5}",
+            log, is_veto ? 1 : 0, test::command(), source_folder_, source_.path(), address_, track());
         const RunResult cloned = run_program({"unshare", "--mount", "bash", "-c", script});
         const RunResult received = receiving->end();
         if (!is_veto) {
@@ -313,12 +323,12 @@ TEST_P(CloneOfATable, ARequestToStopDoesNotWaitForAParticipantThatHangs) {
         "/run/dupengine/quiesce.d && cd /run/dupengine/quiesce.d && for name in 10-first 50-db 90-last; do"
         " printf '#!/bin/sh\necho '$name' $1 >> {0}\n' > $name; chmod 755 $name; done &&"
         " echo '[ $1 != prepare ] || sleep 600' >> 50-db &&"
-        " {{ {1} clone --disks-only --max-pause 20 --peers {2} {3} dup://{4} & }} &&"
+        " {{ {1} clone --disks-only --max-pause 20 --track {6} --peers {2} {3} dup://{4} & }} &&"
         " until grep -q '50-db prepare' {0}; do sleep 0.05; done;"
         " begin=$(date +%s%3N); kill -INT $!; wait $!; status=$?; echo $(($(date +%s%3N) - begin)) > {5}; "
         "exit "
         "$status",
-        log, test::command(), source_folder_, source_.path(), address_, took);
+        log, test::command(), source_folder_, source_.path(), address_, took, track());
     const RunResult cloned = run_program({"unshare", "--mount", "bash", "-c", script});
     receiving->end();
     EXPECT_EQ(cloned.status, 10) << cloned.err;
@@ -336,8 +346,8 @@ TEST_P(CloneOfATable, ADryRunAsksNobodyToRestAndWritesNothing) {
         "mkdir -p /run/dupengine && mount -t tmpfs none /run/dupengine && mkdir -m 755 "
         "/run/dupengine/quiesce.d && printf '#!/bin/sh\\necho $1 >> {0}\\n'"
         " > /run/dupengine/quiesce.d/50-db && chmod 755 /run/dupengine/quiesce.d/50-db &&"
-        " {1} clone --disks-only --dry-run --json --peers {2} {3} dup://{4}",
-        log, test::command(), source_folder_, source_.path(), address_);
+        " {1} clone --disks-only --dry-run --max-pause 20 --track {5} --json --peers {2} {3} dup://{4}",
+        log, test::command(), source_folder_, source_.path(), address_, track());
     const RunResult shown = run_program({"unshare", "--mount", "bash", "-c", script});
     ASSERT_EQ(shown.status, 0) << shown.err;
     const json preview = json::parse(shown.out);
