@@ -134,7 +134,7 @@ has_said() { console_text | grep -aE -- "$1" >/dev/null; }
 await_text() {
     local end=$((SECONDS + firmware_deadline))
     until has_said "$1"; do
-        kill -0 "$firmware_machine" 2>/dev/null || firmware_fail "the machine stopped before it said \"$1\""
+        kill -0 "$firmware_machine" 2>/dev/null || has_said "$1" || firmware_fail "the machine stopped before it said \"$1\""
         ((SECONDS < end)) || firmware_fail "the machine did not say \"$1\" in time"
         sleep 0.1
     done

@@ -34,7 +34,7 @@ fail() {
 await() {
     local end=$((SECONDS + deadline))
     until grep -aqE -- "$1" console; do
-        kill -0 "$machine" 2>/dev/null || fail "the machine stopped before it said \"$1\""
+        kill -0 "$machine" 2>/dev/null || grep -aqE -- "$1" console || fail "the machine stopped before it said \"$1\""
         ((SECONDS < end)) || fail "the machine did not say \"$1\" in time"
         sleep 0.2
     done
