@@ -3,12 +3,14 @@
 #include <sys/stat.h>
 #include <sys/utsname.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstdlib>
 #include <filesystem>
 
 #include "base/fd.h"
 #include "base/subprocess.h"
+#include "bootloader_hooks/media/linux_image.h"
 #include "image/signature.h"
 #include "profiles/references/initramfs_members.h"
 #include "wire/credentials.h"
@@ -26,6 +28,8 @@ constexpr std::string_view kSettings =
     "DUPENGINE_RECEIVE=y\n";
 
 constexpr std::size_t kLargest = 2 * kGiB;
+
+constexpr std::string_view kTrusted = "etc/dupengine/trusted.d/", kPeers = "etc/dupengine/peers/";
 
 // Not in /tmp, which is often small. Nobody else may look in.
 class WorkFolder {
@@ -107,7 +111,7 @@ void add_trusted(Addition& addition, const std::vector<std::string>& files) {
         static_cast<void>(image::read_public_key(file));
         std::string name = fs::path(file).filename().string();
         if (!name.ends_with(".pub")) name += ".pub";
-        const std::string path = "etc/dupengine/trusted.d/" + name;
+        const std::string path = std::string(kTrusted) + name;
         for (const std::string& other : addition.paths())
             if (other == path) throw_error(Code::kUsage, "two of the trusted keys are named {}", name);
         addition.add(path, read_file(file, Code::kUsage), 0644);
@@ -125,8 +129,19 @@ Addition what_was_asked_for(const InitramfsOptions& options) {
     }
     if (!options.enrolment.empty())
         for (wire::CredentialFile& file : wire::credential_files(options.enrolment))
-            addition.add("etc/dupengine/peers/" + file.name, std::move(file.content), 0600);
+            addition.add(std::string(kPeers) + file.name, std::move(file.content), 0600);
     return addition;
+}
+
+// "usr/lib/modules/VERSION/..."; some have it in "lib".
+void take_module(std::string_view name, Initramfs& found) {
+    static constexpr std::string_view kModules = "lib/modules/";
+    if (name.ends_with(".ko") || name.ends_with(".ko.xz")) ++found.modules;
+    if (name.starts_with("usr/")) name.remove_prefix(4);
+    if (!name.starts_with(kModules)) return;
+    name.remove_prefix(kModules.size());
+    const std::string version(name.substr(0, name.find('/')));
+    if (std::ranges::find(found.kernels, version) == found.kernels.end()) found.kernels.push_back(version);
 }
 
 }  // namespace
@@ -137,15 +152,18 @@ std::string running_kernel() {
     return names.release;
 }
 
-std::size_t check_initramfs(const std::string& content) {
+Initramfs check_initramfs(std::string content) {
+    Initramfs found;
     bool has_command = false, has_script = false;
-    std::size_t modules = 0;
     const bool was_read = profiles::may_be_initramfs(content) &&
                           profiles::take_initramfs_members(content, [&](const profiles::CpioMember& member) {
-                              has_command = has_command || member.name == "usr/sbin/dupengine";
-                              has_script = has_script || member.name == "scripts/init-premount/dupengine";
                               const std::string_view name = member.name;
-                              modules += name.ends_with(".ko") || name.ends_with(".ko.xz") ? 1 : 0;
+                              has_command = has_command || name == "usr/sbin/dupengine";
+                              has_script = has_script || name == "scripts/init-premount/dupengine";
+                              take_module(name, found);
+                              if (name.starts_with(kTrusted) && name.ends_with(".pub"))
+                                  found.trusts_somebody = true;
+                              if (name.starts_with(kPeers)) found.is_secret = true;
                           });
     if (!was_read) throw_error(Code::kUsage, "it is no initramfs");
     if (!has_command || !has_script)
@@ -155,24 +173,43 @@ std::size_t check_initramfs(const std::string& content) {
             "/usr/share/initramfs-tools, and for the command in /usr/sbin or /usr/local/sbin; install "
             "with cmake --install BUILD --prefix /usr",
             has_command ? "boot script" : "dupengine");
-    return modules;
+    found.content = std::move(content);
+    return found;
+}
+
+void check_can_start(const Initramfs& system, std::string_view linux_content, const std::string& linux_name,
+                     const BootWords& words) {
+    const std::string version = kernel_version(linux_content, linux_name);
+    if (!system.kernels.empty() && std::ranges::find(system.kernels, version) == system.kernels.end())
+        throw_error(Code::kRefused, "{} is kernel {}, and the small system has modules of {}", linux_name,
+                    version, fmt::join(system.kernels, ", "));
+    const bool asks_a_peer = words.receives || words.copied.starts_with("dup://");
+    // Its enrolment may be in another folder, which is not looked for here.
+    const bool is_elsewhere = std::ranges::any_of(
+        words.appended, [](const std::string& word) { return word.starts_with("dupengine.peers="); });
+    if (asks_a_peer && !system.is_secret && !is_elsewhere)
+        throw_error(Code::kRefused,
+                    "the small system has no enrolment, so nobody would talk to it: "
+                    "--enrolment DIR");
+    if (!words.copied.empty() && !asks_a_peer && !system.trusts_somebody)
+        throw_error(Code::kRefused,
+                    "the small system has no key that images have to be signed with, so it "
+                    "would take none: --trust FILE");
 }
 
 Initramfs make_initramfs(const InitramfsOptions& options) {
     // First what is quickly known to be wrong.
     const Addition addition = what_was_asked_for(options);
     Initramfs made;
-    made.content = run_mkinitramfs(options.kernel);
     try {
-        made.modules = check_initramfs(made.content);
+        made = check_initramfs(run_mkinitramfs(options.kernel));
     } catch (Error& e) {
         e.add_context("what mkinitramfs made");
         throw;
     }
-    if (!addition.members().empty())
-        made.content += profiles::addition_to_initramfs(made.content, addition.members());
+    if (addition.members().empty()) return made;
+    made = check_initramfs(made.content + profiles::addition_to_initramfs(made.content, addition.members()));
     made.added = addition.paths();
-    made.is_secret = !options.enrolment.empty();
     return made;
 }
 

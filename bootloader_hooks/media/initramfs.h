@@ -5,7 +5,10 @@
 // time.
 
 #include <string>
+#include <string_view>
 #include <vector>
+
+#include "bootloader_hooks/media/boot_words.h"
 
 namespace dupengine::boot {
 
@@ -17,10 +20,12 @@ struct InitramfsOptions {
 };
 
 struct Initramfs {
-    std::string content;             ///< the whole initramfs
-    std::vector<std::string> added;  ///< paths of what was asked for besides
-    std::size_t modules = 0;         ///< of the kernel
-    bool is_secret = false;          ///< it holds a secret key
+    std::string content;               ///< the whole initramfs
+    std::vector<std::string> added;    ///< paths of what was asked for besides
+    std::size_t modules = 0;           ///< of the kernel
+    std::vector<std::string> kernels;  ///< versions whose modules it has
+    bool trusts_somebody = false;      ///< it holds a key that images may be signed with
+    bool is_secret = false;            ///< it holds an enrolment, a secret key
 };
 
 /// The version of the kernel that runs.
@@ -30,8 +35,14 @@ std::string running_kernel();
 /// put in, kAuthenticity for a folder that is no enrolment, kInternal if mkinitramfs fails.
 Initramfs make_initramfs(const InitramfsOptions& options);
 
-/// Looks whether an initramfs is one that can do what its command line says, and counts. Throws kUnsupported
-/// if it has no command or no boot script in it, kUsage if it is no initramfs.
-std::size_t check_initramfs(const std::string& content);
+/// Looks into an initramfs: `added` stays empty. Throws kUnsupported if it has no command or no boot script
+/// in it, so that it cannot do what its command line says; kUsage if it is no initramfs.
+Initramfs check_initramfs(std::string content);
+
+/// Where a small system is started by a kernel that is not its own, or lacks the key without which it does
+/// not do what it is told, its machine stands with a shell. Throws kRefused for these, kUsage for what is no
+/// kernel. `linux_name`: for messages.
+void check_can_start(const Initramfs& system, std::string_view linux_content, const std::string& linux_name,
+                     const BootWords& words);
 
 }  // namespace dupengine::boot

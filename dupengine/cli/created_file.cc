@@ -13,14 +13,21 @@
 
 namespace dupengine::cli {
 
-CreatedFile::CreatedFile(std::string path, std::uint64_t size_bytes) {
-    const std::filesystem::path parent = std::filesystem::absolute(path).parent_path();
-    struct statfs fs {};
-    if (::statfs(parent.c_str(), &fs) != 0) throw_errno(Code::kRefused, errno, "{}: cannot be created", path);
-    const bool in_dev = std::filesystem::weakly_canonical(parent).string().starts_with("/dev/") &&
-                        !std::filesystem::weakly_canonical(parent).string().starts_with("/dev/shm");
-    if (in_dev || std::filesystem::weakly_canonical(parent) == "/dev")
+namespace fs = std::filesystem;
+
+void refuse_place_in_dev(const std::string& path) {
+    const fs::path parent = fs::weakly_canonical(fs::absolute(path).parent_path());
+    const bool in_dev = parent.string().starts_with("/dev/") && !parent.string().starts_with("/dev/shm");
+    if (in_dev || parent == "/dev")
         throw_error(Code::kRefused, "{}: does not exist, and no file is ever made below /dev", path);
+}
+
+CreatedFile::CreatedFile(std::string path, std::uint64_t size_bytes) {
+    const fs::path parent = fs::absolute(path).parent_path();
+    struct statfs filesystem {};
+    if (::statfs(parent.c_str(), &filesystem) != 0)
+        throw_errno(Code::kRefused, errno, "{}: cannot be created", path);
+    refuse_place_in_dev(path);
     const Fd fd = open_path(path, O_RDWR | O_CREAT | O_EXCL, Code::kRefused);
     if (::ftruncate(fd.get(), static_cast<off_t>(size_bytes)) != 0) {
         const int failed = errno;

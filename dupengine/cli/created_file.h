@@ -7,11 +7,13 @@
 
 namespace dupengine::cli {
 
+/// Throws kRefused for a place below /dev (but /dev/shm): a mistyped device name must not become a file.
+void refuse_place_in_dev(const std::string& path);
+
 class CreatedFile {
   public:
     CreatedFile() = default;
-    /// A sparse file. Throws kRefused, also for a place below /dev: a mistyped device name must not become a
-    /// file.
+    /// A sparse file. Throws kRefused, also as refuse_place_in_dev.
     CreatedFile(std::string path, std::uint64_t size_bytes);
     CreatedFile(CreatedFile&& other) noexcept;
     CreatedFile& operator=(CreatedFile&& other) noexcept;

@@ -10,6 +10,7 @@
 #include "bootloader_hooks/media/initramfs.h"
 #include "bootloader_hooks/media/network_folder.h"
 #include "cli/command.h"
+#include "cli/created_file.h"
 
 namespace dupengine::cli {
 namespace {
@@ -57,7 +58,8 @@ void print(const Globals& globals, ordered_json json, const std::string& text) {
 
 // What is renamed into its place would replace the node of a disk.
 void check_is_file(const std::string& path) {
-    if (fs::exists(path) && !fs::is_regular_file(path))
+    if (!fs::exists(path)) return refuse_place_in_dev(path);
+    if (!fs::is_regular_file(path))
         throw_error(Code::kRefused, "{}: is not a file; name one that does not exist", path);
 }
 
@@ -95,15 +97,12 @@ bool is_made_before(const Options& options) {
 
 boot::Initramfs take_or_make(const Options& options, bool made_before) {
     if (!made_before) return boot::make_initramfs(options.system);
-    boot::Initramfs system;
-    system.content = read_file(options.initramfs, Code::kUsage, kLargestInitramfs);
     try {
-        system.modules = boot::check_initramfs(system.content);
+        return boot::check_initramfs(read_file(options.initramfs, Code::kUsage, kLargestInitramfs));
     } catch (Error& e) {
         e.add_context(options.initramfs);
         throw;
     }
-    return system;
 }
 
 std::string pxe_text(const Options& options, const std::string& command_line, const boot::Initramfs& system) {
@@ -132,6 +131,8 @@ int run_pxe(const Globals& globals, const Options& options) {
         throw_error(Code::kUsage, "{}: there is no such kernel; --kernel or --linux names another",
                     folder.linux_file);
     const boot::Initramfs system = take_or_make(options, made_before);
+    boot::check_can_start(system, read_file(folder.linux_file, Code::kUsage), folder.linux_file,
+                          options.words);
     folder.initramfs = system.content;
     boot::make_network_folder(folder);
     if (system.is_secret)

@@ -11,6 +11,7 @@
 #include "base/fd.h"
 #include "bootloader_hooks/media/boot_words.h"
 #include "bootloader_hooks/media/initramfs.h"
+#include "bootloader_hooks/media/linux_image.h"
 #include "bootloader_hooks/media/network_folder.h"
 #include "profiles/references/initramfs_members.h"
 #include "tests/support/scratch.h"
@@ -208,6 +209,58 @@ TEST_F(SmallSystems, WhatIsNoKeyCertificateEnrolmentOrVersionIsRefusedBeforeAnyt
               Code::kAuthenticity);
     EXPECT_EQ(code_of([] { make_initramfs({.kernel = "../1"}); }), Code::kUsage);
     EXPECT_FALSE(fs::exists(scratch_.file("version")));
+}
+
+// What TFTP would give to everybody is seen in a file, too, whoever made it.
+TEST_F(SmallSystems, ThatWereMadeBeforeAreKnownByWhatIsInThem) {
+    Initramfs found = check_initramfs(initramfs_of(kWhole));
+    EXPECT_FALSE(found.is_secret);
+    EXPECT_FALSE(found.trusts_somebody);
+    EXPECT_THAT(found.kernels, ElementsAre("1"));
+    auto files = kWhole;
+    files.emplace_back("etc/dupengine/peers/enrolment.pem");
+    files.emplace_back("etc/dupengine/trusted.d/owner.pub");
+    found = check_initramfs(initramfs_of(files));
+    EXPECT_TRUE(found.is_secret);
+    EXPECT_TRUE(found.trusts_somebody);
+}
+
+// As the header of a kernel is laid out: Documentation/arch/x86/boot.rst.
+std::string kernel_of(const std::string& version) {
+    std::string kernel(0x1000, '\0');
+    kernel.replace(0x202, 4, "HdrS");
+    kernel.replace(0x20e, 2, std::string("\x00\x04", 2));
+    const std::string text = version + " (somebody) #1";
+    kernel.replace(0x600, text.size(), text);
+    return kernel;
+}
+
+TEST(KernelVersion, IsThatOfTheFileAndNoGuess) {
+    EXPECT_EQ(kernel_version(kernel_of("6.1.0-9-amd64"), "linux"), "6.1.0-9-amd64");
+    std::string kernel = kernel_of("6.1.0-9-amd64");
+    kernel[0x20f] = '\x7f';
+    EXPECT_EQ(code_of([&] { kernel_version(kernel, "linux"); }), Code::kUsage);
+    EXPECT_EQ(code_of([&] { kernel_version("no kernel", "linux"); }), Code::kUsage);
+}
+
+TEST(SmallSystemsStart, OnlyWithTheirOwnKernelAndTheKeysForWhatTheyAreTold) {
+    Initramfs system;
+    system.kernels = {"6.1.0-9-amd64"};
+    const auto start = [&](const char* version, const char* copied, bool receives) {
+        BootWords words;
+        words.copied = copied;
+        words.receives = receives;
+        check_can_start(system, kernel_of(version), "linux", words);
+    };
+    EXPECT_EQ(code_of([&] { start("6.1.0-8-amd64", "", false); }), Code::kRefused);
+    EXPECT_EQ(code_of([&] { start("6.1.0-9-amd64", "https://host/store#web", false); }), Code::kRefused);
+    EXPECT_EQ(code_of([&] { start("6.1.0-9-amd64", "dup://host/disk", false); }), Code::kRefused);
+    EXPECT_EQ(code_of([&] { start("6.1.0-9-amd64", "", true); }), Code::kRefused);
+    EXPECT_NO_THROW(start("6.1.0-9-amd64", "", false));
+    system.trusts_somebody = system.is_secret = true;
+    EXPECT_NO_THROW(start("6.1.0-9-amd64", "https://host/store#web", false));
+    EXPECT_NO_THROW(start("6.1.0-9-amd64", "dup://host/disk", false));
+    EXPECT_NO_THROW(start("6.1.0-9-amd64", "", true));
 }
 
 // -- the folder
