@@ -91,7 +91,9 @@ TEST_F(LvmOnTwoDisks, OnlyWhatItsFilesystemsUseIsCopiedThoughTheyLieOnBoth) {
         run_dupengine({"copy", "--yes", "--json", "--map", set.paths[0] + "=" + copy_name(0), "--map",
                        set.paths[1] + "=" + copy_name(1)});
     ASSERT_EQ(copied.status, 0) << copied.err;
-    for (const json& disk : json::parse(copied.out)["disks"]) {
+    const json report = json::parse(copied.out);
+    ASSERT_EQ(report["disks"].size(), 2u);
+    for (const json& disk : report["disks"]) {
         EXPECT_LT(disk["bytes_used"], 24u << 20);
         EXPECT_THAT(disk["notes"].dump(), HasSubstr("LVM group vg0: linear (ext4), striped (ext4)"));
     }
