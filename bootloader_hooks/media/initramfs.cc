@@ -23,7 +23,8 @@ namespace fs = std::filesystem;
 // The settings of initramfs.conf(5), all that mkinitramfs does not do without. Neither the root nor the swap
 // of this machine is of interest to another.
 constexpr std::string_view kSettings =
-    "MODULES=most\nBUSYBOX=auto\nKEYMAP=n\nCOMPRESS=zstd\nCOMPRESSLEVEL=9\nDEVICE=\nNFSROOT=auto\nRUNSIZE=10%\nRESUME="
+    "MODULES=most\nBUSYBOX=auto\nKEYMAP=n\nCOMPRESS=zstd\nCOMPRESSLEVEL=9\nDEVICE=\nNFSROOT=auto\nRUNSIZE=10%"
+    "\nRESUME="
     "none\nFSTYPE=ext4\n"
     "DUPENGINE_RECEIVE=y\n";
 

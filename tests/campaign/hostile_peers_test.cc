@@ -34,6 +34,7 @@ constexpr Patience kPatience{.silence = 2s,
                              .farewell = 50ms,
                              .outage = 50ms,
                              .answer = 1s,
+                             .prepare = 5s,
                              .pause = 5ms};
 
 // Two disks; half of the data is on the target already, so that digests are on the wire, too.
