@@ -168,6 +168,7 @@ std::optional<LoopBinding> BlockGraph::read_loop(DeviceNumber device) const {
     binding.device = device;
     binding.backing_name = attribute(device, "loop/backing_file");
     if (binding.backing_name.empty()) return std::nullopt;  // detached in between
+    binding.leaves_by_itself = attribute(device, "loop/autoclear") == "1";
     const std::uint64_t offset = number_in(attribute(device, "loop/offset"));
     binding.range = {offset, checked_add(offset, extent_on_disk(device).size(), "end of a loop device")};
     if (!ask_loop(binding)) guess_backing(binding);

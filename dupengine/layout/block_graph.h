@@ -31,6 +31,7 @@ struct LoopBinding {
     DeviceNumber filesystem = 0;
     std::string backing_name;  ///< as the kernel shows it: a name of another mount namespace, perhaps deleted
     block::Extent range;       ///< of the backing file or device
+    bool leaves_by_itself = false;  ///< when the last one closes it (LO_FLAGS_AUTOCLEAR)
 };
 
 class BlockGraph {

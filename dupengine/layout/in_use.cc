@@ -4,8 +4,10 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <chrono>
 #include <cstring>
 #include <set>
+#include <thread>
 
 #include "base/fd.h"
 #include "layout/block_graph.h"
@@ -57,7 +59,7 @@ class Search {
     void add_btrfs(const Step& step);
     void add_holders(const Step& step);
     void add_files_inside(const Step& step);
-    void add(Use::Kind kind, const PathIdentity& where, std::string detail, const Part& part,
+    Use& add(Use::Kind kind, const PathIdentity& where, std::string detail, const Part& part,
              std::optional<Use::Mount> mount = {});
 
     BlockGraph graph_;
@@ -102,13 +104,14 @@ void Search::climb(DeviceNumber device, const Part& part) {
     if (visited_.insert(device).second) look_at({{true, device, 0}, kAllBytes, false, part});
 }
 
-void Search::add(Use::Kind kind, const PathIdentity& where, std::string detail, const Part& part,
+Use& Search::add(Use::Kind kind, const PathIdentity& where, std::string detail, const Part& part,
                  std::optional<Use::Mount> mount) {
     const std::string device = where.is_block_device ? graph_.node(where.device_number) : std::string();
-    const bool known = std::any_of(uses_.begin(), uses_.end(), [&](const Use& use) {
+    const auto known = std::find_if(uses_.begin(), uses_.end(), [&](const Use& use) {
         return use.device == device && use.detail == detail;
     });
-    if (!known) uses_.push_back({kind, device, std::move(detail), part, std::move(mount)});
+    if (known != uses_.end()) return *known;
+    return uses_.emplace_back(Use{kind, device, std::move(detail), part, std::move(mount)});
 }
 
 void Search::add_mounts(const Step& step) {
@@ -137,7 +140,8 @@ void Search::add_loops(const Step& step) {
         if (loop.backing != step.where || !loop.range.touches(step.range) || visited_.count(loop.device) != 0)
             continue;
         const Part part = step.part_at(loop.range);
-        add(Use::Kind::kLoopBacking, step.where, advice_for_loop(graph_.node(loop.device)), part);
+        add(Use::Kind::kLoopBacking, step.where, advice_for_loop(graph_.node(loop.device)), part)
+            .leaves_by_itself = loop.leaves_by_itself;
         climb(loop.device, part);
     }
 }
@@ -212,6 +216,12 @@ std::vector<Use> find_uses(const PathIdentity& what, const SystemRoots& roots) {
 std::vector<Use> find_uses(const std::string& path, const SystemRoots& roots) {
     const PathIdentity what = block::identify(path);
     std::vector<Use> uses = find_uses(what, roots);
+    const auto patience = std::chrono::steady_clock::now() + std::chrono::seconds(1);
+    const auto all_leave = [&] { return std::ranges::all_of(uses, &Use::leaves_by_itself); };
+    while (!uses.empty() && all_leave() && std::chrono::steady_clock::now() < patience) {
+        std::this_thread::sleep_for(std::chrono::milliseconds(20));
+        uses = find_uses(what, roots);
+    }
     for (Use& use : uses)
         if (use.device.empty()) use.device = path;  // a file: its name is the caller's
     if (uses.empty() && what.is_block_device && is_held(path))

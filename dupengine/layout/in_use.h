@@ -26,6 +26,7 @@ struct Use {
         std::uint64_t filesystem = 0;  ///< its device number: the same for all mounts of one, subvolumes too
     };
     std::optional<Mount> mount = {};  ///< empty for all else, and for one that no process shows
+    bool leaves_by_itself = false;    ///< a loop device: when the last one closes it
 };
 /// "mounted", "swap", "holder", "loop", "exclusive": the word used in JSON.
 const char* use_kind_name(Use::Kind kind);
@@ -40,7 +41,9 @@ struct SystemRoots {
 /// a disk that is used whole, and everything stacked on them: dm, md, loop, ...; or a regular file: loop
 /// devices on it and what those are used for, active swap files). Mounts are found in every process's
 /// mountinfo, by device number, so another name or another mount namespace hides nothing. A read-only mount
-/// counts. Only if nothing was found, a block device is opened with O_EXCL (for reading) to see whether
+/// counts. Where nothing uses it but loop devices that go away when they are closed, it is looked at again
+/// for up to a second: whoever looks at all loop devices, as this does, keeps one for a moment that its user
+/// has left. Only if nothing was found, a block device is opened with O_EXCL (for reading) to see whether
 /// something else holds it. Throws kRefused if the path does not exist, kUnsupported if /proc or /sys do not
 /// tell.
 std::vector<Use> find_uses(const std::string& path, const SystemRoots& roots = {});

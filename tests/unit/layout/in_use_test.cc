@@ -9,6 +9,7 @@
 
 #include <filesystem>
 #include <fstream>
+#include <thread>
 
 #include "layout/block_graph.h"
 #include "layout/mounts.h"
@@ -291,6 +292,20 @@ TEST_F(InUse, ALoopDeviceOverAFileIsAUseOfTheFileUnderAnyName) {
     EXPECT_EQ(uses[0].kind, Use::Kind::kLoopBacking);
     EXPECT_EQ(uses[0].detail, "backs /dev/loop900: losetup -d /dev/loop900");
     EXPECT_THAT(find_uses(scratch_.sparse_file("stranger", 4096), roots()), IsEmpty());
+}
+
+// Two commands that run at the same time: one looks at all loop devices while the other's goes away.
+TEST_F(InUse, ALoopDeviceThatIsAboutToGoAwayIsWaitedForAndOneThatStaysIsAUse) {
+    const std::string file = scratch_.sparse_file("image", 64 * kMiB);
+    loop("loop900", "243:0", file, 0, 131072);
+    write(sys() / "devices/loop900/loop/autoclear", "1\n");
+    EXPECT_THAT(find_uses(file, roots()), SizeIs(1)) << "somebody has it open, and goes on";
+    std::thread leaves([&] {
+        std::this_thread::sleep_for(std::chrono::milliseconds(100));
+        fs::remove(sys() / "devices/loop900/loop/backing_file");
+    });
+    EXPECT_THAT(find_uses(file, roots()), IsEmpty());
+    leaves.join();
 }
 
 TEST_F(InUse, ALoopDeviceOverAPartOfAFileTellsWhichPart) {
