@@ -53,9 +53,6 @@ void print(const Globals& globals, ordered_json json, const std::string& text) {
                globals.json ? json.dump(2, ' ', false, ordered_json::error_handler_t::replace) : text);
 }
 
-// -- initramfs
-// ---------------------------------------------------------------------------------------------------------
-
 // What is renamed into its place would replace the node of a disk.
 void check_is_file(const std::string& path) {
     if (!fs::exists(path)) return refuse_place_in_dev(path);
@@ -78,9 +75,6 @@ int run_initramfs(const Globals& globals, const Options& options) {
         fmt::format("made {} for kernel {}: {}", options.output, options.system.kernel, system_text(system)));
     return 0;
 }
-
-// -- pxe
-// ---------------------------------------------------------------------------------------------------------
 
 bool is_made_before(const Options& options) {
     if (options.initramfs.empty() != options.linux_file.empty())
@@ -150,9 +144,6 @@ int run_pxe(const Globals& globals, const Options& options) {
     print(globals, json, pxe_text(options, folder.command_line, system));
     return 0;
 }
-
-// -- options
-// ---------------------------------------------------------------------------------------------------------
 
 void add_system_options(CLI::App& verb, boot::InitramfsOptions& system) {
     verb.add_option("--kernel", system.kernel, "For this kernel (the one that runs)")->option_text("VERSION");
