@@ -38,20 +38,18 @@ std::string ScratchFolder::sparse_file(const std::string& name, std::uint64_t si
     return file(name);
 }
 
-LoopDevice::LoopDevice(const std::string& file, const Options& options) {
-    std::vector<std::string> argv = {"losetup", "--find", "--show", "--sector-size",
-                                     std::to_string(options.sector_bytes)};
-    if (options.read_only) argv.emplace_back("--read-only");
-    if (options.offset_bytes != 0)
-        argv.insert(argv.end(), {"--offset", std::to_string(options.offset_bytes)});
-    if (options.size_bytes != 0) argv.insert(argv.end(), {"--sizelimit", std::to_string(options.size_bytes)});
-    argv.push_back(file);
-    path_ = must_run(argv);
-    while (!path_.empty() && path_.back() == '\n')
-        path_.pop_back();
-}
-
 namespace {
+
+// The partitions that partx made known outlive the binding: the next file would seem to have them, and
+// mkfs.vfat makes no filesystem there.
+void forget_partitions(const std::string& device) {
+    const std::string name = device.substr(device.rfind('/') + 1);
+    for (const auto& entry : std::filesystem::directory_iterator("/sys/block/" + name))
+        if (entry.path().filename().string().starts_with(name + "p")) {
+            run_program({"partx", "-d", device});
+            return;
+        }
+}
 
 // The file below a loop device; empty if nothing is attached.
 std::string backing_of(const std::string& device) {
@@ -63,9 +61,24 @@ std::string backing_of(const std::string& device) {
 
 }  // namespace
 
+LoopDevice::LoopDevice(const std::string& file, const Options& options) {
+    std::vector<std::string> argv = {"losetup", "--find", "--show", "--sector-size",
+                                     std::to_string(options.sector_bytes)};
+    if (options.read_only) argv.emplace_back("--read-only");
+    if (options.offset_bytes != 0)
+        argv.insert(argv.end(), {"--offset", std::to_string(options.offset_bytes)});
+    if (options.size_bytes != 0) argv.insert(argv.end(), {"--sizelimit", std::to_string(options.size_bytes)});
+    argv.push_back(file);
+    path_ = must_run(argv);
+    while (!path_.empty() && path_.back() == '\n')
+        path_.pop_back();
+    forget_partitions(path_);
+}
+
 LoopDevice::~LoopDevice() {
     const std::string backing = backing_of(path_);
     try {
+        forget_partitions(path_);
         run_program({"losetup", "--detach", path_});
     } catch (const std::exception&) {
         // Nothing a destructor could do about it; the next losetup --find takes another device.

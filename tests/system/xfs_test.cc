@@ -92,7 +92,7 @@ TEST_P(AgedXfs, ACleanlyUnmountedFilesystemIsCopiedWithoutItsFreeBlocks) {
     // Unmounted and mounted again, so that the log goes round more than once on some.
     for (std::uint64_t turn = 0; turn < 1 + GetParam() % 3; ++turn) {
         const LoopDevice loop(image, options_of(make));
-        const Mount mount(loop.path(), scratch.file("mnt"), "xfs");
+        const Mount mount(loop.path(), scratch.file("mnt"), "xfs", "nouuid");
         Churn(scratch.file("mnt"), GetParam() * 10 + turn).run(400);
     }
     expect_copy_is_complete(scratch, make, image);
@@ -201,7 +201,7 @@ TEST_P(CutXfs, AFilesystemWithADirtyLogIsCopiedWhole) {
     const Make& make = kMakes[GetParam() % std::size(kMakes)];
     {
         const LoopDevice loop(image, options_of(make));
-        const Mount mount(loop.path(), scratch.file("mnt"), "xfs");
+        const Mount mount(loop.path(), scratch.file("mnt"), "xfs", "nouuid");
         Churn(scratch.file("mnt"), GetParam()).run(150);
         must_run({"cp", "--sparse=always", image, scratch.file("cut")});
     }
