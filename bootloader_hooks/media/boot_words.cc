@@ -93,4 +93,14 @@ std::string grub_menu(const std::string& command_line, const std::string& linux,
         linux, initramfs, quoted);
 }
 
+std::string grub_efi_entry(const std::string& application) {
+    return fmt::format(
+        "if [ \"$grub_platform\" = efi ]; then\n"
+        "menuentry 'dupengine.efi: without an operating system' {{\n"
+        "    chainloader {}\n"
+        "}}\n"
+        "fi\n",
+        application);
+}
+
 }  // namespace dupengine::boot

@@ -25,4 +25,7 @@ std::string kernel_command_line(const BootWords& words);
 std::string grub_menu(const std::string& command_line, const std::string& linux,
                       const std::string& initramfs);
 
+/// One more entry for it, of an application that only UEFI can start.
+std::string grub_efi_entry(const std::string& application);
+
 }  // namespace dupengine::boot

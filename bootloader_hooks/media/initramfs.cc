@@ -11,6 +11,7 @@
 #include "base/fd.h"
 #include "base/subprocess.h"
 #include "bootloader_hooks/media/linux_image.h"
+#include "bootloader_hooks/media/work_folder.h"
 #include "image/signature.h"
 #include "profiles/references/initramfs_members.h"
 #include "wire/credentials.h"
@@ -32,32 +33,13 @@ constexpr std::size_t kLargest = 2 * kGiB;
 
 constexpr std::string_view kTrusted = "etc/dupengine/trusted.d/", kPeers = "etc/dupengine/peers/";
 
-// Not in /tmp, which is often small. Nobody else may look in.
-class WorkFolder {
-  public:
-    WorkFolder() {
-        if (::mkdtemp(path_.data()) == nullptr)
-            throw_errno(Code::kTargetIo, errno, "{}: no folder can be made", path_);
-    }
-    ~WorkFolder() {
-        std::error_code ignored;  // nothing is left to be done about it
-        fs::remove_all(path_, ignored);
-    }
-    WorkFolder(const WorkFolder&) = delete;
-    WorkFolder& operator=(const WorkFolder&) = delete;
-    std::string file(const std::string& name) const { return path_ + "/" + name; }
-
-  private:
-    std::string path_ = "/var/tmp/dupengine-media-XXXXXX";
-};
-
 void check_version(const std::string& version) {
     if (version.empty() || version.starts_with('.') || version.starts_with('-') ||
         version.find('/') != std::string::npos)
         throw_error(Code::kUsage, "'{}' is no version of a kernel", version);
 }
 
-std::string run_mkinitramfs(const std::string& version) {
+std::string run_mkinitramfs(const std::string& version, const std::stop_token& stop) {
     check_version(version);
     if (!program_exists("mkinitramfs"))
         throw_error(Code::kUnsupported,
@@ -68,7 +50,8 @@ std::string run_mkinitramfs(const std::string& version) {
         fs::create_directory(settings + folder);
     write_file_atomic(settings + "/initramfs.conf", as_bytes(kSettings), 0644, Code::kTargetIo);
     write_file_atomic(settings + "/modules", {}, 0644, Code::kTargetIo);
-    const RunResult result = run_program({"mkinitramfs", "-d", settings, "-o", made, version});
+    const RunResult result =
+        run_program({"mkinitramfs", "-d", settings, "-o", made, version}, {.stop = stop});
     if (result.status != 0 && !fs::exists("/lib/modules/" + version))
         throw_error(Code::kUnsupported,
                     "kernel {0} has no modules on this machine (/lib/modules/{0}); --kernel names another",
@@ -198,12 +181,12 @@ void check_can_start(const Initramfs& system, std::string_view linux_content, co
                     "would take none: --trust FILE");
 }
 
-Initramfs make_initramfs(const InitramfsOptions& options) {
+Initramfs make_initramfs(const InitramfsOptions& options, const std::stop_token& stop) {
     // First what is quickly known to be wrong.
     const Addition addition = what_was_asked_for(options);
     Initramfs made;
     try {
-        made = check_initramfs(run_mkinitramfs(options.kernel));
+        made = check_initramfs(run_mkinitramfs(options.kernel, stop));
     } catch (Error& e) {
         e.add_context("what mkinitramfs made");
         throw;

@@ -4,6 +4,7 @@
 // those of this machine do not matter; what was asked for besides is an archive behind it. One thread at a
 // time.
 
+#include <stop_token>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -32,8 +33,8 @@ struct Initramfs {
 std::string running_kernel();
 
 /// Throws kUnsupported if mkinitramfs or the hook of this project is not installed, kUsage for what cannot be
-/// put in, kAuthenticity for a folder that is no enrolment, kInternal if mkinitramfs fails.
-Initramfs make_initramfs(const InitramfsOptions& options);
+/// put in, kAuthenticity for a folder that is no enrolment, kInternal if mkinitramfs fails, kInterrupted.
+Initramfs make_initramfs(const InitramfsOptions& options, const std::stop_token& stop = {});
 
 /// Looks into an initramfs: `added` stays empty. Throws kUnsupported if it has no command or no boot script
 /// in it, so that it cannot do what its command line says; kUsage if it is no initramfs.

@@ -2,17 +2,13 @@
 
 #include <arpa/inet.h>
 #include <net/if.h>
-#include <unistd.h>
 
 #include <algorithm>
-#include <array>
-#include <cerrno>
 #include <filesystem>
-#include <vector>
 
 #include "base/fd.h"
-#include "base/subprocess.h"
 #include "bootloader_hooks/media/boot_words.h"
+#include "bootloader_hooks/media/grub_image.h"
 #include "image/new_file.h"
 
 namespace dupengine::boot {
@@ -22,32 +18,8 @@ namespace fs = std::filesystem;
 
 constexpr std::size_t kLargestKernel = kGiB;
 
-// A GRUB for one kind of firmware. The modules are in it, so that it asks the server for nothing but its
-// menu.
-struct NetworkGrub {
-    const char* file;
-    const char* format;   // of grub-mkimage
-    const char* modules;  // where Debian has them
-    const char* package;
-    const char* drivers;  // of the firmware's network
-};
-constexpr std::array<NetworkGrub, 2> kGrubs = {
-    {{kNetworkEfi, "x86_64-efi", "/usr/lib/grub/x86_64-efi", "grub-efi-amd64-bin", "efinet"},
-     {kNetworkBios, "i386-pc-pxe", "/usr/lib/grub/i386-pc", "grub-pc-bin", "pxe"}}};
-
-void make_grub(const NetworkGrub& grub, const std::string& folder) {
-    const std::string made = folder + "/" + grub.file, temporary = made + ".new";
-    const RunResult result = run_program(
-        {"grub-mkimage", "--format", grub.format, "--directory", grub.modules, "--prefix", "/grub",
-         "--output", temporary, grub.drivers, "net", "tftp", "normal", "linux", "echo", "reboot", "halt"});
-    if (result.status != 0) {
-        ::unlink(temporary.c_str());
-        throw_error(Code::kInternal, "grub-mkimage for {} failed: {}", grub.format, result.complaint());
-    }
-    const std::string content = read_file(temporary, Code::kTargetIo);
-    ::unlink(temporary.c_str());
-    write_file_atomic(made, as_bytes(content), 0644, Code::kTargetIo);
-}
+// Reads its menu from the server that it came from.
+constexpr const char* kMenuFolder = "/grub";
 
 std::uint32_t parse_ipv4(const std::string& text) {
     in_addr address{};
@@ -76,13 +48,7 @@ DhcpRange parse_dhcp_range(const std::string& interface, const std::string& rang
 }
 
 void check_network_programs() {
-    std::string missing;
-    if (!program_exists("grub-mkimage")) missing += " grub-common";
-    for (const NetworkGrub& grub : kGrubs)
-        if (!fs::exists(std::string(grub.modules) + "/moddep.lst"))
-            missing += std::string(" ") + grub.package;
-    if (!missing.empty())
-        throw_error(Code::kUnsupported, "GRUB for the network is not installed: apt install{}", missing);
+    check_grub({kGrubOfEfi, kGrubOfPxe}, "the network");
 }
 
 std::string dnsmasq_settings(const DhcpRange& range, const std::string& path) {
@@ -107,7 +73,7 @@ std::string dnsmasq_settings(const DhcpRange& range, const std::string& path) {
         range.interface, range.first, range.last, path, kNetworkEfi, kNetworkBios);
 }
 
-void make_network_folder(const NetworkFolder& folder) {
+void make_network_folder(const NetworkFolder& folder, const std::stop_token& stop) {
     check_network_programs();
     const std::string linux_content = read_file(folder.linux_file, Code::kUsage, kLargestKernel);
     image::make_folder(folder.path);
@@ -118,8 +84,9 @@ void make_network_folder(const NetworkFolder& folder) {
     const auto write = [&](const std::string& name, std::string_view content) {
         write_file_atomic(absolute + "/" + name, as_bytes(content), 0644, Code::kTargetIo);
     };
-    for (const NetworkGrub& grub : kGrubs)
-        make_grub(grub, absolute);
+    write(kNetworkEfi,
+          make_grub_image(kGrubOfEfi, kMenuFolder, {"efinet", "net", "tftp", "all_video"}, stop));
+    write(kNetworkBios, make_grub_image(kGrubOfPxe, kMenuFolder, {"pxe", "net", "tftp"}, stop));
     write("linux", linux_content);
     write("initramfs", folder.initramfs);
     if (folder.dhcp) write("dnsmasq.conf", dnsmasq_settings(*folder.dhcp, absolute));

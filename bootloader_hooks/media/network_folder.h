@@ -10,6 +10,7 @@
 //     dnsmasq.conf          DHCP and TFTP
 
 #include <optional>
+#include <stop_token>
 #include <string>
 #include <string_view>
 
@@ -39,8 +40,8 @@ struct NetworkFolder {
 void check_network_programs();
 
 /// Makes it, or replaces what of it is there; other files stay. Each file is whole or not there. Throws as
-/// check_network_programs, kUsage if the kernel cannot be read, kTargetIo.
-void make_network_folder(const NetworkFolder& folder);
+/// check_network_programs, kUsage if the kernel cannot be read, kTargetIo, kInterrupted.
+void make_network_folder(const NetworkFolder& folder, const std::stop_token& stop = {});
 
 /// The settings, for the folder at this absolute path (dnsmasq(8)).
 std::string dnsmasq_settings(const DhcpRange& range, const std::string& path);

@@ -1,4 +1,7 @@
-// dupengine media: initramfs, pxe. See dupengine-media(8).
+// dupengine media: initramfs, pxe, esp. See dupengine-media(8).
+
+#include <fcntl.h>
+#include <sys/stat.h>
 
 #include <filesystem>
 #include <memory>
@@ -6,11 +9,15 @@
 
 #include "base/fd.h"
 #include "base/units.h"
+#include "bootloader_hooks/media/boot_disk.h"
 #include "bootloader_hooks/media/boot_words.h"
 #include "bootloader_hooks/media/initramfs.h"
 #include "bootloader_hooks/media/network_folder.h"
+#include "bootloader_hooks/media/work_folder.h"
 #include "cli/command.h"
 #include "cli/created_file.h"
+#include "cli/interrupt.h"
+#include "image/new_file.h"
 
 namespace dupengine::cli {
 namespace {
@@ -26,6 +33,7 @@ struct Options {
     boot::BootWords words;
     std::string initramfs, linux_file;  // made before
     std::string interface, range;
+    std::string efi_application;
     std::string output;
 };
 
@@ -62,7 +70,8 @@ void check_is_file(const std::string& path) {
 
 int run_initramfs(const Globals& globals, const Options& options) {
     check_is_file(options.output);
-    const boot::Initramfs system = boot::make_initramfs(options.system);
+    const InterruptWatch interrupt;
+    const boot::Initramfs system = boot::make_initramfs(options.system, interrupt.token());
     write_file_atomic(options.output, as_bytes(system.content), system.is_secret ? 0600 : 0644,
                       Code::kTargetIo);
     if (system.is_secret)
@@ -89,14 +98,32 @@ bool is_made_before(const Options& options) {
     return true;
 }
 
-boot::Initramfs take_or_make(const Options& options, bool made_before) {
-    if (!made_before) return boot::make_initramfs(options.system);
+boot::Initramfs take_or_make(const Options& options, bool made_before, const std::stop_token& stop) {
+    if (!made_before) return boot::make_initramfs(options.system, stop);
     try {
         return boot::check_initramfs(read_file(options.initramfs, Code::kUsage, kLargestInitramfs));
     } catch (Error& e) {
         e.add_context(options.initramfs);
         throw;
     }
+}
+
+// The kernel and the small system that it starts, once it is clear that they fit.
+struct Started {
+    std::string linux_file;
+    boot::Initramfs system;
+};
+
+Started find_started(const Options& options, const std::stop_token& stop) {
+    const bool made_before = is_made_before(options);
+    Started started{made_before ? options.linux_file : "/boot/vmlinuz-" + options.system.kernel, {}};
+    if (!fs::is_regular_file(started.linux_file))
+        throw_error(Code::kUsage, "{}: there is no such kernel; --kernel or --linux names another",
+                    started.linux_file);
+    started.system = take_or_make(options, made_before, stop);
+    boot::check_can_start(started.system, read_file(started.linux_file, Code::kUsage), started.linux_file,
+                          options.words);
+    return started;
 }
 
 std::string pxe_text(const Options& options, const std::string& command_line, const boot::Initramfs& system) {
@@ -117,18 +144,14 @@ int run_pxe(const Globals& globals, const Options& options) {
     if (options.interface.empty() != options.range.empty())
         throw_error(Code::kUsage, "--interface and --dhcp-range belong together");
     if (!options.interface.empty()) folder.dhcp = boot::parse_dhcp_range(options.interface, options.range);
-    const bool made_before = is_made_before(options);
     boot::check_network_programs();
     folder.path = options.output;
-    folder.linux_file = made_before ? options.linux_file : "/boot/vmlinuz-" + options.system.kernel;
-    if (!fs::is_regular_file(folder.linux_file))
-        throw_error(Code::kUsage, "{}: there is no such kernel; --kernel or --linux names another",
-                    folder.linux_file);
-    const boot::Initramfs system = take_or_make(options, made_before);
-    boot::check_can_start(system, read_file(folder.linux_file, Code::kUsage), folder.linux_file,
-                          options.words);
+    const InterruptWatch interrupt;
+    const Started started = find_started(options, interrupt.token());
+    const boot::Initramfs& system = started.system;
+    folder.linux_file = started.linux_file;
     folder.initramfs = system.content;
-    boot::make_network_folder(folder);
+    boot::make_network_folder(folder, interrupt.token());
     if (system.is_secret)
         warn_of_secret(
             fmt::format("{}/initramfs: holds the secret key of an enrolment, and whoever is in that "
@@ -142,6 +165,60 @@ int run_pxe(const Globals& globals, const Options& options) {
                          {"dnsmasq", folder.dhcp.has_value()},
                          {"initramfs", system_json(system)}};
     print(globals, json, pxe_text(options, folder.command_line, system));
+    return 0;
+}
+
+// What is in `made`, a raw image, in its place: whole or not at all.
+void put_in_place(const std::string& made, const std::string& path, bool is_secret) {
+    if (is_secret) ::umask(0077);
+    const Fd fd = open_path(made, O_RDONLY | O_CLOEXEC, Code::kTargetIo);
+    image::NewFile file(path);
+    Bytes piece(kMiB);
+    for (std::uint64_t left = fs::file_size(made), at = 0; left > 0; left -= piece.size()) {
+        piece.resize(std::min<std::uint64_t>(left, kMiB));
+        pread_exact(fd.get(), at, piece, Code::kTargetIo, made);
+        file.append(piece);
+        at += piece.size();
+    }
+    file.commit();
+}
+
+int run_esp(const Globals& globals, const Options& options) {
+    if (fs::is_block_file(options.output))
+        throw_error(
+            Code::kUsage,
+            "{0}: is a disk; name a file, and then: dupengine copy FILE {0}, which knows what of it is "
+            "in use or protected",
+            options.output);
+    check_is_file(options.output);
+    boot::BootDisk disk;
+    disk.command_line = boot::kernel_command_line(options.words);
+    disk.efi_application = options.efi_application;
+    boot::check_boot_disk_programs();
+    const InterruptWatch interrupt;
+    const Started started = find_started(options, interrupt.token());
+    disk.linux_file = started.linux_file;
+    const boot::WorkFolder work;
+    disk.initramfs_file = work.file("initramfs");
+    write_file_atomic(disk.initramfs_file, as_bytes(started.system.content), 0600, Code::kTargetIo);
+    SystemRandom random;
+    boot::make_boot_disk(disk, work.file("disk"), random, interrupt.token());
+    put_in_place(work.file("disk"), options.output, started.system.is_secret);
+    if (started.system.is_secret)
+        warn_of_secret(fmt::format(
+            "{}: holds the secret key of an enrolment; keep it, and the stick, like a key", options.output));
+    const std::uint64_t bytes = fs::file_size(options.output);
+    print(globals,
+          {{"result", "ok"},
+           {"file", options.output},
+           {"bytes", bytes},
+           {"command_line", disk.command_line},
+           {"dupengine_efi", !disk.efi_application.empty()},
+           {"initramfs", system_json(started.system)}},
+          fmt::format("made {}, {}, for UEFI and BIOS; the small system: {}\nkernel command line: {}\n"
+                      "put it on a stick:  dupengine copy {} /dev/DISK",
+                      options.output, format_size(bytes), system_text(started.system), disk.command_line,
+                      options.output));
     return 0;
 }
 
@@ -179,6 +256,12 @@ void add_boot_words(CLI::App& verb, boot::BootWords& words) {
         ->allow_extra_args(false);
 }
 
+void add_made_before(CLI::App& verb, Options& options) {
+    verb.add_option("--initramfs", options.initramfs, "Take this small system, made before")
+        ->option_text("FILE");
+    verb.add_option("--linux", options.linux_file, "... and its kernel")->option_text("FILE");
+}
+
 CLI::App& add_sub_verb(CLI::App& media, const char* name, const char* description, Globals& globals,
                        Action& action, const std::shared_ptr<Options>& options,
                        int (*run)(const Globals&, const Options&)) {
@@ -207,14 +290,24 @@ void add_media(CLI::App& app, Globals& globals, Action& action) {
     CLI::App& pxe = add_sub_verb(media, "pxe", "Make the folder from which machines start over the network",
                                  globals, action, options, run_pxe);
     add_boot_words(pxe, options->words);
-    pxe.add_option("--initramfs", options->initramfs, "Take this small system, made before")
-        ->option_text("FILE");
-    pxe.add_option("--linux", options->linux_file, "... and its kernel")->option_text("FILE");
+    add_made_before(pxe, *options);
     pxe.add_option("--interface", options->interface, "Write a dnsmasq.conf for this network interface")
         ->option_text("NAME");
     pxe.add_option("--dhcp-range", options->range, "... which gives these addresses")
         ->option_text("FIRST,LAST");
     pxe.add_option("DIR", options->output, "The folder; made if it is not there")
+        ->required()
+        ->option_text(" ");
+
+    CLI::App& esp =
+        add_sub_verb(media, "esp", "Make the image of a stick that starts machines with UEFI or BIOS",
+                     globals, action, options, run_esp);
+    add_boot_words(esp, options->words);
+    add_made_before(esp, *options);
+    esp.add_option("--efi", options->efi_application,
+                   "Put in this dupengine.efi, as one more entry of the menu")
+        ->option_text("FILE");
+    esp.add_option("FILE", options->output, "Where it goes; dupengine copy puts it on a stick")
         ->required()
         ->option_text(" ");
 }

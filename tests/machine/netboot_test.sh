@@ -3,7 +3,7 @@
 # system of bootloader_hooks/initramfs-tools copies the signed image from a web server, waits while that is away, takes up
 # the role, and the machine starts from its own disk as the node that its profile names. Switched on once more it starts
 # by itself, and over the network it finds nothing to copy. A machine with a BIOS starts the same small system. What the
-# network gives is made by `dupengine media`. DHCP and TFTP are QEMU's own, for the BIOS dnsmasq's; the web server is on
+# network gives is made by `dupengine media`, and so is a stick that starts both kinds. DHCP and TFTP are QEMU's own, for the BIOS dnsmasq's; the web server is on
 # loopback.
 # DUPENGINE: the command.
 set -euo pipefail
@@ -110,6 +110,27 @@ switch_on_bios() {
         -monitor none -serial file:console -device virtio-net-pci,netdev=net,bootindex=0 </dev/null &
     machine=$!
 }
+# A stick, put by `dupengine copy` onto a larger one, at a machine without a disk: KIND [OPTION...].
+make_stick() {
+    "$DUPENGINE" media esp --linux kernel --initramfs small.img --append console=ttyS0 --append no_timer_check \
+        stick.img >media.log
+    truncate -s 256M stick.disk
+    "$DUPENGINE" copy --yes --progress none stick.img stick.disk >copy.log
+}
+switch_on_with_stick() {
+    : >console
+    begin=$SECONDS
+    qemu-system-x86_64 -name netboot -machine "$1" -accel tcg,thread=multi -cpu max -smp 2 -m 1024 -display none \
+        -monitor none -serial file:console -nic none -device qemu-xhci "${@:2}" \
+        -drive if=none,id=stick,format=raw,file=stick.disk -device usb-storage,drive=stick,bootindex=0 </dev/null &
+    machine=$!
+}
+offers_a_shell() {
+    await 'dupengine.shell asks for it'
+    await 'to try again: *exit'
+    say "the small system offers a shell, $((SECONDS - begin)) s after it was switched on"
+    switch_off
+}
 switch_off() {
     kill -KILL "$machine"
     wait "$machine" 2>/dev/null || true
@@ -161,8 +182,13 @@ switch_off
 
 say "a machine with a BIOS is started over the network, and nothing is said of what it is to do"
 switch_on_bios
-await 'dupengine.shell asks for it'
-await 'to try again: *exit'
-say "the small system offers a shell, $((SECONDS - begin)) s after it was switched on"
-switch_off
+offers_a_shell
+
+say "a stick starts a machine with a BIOS, and one with UEFI, without any network"
+make_stick
+switch_on_with_stick pc
+offers_a_shell
+switch_on_with_stick q35 -drive "if=pflash,format=raw,unit=0,readonly=on,file=/usr/share/OVMF/OVMF_CODE_4M.fd" \
+    -drive if=pflash,format=raw,unit=1,snapshot=on,file=/usr/share/OVMF/OVMF_VARS_4M.fd
+offers_a_shell
 say "netboot: all well"
