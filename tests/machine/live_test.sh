@@ -138,8 +138,10 @@ say "the pause, beside that of sending all of the memory while everything waits"
 for _ in 1 2; do check machine_do source 'live_workload naive 10.77.0.3 9' 300; done >naive.log
 naive=$(sed -n 's/^naive pause=\([0-9.]*\) .*/\1/p' naive.log | sort -n | head -n 1)
 check [ "$naive" ]
-say "$(pause_of clone.log) s, and $(pause_of again.log) s when 1,000 pages a second were written; $naive s: the first is $(
-    awk "BEGIN { printf \"%.2f\", $(pause_of clone.log) / $naive }") of it"
+for log in clone.log again.log; do
+    pause=$(pause_of "$log")
+    say "$log: $pause s, $(awk "BEGIN { printf \"%.2f\", $pause / $naive }") of $naive s"
+done
 dd if=target.img of=root.img bs=1M skip=513 conv=sparse status=none
 status=0
 e2fsck -fp root.img >fsck 2>&1 || status=$?
