@@ -1,6 +1,7 @@
 #include "machine/live_child.h"
 
 #include <link.h>
+#include <malloc.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
@@ -78,6 +79,13 @@ class Pause {
     PauseGuard guard_;
 };
 
+// A library's read-only part of this size is a table that something else is looked up in (ICU's has 30 MiB).
+constexpr std::size_t kMostReadOnly = 8 * kMiB;
+
+bool is_table(const ElfW(Phdr) & part) {
+    return (part.p_flags & (PF_W | PF_X)) == 0 && part.p_memsz > kMostReadOnly;
+}
+
 // All programs and libraries that this process runs on are read now: while disks are at rest, or another
 // machine's, it would be late. What else it has is locked as it is used; all of it would be in the image.
 void stay_in_memory() {
@@ -85,7 +93,7 @@ void stay_in_memory() {
         [](dl_phdr_info* object, std::size_t, void*) {
             for (unsigned i = 0; i < object->dlpi_phnum; ++i) {
                 const auto& part = object->dlpi_phdr[i];
-                if (part.p_type == PT_LOAD)
+                if (part.p_type == PT_LOAD && !is_table(part))
                     ::mlock(reinterpret_cast<const void*>(object->dlpi_addr + part.p_vaddr), part.p_memsz);
             }
             return 0;
@@ -179,6 +187,7 @@ AtRest LiveProcess::Child::pause(PauseReport& took) {
     const std::unique_ptr<SnapshotMaker> maker = options_.make_snapshot();
     // Guardians are frozen with all others: they are for when all others are thawed and this one is gone.
     FrozenFilesystems frozen(filesystems, options_.deadline, FrozenFilesystems::Begin::kLater);
+    ::malloc_trim(0);
     options_.make_room();
     Laps laps;
     Pause pause(*maker, frozen, options_.deadline);

@@ -1,5 +1,6 @@
 #include "machine/live_process.h"
 
+#include <malloc.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -126,6 +127,8 @@ AtRest LiveProcess::read_rest() const {
 }
 
 LiveProcess::Blackout LiveProcess::black_out() {
+    // What copying the disks took, and is free again, would be in the image.
+    ::malloc_trim(0);
     Blackout blackout;
     blackout.pause = ask(Order::kBlackOut).pause;
     blackout.rest = read_rest();

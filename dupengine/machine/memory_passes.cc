@@ -164,9 +164,10 @@ void MemoryPasses::take_image(const NextImagePage& next_page, const PageNumbers&
     copies_.emplace(shape_.total_pages() - shape_.span_pages + 2);
     if (!take_own_pages(next_page)) return take_whole(next_page);
     const std::uint64_t own_pages = copied_;
+    PagesAhead pages(next_page);
     for (const std::uint64_t number : numbers_) {
-        const auto page = copy_room();
-        if (!next_page(page)) throw_error(Code::kUnsupported, "this kernel's snapshot ends too early");
+        const auto page = pages.next();
+        if (page.empty()) throw_error(Code::kUnsupported, "this kernel's snapshot ends too early");
         if (std::ranges::binary_search(dead, number)) {
             image_tags_.push_back(tags_[number]);
             ++image_.pages_dead;
@@ -179,6 +180,7 @@ void MemoryPasses::take_image(const NextImagePage& next_page, const PageNumbers&
             continue;
         }
         tags_[number] = tag;
+        copy_bytes(page, copy_room());
         different_.push_back({number, copied_++});
     }
     end_image(own_pages, numbers_.size());

@@ -19,12 +19,10 @@
 #include "machine/kept_lines.h"
 #include "machine/memory_shape.h"
 #include "machine/page_room.h"
+#include "machine/pages_ahead.h"
 #include "machine/physical_memory.h"
 
 namespace dupengine::machine {
-
-/// Gives the next page of an image; false: that was all.
-using NextImagePage = std::function<bool(std::span<std::byte> page)>;
 
 struct PassReport {
     std::uint64_t pages_looked_at = 0, pages_sent = 0;

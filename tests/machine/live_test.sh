@@ -100,6 +100,7 @@ paste source.identity target.identity | awk -F '\t' '$1 == $2 { print "alike: " 
 check [ "$(head -n 1 target.identity)" = web-1 ]
 check [ "$(tail -n 1 target.identity)" = "${pair_macs[target]}" ]
 check on target 'grep -c "\"source\":{\"rounds\":.*\"pauses\":\[{" /run/dupengine/woken.json' >/dev/null
+on target 'grep -o "\"passes\":.*" /run/dupengine/woken.json' | cut -c 1-900
 sleep 5
 check [ "$(on target 'tail -n 1 /root/load/counter.steps')" != "$at_wake" ]
 side_by_side
@@ -133,10 +134,14 @@ check [ "$(profile_digest "$profile_begin" "$profile_sectors")" = "$before" ]
 check [ "$("$FRAMES" target.sent.pcap | cut -d ' ' -f 1)" = "${pair_macs[target]}" ]
 stop_machine target
 say "the pause, beside that of sending all of the memory while everything waits"
-check machine_do source 'live_workload naive 10.77.0.3 9' 300 >naive.log
-naive=$(sed -n 's/^naive pause=\([0-9.]*\) .*/\1/p' naive.log)
+# Twice, and the shorter one counts.
+for _ in 1 2; do check machine_do source 'live_workload naive 10.77.0.3 9' 300; done >naive.log
+naive=$(sed -n 's/^naive pause=\([0-9.]*\) .*/\1/p' naive.log | sort -n | head -n 1)
 check [ "$naive" ]
-say "$(pause_of clone.log) s, and $(pause_of again.log) s when 1,000 pages a second were written; $naive s"
+for log in clone.log again.log; do
+    pause=$(pause_of "$log")
+    say "$log: $pause s, $(awk "BEGIN { printf \"%.2f\", $pause / $naive }") of $naive s"
+done
 dd if=target.img of=root.img bs=1M skip=513 conv=sparse status=none
 status=0
 e2fsck -fp root.img >fsck 2>&1 || status=$?

@@ -111,7 +111,8 @@ start_machine() {
         make_line "$name.$line"
         lines+=(-chardev "pipe,id=$line,path=$name.$line" -serial "chardev:$line")
     done
-    qemu-system-x86_64 -name "$name" -machine q35 -accel tcg,thread=multi -cpu max -smp 2 -m 1024 \
+    # Its memory is there from the beginning, as a real machine's: a pause is not the host looking for pages.
+    qemu-system-x86_64 -name "$name" -machine q35 -accel tcg,thread=multi -cpu max -smp 2 -m 1024 -mem-prealloc \
         -display none -monitor none -no-reboot "${lines[@]}" \
         -netdev "stream,id=net,server=off,addr.type=unix,addr.path=$name.wire" \
         -object "filter-dump,id=sent,netdev=net,queue=rx,file=$name.sent.pcap" \
