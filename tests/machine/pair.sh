@@ -111,8 +111,9 @@ start_machine() {
         make_line "$name.$line"
         lines+=(-chardev "pipe,id=$line,path=$name.$line" -serial "chardev:$line")
     done
-    # Its memory is there from the beginning, as a real machine's: a pause is not the host looking for pages.
-    qemu-system-x86_64 -name "$name" -machine q35 -accel tcg,thread=multi -cpu max -smp 2 -m 1024 -mem-prealloc \
+    # Its memory is there from the beginning, as a real machine's: a pause is not the host looking for pages. And it does not
+    # say that "rep movsb" is fast (ERMS), because under emulation it goes byte by byte: the kernel then copies words.
+    qemu-system-x86_64 -name "$name" -machine q35 -accel tcg,thread=multi -cpu max,-erms,-fsrm -smp 2 -m 1024 -mem-prealloc \
         -display none -monitor none -no-reboot "${lines[@]}" \
         -netdev "stream,id=net,server=off,addr.type=unix,addr.path=$name.wire" \
         -object "filter-dump,id=sent,netdev=net,queue=rx,file=$name.sent.pcap" \
