@@ -4,8 +4,7 @@
 // One thread at a time.
 //
 //     1  BIOS boot      GRUB, loaded by the boot code in sector 0 (i386-pc)
-//     2  EFI system     FAT32: EFI/BOOT/BOOTX64.EFI (GRUB), grub/grub.cfg, linux, initramfs, and, if it is
-//     there,
+//     2  EFI system     FAT32: EFI/BOOT/BOOTX64.EFI (GRUB), grub/grub.cfg, linux, initramfs, and, if asked,
 //                       EFI/dupengine/dupengine.efi, which the menu offers where firmware is UEFI
 
 #include <stop_token>

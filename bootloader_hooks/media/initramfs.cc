@@ -48,10 +48,13 @@ std::string run_mkinitramfs(const std::string& version, const std::stop_token& s
     const std::string settings = work.file("conf"), made = work.file("initramfs");
     for (const char* folder : {"", "/conf.d", "/hooks", "/scripts"})
         fs::create_directory(settings + folder);
+    // What it unpacks goes with ours: stopped, it is killed and cannot clean up.
+    const std::string unpacked = work.file("unpacked");
+    fs::create_directory(unpacked);
     write_file_atomic(settings + "/initramfs.conf", as_bytes(kSettings), 0644, Code::kTargetIo);
     write_file_atomic(settings + "/modules", {}, 0644, Code::kTargetIo);
-    const RunResult result =
-        run_program({"mkinitramfs", "-d", settings, "-o", made, version}, {.stop = stop});
+    const RunResult result = run_program({"mkinitramfs", "-d", settings, "-o", made, version},
+                                         {.stop = stop, .extra_environment = {"TMPDIR=" + unpacked}});
     if (result.status != 0 && !fs::exists("/lib/modules/" + version))
         throw_error(Code::kUnsupported,
                     "kernel {0} has no modules on this machine (/lib/modules/{0}); --kernel names another",

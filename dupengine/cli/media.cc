@@ -195,6 +195,8 @@ int run_esp(const Globals& globals, const Options& options) {
     disk.command_line = boot::kernel_command_line(options.words);
     disk.efi_application = options.efi_application;
     boot::check_boot_disk_programs();
+    if (!disk.efi_application.empty() && !fs::is_regular_file(disk.efi_application))
+        throw_error(Code::kUsage, "{}: there is no such file", disk.efi_application);
     const InterruptWatch interrupt;
     const Started started = find_started(options, interrupt.token());
     disk.linux_file = started.linux_file;

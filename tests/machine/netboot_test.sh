@@ -3,8 +3,8 @@
 # system of bootloader_hooks/initramfs-tools copies the signed image from a web server, waits while that is away, takes up
 # the role, and the machine starts from its own disk as the node that its profile names. Switched on once more it starts
 # by itself, and over the network it finds nothing to copy. A machine with a BIOS starts the same small system. What the
-# network gives is made by `dupengine media`, and so is a stick that starts both kinds. DHCP and TFTP are QEMU's own, for the BIOS dnsmasq's; the web server is on
-# loopback.
+# network gives is made by `dupengine media`, and so is a stick that starts both kinds. DHCP and TFTP are QEMU's own, for
+# the BIOS dnsmasq's; the web server is on loopback.
 # DUPENGINE: the command.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
@@ -110,13 +110,14 @@ switch_on_bios() {
         -monitor none -serial file:console -device virtio-net-pci,netdev=net,bootindex=0 </dev/null &
     machine=$!
 }
-# A stick, put by `dupengine copy` onto a larger one, at a machine without a disk: KIND [OPTION...].
+# A stick, put by `dupengine copy` onto a larger one.
 make_stick() {
     "$DUPENGINE" media esp --linux kernel --initramfs small.img --append console=ttyS0 --append no_timer_check \
         stick.img >media.log
     truncate -s 256M stick.disk
     "$DUPENGINE" copy --yes --progress none stick.img stick.disk >copy.log
 }
+# A machine with that and no disk: KIND [OPTION...].
 switch_on_with_stick() {
     : >console
     begin=$SECONDS

@@ -6,6 +6,7 @@
 #include <gmock/gmock.h>
 
 #include <filesystem>
+#include <sstream>
 #include <thread>
 
 #include "base/fd.h"
@@ -108,16 +109,18 @@ TEST_F(BootDisks, AreAsLargeAsWhatIsOnThem) {
     EXPECT_EQ(content("/linux"), "the kernel");
 }
 
-// ... and no folder below /var/tmp, which nobody would look into.
+// ... and no folder below /var/tmp, which nobody would look into: neither ours, nor that in which mkinitramfs
+// puts everything together.
 TEST_F(BootDisks, NothingIsLeftOfWhatWasStopped) {
-    put(scratch_.file("mkinitramfs"), "#!/bin/sh\necho \"$4\" >\"" + scratch_.file("made") +
-                                          ".new\" && mv \"" + scratch_.file("made") + ".new\" \"" +
-                                          scratch_.file("made") + "\"\nexec sleep 600\n");
-    const std::string before = std::getenv("PATH");
+    put(scratch_.file("mkinitramfs"),
+        "#!/bin/sh\nunpacked=$(mktemp -d \"${TMPDIR:-/var/tmp}/mkinitramfs_XXXXXX\")\n"
+        "printf '%s\\n%s\\n' \"$4\" \"$unpacked\" >\"$0.new\" && mv \"$0.new\" \"$0.began\"\n"
+        "exec sleep 600\n");
+    const std::string before = std::getenv("PATH"), began = scratch_.file("mkinitramfs.began");
     ::setenv("PATH", (scratch_.path() + ":" + before).c_str(), 1);
     std::stop_source stop;
     const std::jthread person([&] {
-        while (!std::filesystem::exists(scratch_.file("made")))
+        while (!std::filesystem::exists(began))
             std::this_thread::sleep_for(std::chrono::milliseconds(5));
         stop.request_stop();
     });
@@ -128,10 +131,14 @@ TEST_F(BootDisks, NothingIsLeftOfWhatWasStopped) {
         EXPECT_EQ(e.code(), Code::kInterrupted) << e.what();
     }
     ::setenv("PATH", before.c_str(), 1);
-    std::string made = read_file(scratch_.file("made"), Code::kInternal);
-    made.pop_back();
-    EXPECT_TRUE(made.starts_with("/var/tmp/dupengine-media-")) << made;
+    std::istringstream lines(read_file(began, Code::kInternal));
+    std::string made, unpacked;
+    std::getline(lines, made);
+    std::getline(lines, unpacked);
+    EXPECT_THAT(made, StartsWith("/var/tmp/dupengine-media-"));
     EXPECT_FALSE(std::filesystem::exists(std::filesystem::path(made).parent_path()));
+    EXPECT_THAT(unpacked, HasSubstr("/mkinitramfs_"));
+    EXPECT_FALSE(std::filesystem::exists(unpacked)) << unpacked;
 }
 
 }  // namespace
