@@ -170,7 +170,7 @@ int run_pxe(const Globals& globals, const Options& options) {
 
 // What is in `made`, a raw image, in its place: whole or not at all.
 void put_in_place(const std::string& made, const std::string& path, bool is_secret) {
-    if (is_secret) ::umask(0077);
+    if (is_secret) ::umask(0077);  // which the new file's mode is made of
     const Fd fd = open_path(made, O_RDONLY | O_CLOEXEC, Code::kTargetIo);
     image::NewFile file(path);
     Bytes piece(kMiB);
