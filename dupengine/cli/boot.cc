@@ -88,13 +88,12 @@ void add_boot(CLI::App& app, Globals& globals, Action& action) {
         ->option_text("FILE")
         ->allow_extra_args(false);
     keys.add_option("IN", arguments->input, "A dupengine.efi that is not signed for Secure Boot")
-        ->required()
-        ->option_text(" ");
-    keys.add_option("OUT", arguments->output, "Where the new one goes")->required()->option_text(" ");
+        ->required();
+    keys.add_option("OUT", arguments->output, "Where the new one goes")->required();
 
     CLI::App& sign = add("sign", "Sign kernels, initrds and loaders, each into FILE.sig", run_sign);
     sign.add_option("--sign-key", arguments->key, "The secret key")->required()->option_text("FILE");
-    sign.add_option("FILE", arguments->files, "What firmware starts")->required()->option_text("...");
+    sign.add_option("FILE", arguments->files, "What firmware starts")->required()->option_text("FILE...");
 
     add_boot_start(boot, globals, action);
 }

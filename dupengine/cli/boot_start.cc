@@ -139,7 +139,7 @@ int run_confirm(const Globals& globals, const Arguments& arguments) {
 }
 
 void add_choice(CLI::App& verb, Arguments& arguments, const char* words) {
-    verb.add_option("CHOICE", arguments.choice, words)->option_text(" ");
+    verb.add_option("CHOICE", arguments.choice, words);
     verb.add_flag("--forget", arguments.forget, "Take that back");
 }
 
@@ -179,8 +179,7 @@ void add_boot_start(CLI::App& boot, Globals& globals, Action& action) {
                "recovery or duplicate");
     add("tries", "Count starts, and fall back when so many did not come up well", run_tries)
         .add_option("N", arguments->tries, "1 to 99")
-        ->required()
-        ->option_text(" ");
+        ->required();
     add("confirm", "This system came up well: do not count any more", run_confirm);
 }
 

@@ -278,7 +278,7 @@ void add_clone(CLI::App& app, Globals& globals, Action& action) {
     CLI::App* verb =
         app.add_subcommand("clone", "Duplicate this machine, while it runs, onto one that receives");
     const auto arguments = std::make_shared<CloneArguments>();
-    verb->add_option("DISKS_TARGET", arguments->disks,
+    verb->add_option("TARGET", arguments->disks,
                      "Whole disks of this machine, in use (all that are), and the machine that receives them "
                      "(dup://HOST)")
         ->option_text("[DISK...] dup://HOST")

@@ -13,6 +13,7 @@
 #include <string_view>
 
 #include "base/error.h"
+#include "cli/help_format.h"
 #include "cli/text.h"
 #include "cli/version.h"
 
@@ -97,6 +98,7 @@ int run_command(int argc, const char* const* argv) {
     if (!take_standard_descriptors()) return static_cast<int>(Code::kInternal);
     std::signal(SIGPIPE, SIG_IGN);
     CLI::App app{"Duplicate a machine onto another, which keeps its own profile", "dupengine"};
+    app.formatter(std::make_shared<HelpFormat>());
     Globals globals;
     Action action;
     app.set_version_flag("--version", std::string("dupengine ") + kVersion);

@@ -47,8 +47,7 @@ void add_inspect(CLI::App& app, Globals& globals, Action& action) {
     const auto options = std::make_shared<InspectOptions>();
     verb.add_option("ENDPOINT", options->path,
                     "A block device, a raw image file, a store of images or one of them")
-        ->required()
-        ->option_text(" ");
+        ->required();
     verb.add_option("--sector-size", options->sector_bytes,
                     "Sector size of the disk that an image file is of")
         ->option_text("BYTES")

@@ -287,7 +287,7 @@ void add_media(CLI::App& app, Globals& globals, Action& action) {
     CLI::App& initramfs =
         add_sub_verb(media, "initramfs", "Make the small system, which copies, receives and takes up roles",
                      globals, action, options, run_initramfs);
-    initramfs.add_option("FILE", options->output, "Where it goes")->required()->option_text(" ");
+    initramfs.add_option("FILE", options->output, "Where it goes")->required();
 
     CLI::App& pxe = add_sub_verb(media, "pxe", "Make the folder from which machines start over the network",
                                  globals, action, options, run_pxe);
@@ -298,8 +298,7 @@ void add_media(CLI::App& app, Globals& globals, Action& action) {
     pxe.add_option("--dhcp-range", options->range, "... which gives these addresses")
         ->option_text("FIRST,LAST");
     pxe.add_option("DIR", options->output, "The folder; made if it is not there")
-        ->required()
-        ->option_text(" ");
+        ->required();
 
     CLI::App& esp =
         add_sub_verb(media, "esp", "Make the image of a stick that starts machines with UEFI or BIOS",
@@ -310,8 +309,7 @@ void add_media(CLI::App& app, Globals& globals, Action& action) {
                    "Put in this dupengine.efi, as one more entry of the menu")
         ->option_text("FILE");
     esp.add_option("FILE", options->output, "Where it goes; dupengine copy puts it on a stick")
-        ->required()
-        ->option_text(" ");
+        ->required();
 }
 
 }  // namespace dupengine::cli

@@ -60,8 +60,7 @@ void add_places(CLI::App& verb, const std::shared_ptr<QuiesceArguments>& argumen
 }
 
 void add_run(CLI::App& verb, Globals& globals, const std::shared_ptr<QuiesceArguments>& arguments) {
-    verb.add_option("COMMAND", arguments->command, "Is run while all are prepared; write -- in front")
-        ->option_text(" ");
+    verb.add_option("COMMAND", arguments->command, "Is run while all are prepared; write -- in front");
     add_places(verb, arguments);
     verb.add_option("--target", arguments->target, "What participants are told of where the duplicate goes")
         ->option_text("NAME");

@@ -1,6 +1,7 @@
 #include "machine/hot_disk.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "base/aligned_buffer.h"
 #include "base/copy_bytes.h"
@@ -114,8 +115,9 @@ void HotDisk::look_at_rest(const std::function<ExtentSet()>& look) {
             "{}: looking at it takes longer than its filesystems may be frozen ({} s); a longer --max-pause "
             "allows more",
             name(), Seconds(options_.freeze_deadline).count());
-    for (const auto& [offset, bytes] : at_rest_)
+    for (const auto& [offset, bytes] : looked_at_)
         tracker_->note(offset, bytes);
+    at_rest_ = std::make_shared<const Kept>(std::exchange(looked_at_, {}));
     if (tracker_->compares() && shortest_pause() > options_.max_pause)
         refuse_a_long_pause(Code::kUnsupported, name(), shortest_pause(), options_.max_pause);
 }
@@ -129,13 +131,13 @@ HotDisk::Seconds HotDisk::shortest_pause() const {
 void HotDisk::keep(Extent extent) const {
     const std::uint64_t size = geometry().size_bytes;
     for (ByteOffset at = align_down(extent.begin, kKeptPiece); at < extent.end; at += kKeptPiece) {
-        if (at_rest_.contains(at)) continue;
-        if ((at_rest_.size() + 1) * kKeptPiece > kMostAtRest)
+        if (looked_at_.contains(at)) continue;
+        if ((looked_at_.size() + 1) * kKeptPiece > kMostAtRest)
             throw_error(Code::kUnsupported, "{}: planning its copy needs more of it than can be kept ({})",
                         name(), format_size(kMostAtRest));
         Bytes bytes(std::min<std::uint64_t>(kKeptPiece, size - at));
         disk_.read_from_medium(at, bytes);
-        at_rest_.emplace(at, std::move(bytes));
+        looked_at_.emplace(at, std::move(bytes));
     }
 }
 
@@ -175,6 +177,7 @@ std::shared_ptr<const Changes> HotDisk::round(std::uint32_t number) {
         throw_error(Code::kPeer, "round {} was asked for after round {}", number, number_);
     // What a round took and did not tell would be in no later one.
     if (failure_) std::rethrow_exception(failure_);
+    at_rest_ = std::shared_ptr<const Kept>();
     try {
         round_ = next_round(number);
     } catch (...) {
@@ -319,11 +322,12 @@ std::shared_ptr<const Changes> HotDisk::last_round() {
 void HotDisk::read(ByteOffset offset, std::span<std::byte> buffer) const {
     if (is_looking_) {
         keep({offset, offset + buffer.size()});
-        lay_over(at_rest_, offset, buffer);
+        lay_over(looked_at_, offset, buffer);
         return;
     }
     if (is_held_) return read_from_medium(offset, buffer);
-    read_and_note(offset, buffer, at_rest_);
+    const std::shared_ptr<const Kept> kept = at_rest_;
+    read_and_note(offset, buffer, kept ? *kept : Kept{});
 }
 
 void HotDisk::read_from_medium(ByteOffset offset, std::span<std::byte> buffer) const {

@@ -84,7 +84,8 @@ class HotDisk final : public block::Reader {
     ~HotDisk() override;
 
     /// Calls `look` with everything on the disk at rest, and keeps what that reads and what it names: read()
-    /// answers it as it was then, however long planning takes. Throws what `look` throws; kUnsupported if
+    /// answers it as it was then, however long planning takes; after the first round, as it is now (what was
+    /// written since is in a round). Throws what `look` throws; kUnsupported if
     /// that is too much to keep, or the pause cannot be as short as it has to be; kRefused if it could not be
     /// at rest for so long.
     void look_at_rest(const std::function<block::ExtentSet()>& look);
@@ -140,8 +141,10 @@ class HotDisk final : public block::Reader {
     unsigned tries_ = 0, shortening_rounds_ = 0, slow_rounds_ = 0;
     std::shared_ptr<const block::Changes> round_;
     std::exception_ptr failure_;  // of a round: there is none after it
-    mutable Kept at_rest_;  // of the first moment; grows while that lasts, and does not change afterwards
+    mutable Kept looked_at_;  // while the first moment lasts
     bool is_looking_ = false;
+    // Of the first moment, until a round is asked for: from there on it is in memory for nothing.
+    std::atomic<std::shared_ptr<const Kept>> at_rest_;
     Kept held_;  // of the last round
     std::atomic<bool> is_held_ = false;
     HotReport report_;

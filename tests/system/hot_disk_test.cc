@@ -214,8 +214,8 @@ TEST_F(AHotDisk, TheLastRoundIsOfOneMoment) {
     EXPECT_THROW(hot.round(2), Error);
 }
 
-TEST_F(AHotDisk, WhatPlanningReadStaysAsItWas) {
-    machine::HotDisk hot = make();
+TEST_F(AHotDisk, WhatPlanningReadStaysAsItWasUntilTheFirstRound) {
+    machine::HotDisk hot = make(machine::HotOptions{20s});
     Bytes then(256 * kKiB), later(256 * kKiB), medium(256 * kKiB);
     hot.look_at_rest([&] {
         hot.read(0, std::span(then).first(100));  // is kept, with its surroundings
@@ -236,6 +236,11 @@ TEST_F(AHotDisk, WhatPlanningReadStaysAsItWas) {
     EXPECT_TRUE(is_same(then, later, {128 * kKiB, 192 * kKiB}));
     EXPECT_TRUE(is_same(medium, later, {64 * kKiB, 128 * kKiB}));
     EXPECT_FALSE(is_same(then, medium, {0, 64 * kKiB})) << "nothing changed: the test showed nothing";
+    must_run({"dd", "if=/dev/urandom", "of=" + root_ + "/large", "bs=1M", "count=8", "status=none"});
+    ASSERT_FALSE(hot.round(1)->is_last);
+    hot.read(0, later);
+    hot.read_from_medium(0, medium);
+    EXPECT_EQ(later, medium) << "what nobody needs any more is kept, and would be in the image of the memory";
 }
 
 TEST_F(AHotDisk, AVetoCallsItOffAndNothingStandsStill) {
