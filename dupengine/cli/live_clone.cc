@@ -28,9 +28,10 @@ constexpr auto kLifeTime = 120s;
 // What had passed the gate before it was closed.
 constexpr auto kDrainTime = 200ms;
 
-// Of what is free, for pages that keep changing: of these only differences are sent.
-constexpr std::uint64_t kKeptShare = 16;
-constexpr std::uint64_t kMostKeptPages = 256 * kMiB / codec::kPageBytes;
+// Pages that keep changing, of which only differences are sent: of each an eighth of its size is kept. As a share of
+// those that are free.
+constexpr std::uint64_t kKeptShare = 4;
+constexpr std::uint64_t kMostKeptPages = 512 * kMiB / codec::kPageBytes;
 
 std::uint64_t kept_pages(const machine::Facts& facts) {
     const std::uint64_t free = facts.memory_bytes - facts.memory_in_use_bytes;

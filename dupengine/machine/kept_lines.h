@@ -20,6 +20,8 @@ class KeptLines {
     const codec::LineTags* find(std::uint64_t number) const;
     /// Keeps it if there is room, or replaces what is kept of this number.
     void keep(std::uint64_t number, const codec::LineTags& lines);
+    std::uint64_t count() const { return places_.size(); }
+    std::uint64_t most() const { return most_; }
     std::span<const std::byte> room() const { return room_.all(); }
 
   private:

@@ -1,7 +1,9 @@
 #include "machine/memory_passes.h"
 
 #include <algorithm>
+#include <array>
 #include <chrono>
+#include <utility>
 
 #include "base/copy_bytes.h"
 #include "machine/snapshot_layout.h"
@@ -14,6 +16,7 @@ using codec::kPageBytes;
 
 // Read at once, between two looks.
 constexpr std::uint64_t kReadPages = 256;
+constexpr std::array<std::byte, kPageBytes> kZeros{};
 
 double now() {
     return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
@@ -57,7 +60,8 @@ void MemoryPasses::read_ahead() {
         next_in_use_ = 0;
         at_ = end;
     }
-    PageRange& part = in_use_[next_in_use_];
+    has_records_ = in_use_[next_in_use_].has_records;
+    PageRange& part = in_use_[next_in_use_].pages;
     read_ = {part.begin, std::min(part.begin + kReadPages, part.end)};
     looked_to_ = read_.begin;
     memory_.read(read_, std::span(buffer_).first(read_.size() * kPageBytes));
@@ -66,8 +70,9 @@ void MemoryPasses::read_ahead() {
 }
 
 GroupWriter::Added MemoryPasses::send(GroupWriter& writer, std::uint64_t number,
-                                      std::span<const std::byte> page) {
+                                      std::span<const std::byte> page, bool was_zeros) {
     const codec::LineTags* before = kept_.find(number);
+    if (before == nullptr && was_zeros) return writer.add(number, kZeros, page);
     if (before == nullptr) return writer.add_whole(number, page);
     const codec::LineTags now = tagger_.of_lines(page);
     std::uint64_t changed = 0;
@@ -76,6 +81,12 @@ GroupWriter::Added MemoryPasses::send(GroupWriter& writer, std::uint64_t number,
     const auto added = writer.add_lines(number, changed, page);
     if (added == GroupWriter::Added::kAdded) kept_.keep(number, now);
     return added;
+}
+
+// What changed between two passes will change again; and so will tables of records, though not each page of
+// them in each pass. They leave room.
+bool MemoryPasses::will_change_in_lines() const {
+    return passes_ > 1 || (has_records_ && kept_.count() < kept_.most() / 2);
 }
 
 std::span<const std::byte> MemoryPasses::next(std::span<std::byte> room) {
@@ -91,11 +102,12 @@ std::span<const std::byte> MemoryPasses::next(std::span<std::byte> room) {
             std::span<const std::byte>(buffer_).subspan((number - read_.begin) * kPageBytes, kPageBytes);
         const std::uint64_t tag = tagger_.of(page);
         if (tag != tags_[number]) {
-            if (send(writer, number, page) == GroupWriter::Added::kFull) break;
+            const bool was_zeros = tags_[number] == tagger_.of_zeros();
+            if (send(writer, number, page, was_zeros) == GroupWriter::Added::kFull) break;
             tags_[number] = tag;
             ++report_.pages_sent;
-            // What changed between two passes will change again.
-            if (passes_ > 1 && kept_.find(number) == nullptr) kept_.keep(number, tagger_.of_lines(page));
+            if (will_change_in_lines() && kept_.find(number) == nullptr)
+                kept_.keep(number, tagger_.of_lines(page));
         }
         ++report_.pages_looked_at;
         ++looked_to_;
@@ -179,9 +191,9 @@ void MemoryPasses::take_image(const NextImagePage& next_page, const PageNumbers&
             ++image_.pages_known;
             continue;
         }
-        tags_[number] = tag;
+        const bool was_zeros = std::exchange(tags_[number], tag) == tagger_.of_zeros();
         copy_bytes(page, copy_room());
-        different_.push_back({number, copied_++});
+        different_.push_back({number, copied_++, was_zeros});
     }
     end_image(own_pages, numbers_.size());
 }
@@ -199,7 +211,8 @@ std::span<const std::byte> MemoryPasses::next_of_image(std::span<std::byte> room
     GroupWriter writer(room);
     for (; next_different_ < different_.size(); ++next_different_) {
         const Different& next = different_[next_different_];
-        if (send(writer, next.number, copies_->page(next.place)) == GroupWriter::Added::kFull) break;
+        if (send(writer, next.number, copies_->page(next.place), next.was_zeros) == GroupWriter::Added::kFull)
+            break;
     }
     if (writer.pages() == 0) return {};
     const auto group = writer.finish();

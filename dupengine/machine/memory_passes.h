@@ -62,10 +62,12 @@ class MemoryPasses {
     struct Different {
         std::uint64_t number;
         std::uint64_t place;  // in copies_
+        bool was_zeros = false;
     };
     void read_ahead();
+    bool will_change_in_lines() const;
     codec::GroupWriter::Added send(codec::GroupWriter& writer, std::uint64_t number,
-                                   std::span<const std::byte> page);
+                                   std::span<const std::byte> page, bool was_zeros);
     bool take_own_pages(const NextImagePage& next_page);
     void take_whole(const NextImagePage& next_page);
     std::span<std::byte> copy_room();
@@ -83,9 +85,10 @@ class MemoryPasses {
     // The pass under way: where it is, and what was read and not looked at yet.
     std::size_t range_ = 0;
     std::uint64_t at_ = 0;
-    std::vector<PageRange> in_use_;
+    std::vector<PagesInUse> in_use_;
     std::size_t next_in_use_ = 0;
     PageRange read_{};
+    bool has_records_ = false;
     std::uint64_t looked_to_ = 0;
     Bytes buffer_;
 

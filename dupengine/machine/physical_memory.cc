@@ -15,6 +15,8 @@ namespace {
 using codec::kPageBytes;
 
 constexpr std::size_t kMostSegments = 4096;
+// Of kpageflags, for who hacks kernels (Linux: include/linux/kernel-page-flags.h, which user space has not).
+constexpr unsigned kReserved = 32, kPrivate = 35;
 
 bool has(std::uint64_t flags, unsigned bit) {
     return (flags >> bit & 1) != 0;
@@ -29,6 +31,13 @@ bool is_left_out(std::uint64_t flags) {
     const bool is_of_a_file = has(flags, KPF_LRU) && !has(flags, KPF_ANON) && !has(flags, KPF_SWAPBACKED);
     return is_of_a_file && !has(flags, KPF_DIRTY) && !has(flags, KPF_WRITEBACK) && !has(flags, KPF_MMAP) &&
            !has(flags, KPF_UNEVICTABLE);
+}
+
+// What the kernel took since it started, and its table of pages: since memory can be added, that is marked as
+// private, which else only pages of files are (Linux: mm/bootmem_info.c). Where it is not, more is sent.
+bool has_records(std::uint64_t flags) {
+    if (has(flags, kReserved)) return has(flags, kPrivate);
+    return !has(flags, KPF_LRU) && !has(flags, KPF_ANON) && !has(flags, KPF_MMAP);
 }
 
 Elf64_Ehdr read_header(const Fd& kcore, const std::string& name) {
@@ -90,17 +99,19 @@ std::uint64_t PhysicalMemory::ram_pages() const {
     return pages;
 }
 
-std::vector<PageRange> PhysicalMemory::in_use(PageRange range) const {
+std::vector<PagesInUse> PhysicalMemory::in_use(PageRange range) const {
     if (range.size() > kMostAtOnce) throw_error(Code::kInternal, "{} pages at once", range.size());
     std::vector<std::uint64_t> flags(range.size());
     pread_exact(flags_.get(), range.begin * 8, std::as_writable_bytes(std::span(flags)), Code::kSourceIo,
                 "/proc/kpageflags");
-    std::vector<PageRange> found;
+    std::vector<PagesInUse> found;
     for (std::uint64_t i = 0; i < range.size(); ++i) {
         if (is_left_out(flags[i])) continue;
         const std::uint64_t page = range.begin + i;
-        if (found.empty() || found.back().end != page) found.push_back({page, page});
-        found.back().end = page + 1;
+        const bool records = has_records(flags[i]);
+        if (found.empty() || found.back().pages.end != page || found.back().has_records != records)
+            found.push_back({{page, page}, records});
+        found.back().pages.end = page + 1;
     }
     return found;
 }

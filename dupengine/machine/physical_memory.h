@@ -20,6 +20,13 @@ struct PageRange {
     bool operator==(const PageRange&) const = default;
 };
 
+struct PagesInUse {
+    PageRange pages;
+    /// Of the kernel's own: small records, of which a few change at a time.
+    bool has_records = false;
+    bool operator==(const PagesInUse&) const = default;
+};
+
 class PhysicalMemory {
   public:
     /// Throws kUnsupported if this kernel lets nobody read it, and why.
@@ -32,7 +39,7 @@ class PhysicalMemory {
 
     /// The parts of `range` (of one of ranges(), at most kMostAtOnce pages) that an image of this machine
     /// would hold: not what is free, and not what files have on their disks and can be read again.
-    std::vector<PageRange> in_use(PageRange range) const;
+    std::vector<PagesInUse> in_use(PageRange range) const;
     /// `buffer` is as long as the range, which lies in one of ranges(). Throws kSourceIo.
     void read(PageRange range, std::span<std::byte> buffer) const;
 

@@ -54,7 +54,9 @@ FakeMemory::FakeMemory() {
     pwrite_exact(kcore_.get(), 0, std::as_bytes(std::span(&header, 1)), Code::kInternal, "kcore");
     pwrite_exact(kcore_.get(), sizeof header, std::as_bytes(std::span(segments)), Code::kInternal, "kcore");
     std::filesystem::resize_file(proc() + "/kcore", place_of(kEnd));
-    std::filesystem::resize_file(proc() + "/kpageflags", kEnd * 8);
+    // A program's.
+    const std::vector<std::uint64_t> flags(kEnd, std::uint64_t{1} << KPF_LRU | std::uint64_t{1} << KPF_ANON);
+    pwrite_exact(flags_.get(), 0, std::as_bytes(std::span(flags)), Code::kInternal, "kpageflags");
 }
 
 void FakeMemory::put(std::uint64_t page, std::span<const std::byte> bytes) {

@@ -77,8 +77,13 @@ TEST(PhysicalMemoryIs, NotInUseWhereItIsFreeOrOnADisk) {
     memory.set_flags(30, bit(KPF_LRU) | bit(KPF_UPTODATE) | bit(KPF_DIRTY));   // not written yet
     memory.set_flags(31, bit(KPF_LRU) | bit(KPF_ANON) | bit(KPF_SWAPBACKED));  // a program's
     memory.set_flags(32, bit(KPF_LRU) | bit(KPF_SWAPBACKED));                  // of a memory filesystem
+    memory.set_flags(33, bit(KPF_SLAB));
+    memory.set_flags(34, bit(32) | bit(35));  // of the table of pages
+    memory.set_flags(35, 0);                  // a stack of the kernel's
+    memory.set_flags(36, bit(32));            // its text
     const PhysicalMemory physical(memory.proc());
-    EXPECT_EQ(physical.in_use({1, 40}), (std::vector<PageRange>{{1, 10}, {11, 20}, {21, 40}}));
+    EXPECT_EQ(physical.in_use({1, 40}),
+              (std::vector<PagesInUse>{{{1, 10}}, {{11, 20}}, {{21, 33}}, {{33, 36}, true}, {{36, 40}}}));
 }
 
 TEST(Memory, IsRebuiltByteForByteAfterPassesAndAnImage) {
@@ -112,6 +117,21 @@ TEST(Memory, OfTheImageOnlyWhatChangedIsSent) {
     // Eight lines of each page that is kept, their map, and the image's own few pages.
     EXPECT_LT(report.bytes_sent, 40 * (8 * 64 + 80) + 6 * (kPageBytes + 80));
     EXPECT_EQ(report.pages_known, image.size() - 40 - 5);
+    ends.received.check();
+    EXPECT_EQ(ends.rebuilt(), image);
+}
+
+TEST(Memory, OfTablesOfRecordsOnlyWhatChangedIsSentTheFirstTime) {
+    Ends ends(2);
+    for (std::uint64_t page = 100; page < 116; ++page)
+        ends.memory.set_flags(page, std::uint64_t{1} << KPF_SLAB);
+    ends.pass();
+    for (std::uint64_t page = 100; page < 116; ++page)
+        ends.memory.scribble(page, 1);
+    const auto image = ends.memory.image();
+    ends.take_image(image);
+    ends.send_image();
+    EXPECT_LT(ends.passes.image().bytes_sent, 16 * (8 * 64 + 80) + 6 * (kPageBytes + 80));
     ends.received.check();
     EXPECT_EQ(ends.rebuilt(), image);
 }
