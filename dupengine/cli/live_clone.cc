@@ -28,8 +28,8 @@ constexpr auto kLifeTime = 120s;
 // What had passed the gate before it was closed.
 constexpr auto kDrainTime = 200ms;
 
-// Pages that keep changing, of which only differences are sent: of each an eighth of its size is kept. As a share of
-// those that are free.
+// Pages that keep changing, of which only differences are sent: of each an eighth of its size is kept. As a
+// share of those that are free.
 constexpr std::uint64_t kKeptShare = 4;
 constexpr std::uint64_t kMostKeptPages = 512 * kMiB / codec::kPageBytes;
 
