@@ -87,8 +87,7 @@ void add_boot(CLI::App& app, Globals& globals, Action& action) {
         ->required()
         ->option_text("FILE")
         ->allow_extra_args(false);
-    keys.add_option("IN", arguments->input, "A dupengine.efi that is not signed for Secure Boot")
-        ->required();
+    keys.add_option("IN", arguments->input, "A dupengine.efi that is not signed for Secure Boot")->required();
     keys.add_option("OUT", arguments->output, "Where the new one goes")->required();
 
     CLI::App& sign = add("sign", "Sign kernels, initrds and loaders, each into FILE.sig", run_sign);

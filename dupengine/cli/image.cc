@@ -137,15 +137,13 @@ void add_image(CLI::App& app, Globals& globals, Action& action) {
     make->callback(runs([](ImageArguments a, const Globals& g) { return keygen(a, g); }));
 
     CLI::App* signing = verb->add_subcommand("sign", "Sign an image that is in a store");
-    signing->add_option("IMAGE", arguments->reference, "image:STORE#NAME@VERSION")
-        ->required();
+    signing->add_option("IMAGE", arguments->reference, "image:STORE#NAME@VERSION")->required();
     signing->add_option("--sign-key", arguments->key, "The secret key")->required()->option_text("FILE");
     add_json_option(*signing, globals);
     signing->callback(runs([](ImageArguments a, const Globals& g) { return sign(a, g); }));
 
     CLI::App* pruning = verb->add_subcommand("prune", "Take images out of a store and give back their room");
-    pruning->add_option("STORE", arguments->reference, "The folder of the store")
-        ->required();
+    pruning->add_option("STORE", arguments->reference, "The folder of the store")->required();
     pruning->add_option("--keep", arguments->keep, "NAME or NAME@VERSION stays; may be repeated")
         ->option_text("IMAGE")
         ->allow_extra_args(false);

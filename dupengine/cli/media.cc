@@ -297,8 +297,7 @@ void add_media(CLI::App& app, Globals& globals, Action& action) {
         ->option_text("NAME");
     pxe.add_option("--dhcp-range", options->range, "... which gives these addresses")
         ->option_text("FIRST,LAST");
-    pxe.add_option("DIR", options->output, "The folder; made if it is not there")
-        ->required();
+    pxe.add_option("DIR", options->output, "The folder; made if it is not there")->required();
 
     CLI::App& esp =
         add_sub_verb(media, "esp", "Make the image of a stick that starts machines with UEFI or BIOS",
@@ -308,8 +307,7 @@ void add_media(CLI::App& app, Globals& globals, Action& action) {
     esp.add_option("--efi", options->efi_application,
                    "Put in this dupengine.efi, as one more entry of the menu")
         ->option_text("FILE");
-    esp.add_option("FILE", options->output, "Where it goes; dupengine copy puts it on a stick")
-        ->required();
+    esp.add_option("FILE", options->output, "Where it goes; dupengine copy puts it on a stick")->required();
 }
 
 }  // namespace dupengine::cli

@@ -276,6 +276,49 @@ TEST(LoadersKernelHook, GivesTheSmallSystemTheNewKernelAndNeverStopsAPackage) {
     EXPECT_EQ(read_file(tree.file("root/boot/grub/dupengine/entries.cfg"), Code::kInternal), entries);
 }
 
+// Where kernels are no packages of Debian's, or loaders are fed by kernel-install.
+TEST(LoadersKernelInstall, GivesTheSmallSystemTheNewKernelOnceAndOnlyIfAsked) {
+    const LoaderTree tree("grub");
+    const auto write = [&](const std::string& name, const std::string& content) {
+        write_file_atomic(tree.file(name), as_bytes(content), 0755, Code::kInternal);
+    };
+    const auto run = [&](const std::string& verb, std::vector<std::string> more = {}) {
+        more.insert(more.end(), {"DUPENGINE_BOOT_SETTINGS=" + tree.file("settings"),
+                                 "KERNEL_INSTALL_CONF_ROOT=" + tree.file("conf"),
+                                 "KERNEL_INSTALL_PLUGINS=" + test::source_folder() +
+                                     "/bootloader_hooks/kernel/zz-dupengine"});
+        std::vector<std::string> words = {"kernel-install", verb, "9.9"};
+        if (verb == "add") words.push_back(tree.file("image"));
+        return run_program(words, {.extra_environment = more});
+    };
+    fs::create_directory(tree.file("conf"));
+    write("conf/install.conf", "layout=other\nBOOT_ROOT=" + tree.file("root/boot") + "\n");
+    write("conf/entry-token", "dupengine-test\n");
+    fs::create_symlink(test::command(), tree.file("dupengine"));
+    write("mkinitramfs", "#!/bin/sh\necho \"initrd of $3\" >\"$2\"\n");
+    write("image", "kernel 9.9");
+    const auto before = tree.all();
+    const RunResult unasked = run("add");
+    EXPECT_EQ(unasked.status, 0) << unasked.err;
+    EXPECT_EQ(tree.all(), before) << "nobody asked for anything";
+    write("settings", "PATH=" + tree.file("") + ":$PATH\nroot=" + tree.file("root") + "\nloader=grub\n");
+    const auto asked = tree.all();
+    EXPECT_EQ(run("add", {"DPKG_MAINTSCRIPT_PACKAGE=linux-image"}).status, 0);
+    EXPECT_EQ(tree.all(), asked) << "the package's own hook does it";
+    const RunResult added = run("add");
+    EXPECT_EQ(added.status, 0) << added.err;
+    const std::string entries = read_file(tree.file("root/boot/grub/dupengine/entries.cfg"), Code::kInternal);
+    const auto kept = [&](const std::string& name) {
+        const std::string file = entries.substr(entries.find(name), name.size() + 16);
+        return read_file(tree.file("root/boot/grub/dupengine/" + file), Code::kInternal);
+    };
+    EXPECT_EQ(kept("initrd-"), "initrd of 9.9\n");
+    EXPECT_EQ(kept("linux-"), "kernel 9.9");
+    const auto with_entries = tree.all();
+    EXPECT_EQ(run("remove").status, 0);
+    EXPECT_EQ(tree.all(), with_entries);
+}
+
 TEST(LoadersGrub, TellWhoTheyAreWithoutBeingAsked) {
     const LoaderTree tree("grub");
     ASSERT_EQ(tree.install(0).status, 0);
