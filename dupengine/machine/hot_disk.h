@@ -141,7 +141,7 @@ class HotDisk final : public block::Reader {
     unsigned tries_ = 0, shortening_rounds_ = 0, slow_rounds_ = 0;
     std::shared_ptr<const block::Changes> round_;
     std::exception_ptr failure_;  // of a round: there is none after it
-    mutable Kept looked_at_;  // while the first moment lasts
+    mutable Kept looked_at_;      // while the first moment lasts
     bool is_looking_ = false;
     // Of the first moment, until a round is asked for: from there on it is in memory for nothing.
     std::atomic<std::shared_ptr<const Kept>> at_rest_;
