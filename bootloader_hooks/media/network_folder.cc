@@ -16,7 +16,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr std::size_t kLargestKernel = kGiB;
+constexpr std::size_t kLargestKernel = kGiB, kLargestApplication = 16 * kMiB;
 
 // Reads its menu from the server that it came from.
 constexpr const char* kMenuFolder = "/grub";
@@ -51,7 +51,7 @@ void check_network_programs() {
     check_grub({kGrubOfEfi, kGrubOfPxe}, "the network");
 }
 
-std::string dnsmasq_settings(const DhcpRange& range, const std::string& path) {
+std::string dnsmasq_settings(const DhcpRange& range, const std::string& path, const std::string& efi) {
     // The kinds of firmware are those of RFC 4578, 2.1, as corrected (its erratum 4625): 7 and 9 are both
     // met.
     return fmt::format(
@@ -70,12 +70,15 @@ std::string dnsmasq_settings(const DhcpRange& range, const std::string& path) {
         "dhcp-boot=tag:bios,{5}\n"
         "enable-tftp\n"
         "tftp-root={3}\n",
-        range.interface, range.first, range.last, path, kNetworkEfi, kNetworkBios);
+        range.interface, range.first, range.last, path, efi, kNetworkBios);
 }
 
 void make_network_folder(const NetworkFolder& folder, const std::stop_token& stop) {
     check_network_programs();
     const std::string linux_content = read_file(folder.linux_file, Code::kUsage, kLargestKernel);
+    std::string application;
+    if (!folder.efi_application.empty())
+        application = read_file(folder.efi_application, Code::kUsage, kLargestApplication);
     image::make_folder(folder.path);
     image::make_folder(folder.path + "/grub");
     const std::string absolute = fs::canonical(folder.path).string();
@@ -89,7 +92,8 @@ void make_network_folder(const NetworkFolder& folder, const std::stop_token& sto
     write(kNetworkBios, make_grub_image(kGrubOfPxe, kMenuFolder, {"pxe", "net", "tftp"}, stop));
     write("linux", linux_content);
     write("initramfs", folder.initramfs);
-    if (folder.dhcp) write("dnsmasq.conf", dnsmasq_settings(*folder.dhcp, absolute));
+    if (!application.empty()) write(kNetworkDupengine, application);
+    if (folder.dhcp) write("dnsmasq.conf", dnsmasq_settings(*folder.dhcp, absolute, folder.loaded_by_efi()));
     // Last: what it names is there.
     write("grub/grub.cfg", grub_menu(folder.command_line, "/linux", "/initramfs"));
 }

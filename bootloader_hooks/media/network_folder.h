@@ -7,7 +7,8 @@
 //     grub/grub.cfg         its menu
 //     grub/efi64.efi        what UEFI firmware loads
 //     grub/bios.0           what BIOS firmware loads
-//     dnsmasq.conf          DHCP and TFTP
+//     dupengine.efi         if it is given: what UEFI firmware loads instead, and starts what the machine's
+//     profile says dnsmasq.conf          DHCP and TFTP
 
 #include <optional>
 #include <stop_token>
@@ -17,6 +18,7 @@
 namespace dupengine::boot {
 
 inline constexpr const char* kNetworkEfi = "grub/efi64.efi";
+inline constexpr const char* kNetworkDupengine = "dupengine.efi";
 inline constexpr const char* kNetworkBios = "grub/bios.0";
 
 /// Where dnsmasq is to answer, and what it may give.
@@ -34,6 +36,8 @@ struct NetworkFolder {
     std::string_view initramfs;  ///< its content
     std::string command_line;
     std::optional<DhcpRange> dhcp;
+    std::string efi_application = {};  ///< dupengine.efi, copied from there; empty: none
+    const char* loaded_by_efi() const { return efi_application.empty() ? kNetworkEfi : kNetworkDupengine; }
 };
 
 /// Throws kUnsupported if a program or a package of GRUB is not there, with what installs it.
@@ -43,7 +47,7 @@ void check_network_programs();
 /// check_network_programs, kUsage if the kernel cannot be read, kTargetIo, kInterrupted.
 void make_network_folder(const NetworkFolder& folder, const std::stop_token& stop = {});
 
-/// The settings, for the folder at this absolute path (dnsmasq(8)).
-std::string dnsmasq_settings(const DhcpRange& range, const std::string& path);
+/// The settings, for the folder at this absolute path (dnsmasq(8)). UEFI firmware is given the file `efi`.
+std::string dnsmasq_settings(const DhcpRange& range, const std::string& path, const std::string& efi);
 
 }  // namespace dupengine::boot

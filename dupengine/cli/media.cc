@@ -126,7 +126,13 @@ Started find_started(const Options& options, const std::stop_token& stop) {
     return started;
 }
 
-std::string pxe_text(const Options& options, const std::string& command_line, const boot::Initramfs& system) {
+void check_efi_application(const Options& options) {
+    if (!options.efi_application.empty() && !fs::is_regular_file(options.efi_application))
+        throw_error(Code::kUsage, "{}: there is no such file", options.efi_application);
+}
+
+std::string pxe_text(const Options& options, const std::string& command_line, const boot::Initramfs& system,
+                     const std::string& efi) {
     std::string text = fmt::format("made {}; the small system: {}\nkernel command line: {}\n", options.output,
                                    system_text(system), command_line);
     if (!options.interface.empty())
@@ -134,7 +140,7 @@ std::string pxe_text(const Options& options, const std::string& command_line, co
                                   fs::canonical(options.output).string());
     return text + fmt::format(
                       "serve it by TFTP; DHCP names the file {} to UEFI (option 93: 7, 9) and {} to BIOS (0)",
-                      boot::kNetworkEfi, boot::kNetworkBios);
+                      efi, boot::kNetworkBios);
 }
 
 int run_pxe(const Globals& globals, const Options& options) {
@@ -144,6 +150,8 @@ int run_pxe(const Globals& globals, const Options& options) {
     if (options.interface.empty() != options.range.empty())
         throw_error(Code::kUsage, "--interface and --dhcp-range belong together");
     if (!options.interface.empty()) folder.dhcp = boot::parse_dhcp_range(options.interface, options.range);
+    folder.efi_application = options.efi_application;
+    check_efi_application(options);
     boot::check_network_programs();
     folder.path = options.output;
     const InterruptWatch interrupt;
@@ -160,11 +168,11 @@ int run_pxe(const Globals& globals, const Options& options) {
     ordered_json json = {{"result", "ok"},
                          {"folder", options.output},
                          {"command_line", folder.command_line},
-                         {"efi", boot::kNetworkEfi},
+                         {"efi", folder.loaded_by_efi()},
                          {"bios", boot::kNetworkBios},
                          {"dnsmasq", folder.dhcp.has_value()},
                          {"initramfs", system_json(system)}};
-    print(globals, json, pxe_text(options, folder.command_line, system));
+    print(globals, json, pxe_text(options, folder.command_line, system, folder.loaded_by_efi()));
     return 0;
 }
 
@@ -195,8 +203,7 @@ int run_esp(const Globals& globals, const Options& options) {
     disk.command_line = boot::kernel_command_line(options.words);
     disk.efi_application = options.efi_application;
     boot::check_boot_disk_programs();
-    if (!disk.efi_application.empty() && !fs::is_regular_file(disk.efi_application))
-        throw_error(Code::kUsage, "{}: there is no such file", disk.efi_application);
+    check_efi_application(options);
     const InterruptWatch interrupt;
     const Started started = find_started(options, interrupt.token());
     disk.linux_file = started.linux_file;
@@ -293,6 +300,9 @@ void add_media(CLI::App& app, Globals& globals, Action& action) {
                                  globals, action, options, run_pxe);
     add_boot_words(pxe, options->words);
     add_made_before(pxe, *options);
+    pxe.add_option("--efi", options->efi_application,
+                   "Start machines with UEFI by this dupengine.efi, which follows their profiles")
+        ->option_text("FILE");
     pxe.add_option("--interface", options->interface, "Write a dnsmasq.conf for this network interface")
         ->option_text("NAME");
     pxe.add_option("--dhcp-range", options->range, "... which gives these addresses")

@@ -283,13 +283,21 @@ TEST(NetworkFolders, HaveAllThatBothKindsOfFirmwareAskFor) {
         for (const auto& entry : fs::recursive_directory_iterator(path))
             EXPECT_NE(fs::status(entry).permissions() & fs::perms::others_read, fs::perms::none) << entry;
     }
+    folder.efi_application = scratch.file("application");
+    write_file_atomic(folder.efi_application, as_bytes(std::string_view("application")), 0600,
+                      Code::kInternal);
+    make_network_folder(folder);
+    EXPECT_EQ(read_file(path + "/dupengine.efi", Code::kInternal), "application");
+    EXPECT_THAT(read_file(path + "/dnsmasq.conf", Code::kInternal),
+                HasSubstr("\ndhcp-boot=tag:efi,dupengine.efi\n"));
     EXPECT_THAT(test::must_run({"dnsmasq", "--version"}), HasSubstr("Dnsmasq"));
     const RunResult checked = run_program({"dnsmasq", "--test", "--conf-file=" + path + "/dnsmasq.conf"});
     EXPECT_EQ(checked.status, 0) << checked.complaint();
 }
 
 TEST(NetworkFolders, AServerGetsEachFirmwareItsOwnProgram) {
-    const std::string settings = dnsmasq_settings(parse_dhcp_range("eth0", "10.0.0.5,10.0.0.9"), "/srv/tftp");
+    const std::string settings =
+        dnsmasq_settings(parse_dhcp_range("eth0", "10.0.0.5,10.0.0.9"), "/srv/tftp", kNetworkEfi);
     for (const char* line :
          {"\ninterface=eth0\n", "\ndhcp-range=10.0.0.5,10.0.0.9,1h\n", "\ntftp-root=/srv/tftp\n",
           "\ndhcp-match=set:efi,option:client-arch,7\n", "\ndhcp-match=set:bios,option:client-arch,0\n",
