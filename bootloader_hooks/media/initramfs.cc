@@ -14,6 +14,7 @@
 #include "bootloader_hooks/media/work_folder.h"
 #include "image/signature.h"
 #include "profiles/references/initramfs_members.h"
+#include "profiles/schema.h"
 #include "wire/credentials.h"
 
 namespace dupengine::boot {
@@ -29,7 +30,10 @@ constexpr std::string_view kSettings =
     "none\nFSTYPE=ext4\n"
     "DUPENGINE_RECEIVE=y\n";
 
-constexpr std::size_t kLargest = 2 * kGiB;
+constexpr std::size_t kLargest = 2 * kGiB, kLargestProfile = kMiB;
+
+// What runs before there is a system; where it looks for the profile of the machine.
+constexpr std::string_view kScript = "usr/lib/dupengine/early/work", kProfile = "etc/dupengine/profile.toml";
 
 constexpr std::string_view kTrusted = "etc/dupengine/trusted.d/", kPeers = "etc/dupengine/peers/";
 
@@ -114,6 +118,11 @@ Addition what_was_asked_for(const InitramfsOptions& options) {
             throw_error(Code::kUsage, "{}: holds no certificate (PEM)", options.ca_file);
         addition.add("etc/dupengine/ca.pem", std::move(authority), 0644);
     }
+    if (!options.profile.empty()) {
+        std::string profile = read_file(options.profile, Code::kUsage, kLargestProfile);
+        static_cast<void>(profiles::parse_profile(profile, options.profile));
+        addition.add(std::string(kProfile), std::move(profile), 0600);
+    }
     if (!options.enrolment.empty())
         for (wire::CredentialFile& file : wire::credential_files(options.enrolment))
             addition.add(std::string(kPeers) + file.name, std::move(file.content), 0600);
@@ -146,7 +155,7 @@ Initramfs check_initramfs(std::string content) {
                           profiles::take_initramfs_members(content, [&](const profiles::CpioMember& member) {
                               const std::string_view name = member.name;
                               has_command = has_command || name == "usr/sbin/dupengine";
-                              has_script = has_script || name == "scripts/init-premount/dupengine";
+                              has_script = has_script || name == kScript;
                               take_module(name, found);
                               if (name.starts_with(kTrusted) && name.ends_with(".pub"))
                                   found.trusts_somebody = true;

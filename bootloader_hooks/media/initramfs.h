@@ -18,6 +18,7 @@ struct InitramfsOptions {
     std::vector<std::string> trusted;  ///< files with public keys: who may have signed an image
     std::string ca_file;               ///< of the web server's authority; empty: those of this machine
     std::string enrolment;             ///< a folder with the enrolment to put in, a secret; empty: none
+    std::string profile;  ///< the file of a node, for a disk that has no profile yet; empty: none
 };
 
 struct Initramfs {
@@ -33,11 +34,12 @@ struct Initramfs {
 std::string running_kernel();
 
 /// Throws kUnsupported if mkinitramfs or the hook of this project is not installed, kUsage for what cannot be
-/// put in, kAuthenticity for a folder that is no enrolment, kInternal if mkinitramfs fails, kInterrupted.
+/// put in or is no profile, kAuthenticity for a folder that is no enrolment, kInternal if mkinitramfs fails,
+/// kInterrupted.
 Initramfs make_initramfs(const InitramfsOptions& options, const std::stop_token& stop = {});
 
-/// Looks into an initramfs: `added` stays empty. Throws kUnsupported if it has no command or no boot script
-/// in it, so that it cannot do what its command line says; kUsage if it is no initramfs.
+/// Looks into an initramfs, of whoever made it: `added` stays empty. Throws kUnsupported if it has no command
+/// or no boot script in it, so that it cannot do what its command line says; kUsage if it is no initramfs.
 Initramfs check_initramfs(std::string content);
 
 /// Where a small system is started by a kernel that is not its own, or lacks the key without which it does

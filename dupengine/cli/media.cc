@@ -91,10 +91,11 @@ bool is_made_before(const Options& options) {
                     "--initramfs and --linux belong together: a kernel takes only its own modules");
     if (options.initramfs.empty()) return false;
     const boot::InitramfsOptions& system = options.system;
-    if (!system.trusted.empty() || !system.ca_file.empty() || !system.enrolment.empty())
+    if (!system.trusted.empty() || !system.ca_file.empty() || !system.enrolment.empty() ||
+        !system.profile.empty())
         throw_error(Code::kUsage,
-                    "what --initramfs names is taken as it is; give --trust, --ca-file and "
-                    "--enrolment to dupengine media initramfs");
+                    "what --initramfs names is taken as it is; give --trust, --ca-file, "
+                    "--enrolment and --profile to dupengine media initramfs");
     return true;
 }
 
@@ -242,6 +243,9 @@ void add_system_options(CLI::App& verb, boot::InitramfsOptions& system) {
     verb.add_option("--enrolment", system.enrolment,
                     "Put in the enrolment in this folder, with its secret key (never by itself)")
         ->option_text("DIR");
+    verb.add_option("--profile", system.profile,
+                    "Put in the profile of a node, for a machine whose disk has none")
+        ->option_text("FILE.toml");
 }
 
 void add_boot_words(CLI::App& verb, boot::BootWords& words) {

@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include "base/fd.h"
+#include "bootloader_hooks/media/initramfs.h"
 #include "cli/confirm.h"
 #include "machine/facts.h"
 #include "machine/next_system.h"
@@ -26,17 +27,14 @@ void refuse_what_is_no_word(const std::string& text) {
 }
 
 void refuse_if_it_cannot_receive(const std::string& path, const std::string& initramfs) {
-    bool has_command = false, has_script = false;
-    const bool is_one = profiles::take_initramfs_members(initramfs, [&](const profiles::CpioMember& member) {
-        has_command |= member.name == "usr/sbin/dupengine";
-        has_script |= member.name == "scripts/init-premount/dupengine";
-    });
-    if (!is_one) throw_error(Code::kRefused, "{}: is no initramfs", path);
-    if (!has_command || !has_script)
+    try {
+        static_cast<void>(boot::check_initramfs(initramfs));
+    } catch (const Error& e) {
         throw_error(Code::kRefused,
-                    "{}: cannot receive; make one that can: DUPENGINE_RECEIVE=y mkinitramfs -o FILE "
+                    "{}: cannot receive ({}); make one that can: DUPENGINE_RECEIVE=y mkinitramfs -o FILE "
                     "(dupengine-initramfs(8)), and say --initramfs FILE",
-                    path);
+                    path, e.what());
+    }
 }
 
 // Where the small system looks for its enrolment.

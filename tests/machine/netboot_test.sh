@@ -1,24 +1,26 @@
 #!/bin/bash
-# A bare machine with a profile is switched on, and nobody touches it: firmware (OVMF) starts over the network, the small
-# system of bootloader_hooks/initramfs-tools copies the signed image from a web server, waits while that is away, takes up
-# the role, and the machine starts from its own disk as the node that its profile names. Switched on once more it starts
-# by itself, and over the network it finds nothing to copy. A machine with a BIOS starts the same small system. What the
-# network gives is made by `dupengine media`, and so is a stick that starts both kinds. DHCP and TFTP are QEMU's own, for
-# the BIOS dnsmasq's; the web server is on loopback.
-# DUPENGINE: the command.
+# A bare machine with a profile is switched on, and nobody touches it: firmware (OVMF) starts dupengine.efi over the network,
+# that starts the small system of bootloader_hooks/initramfs-tools, as the profile says, because the disk has no system; the
+# small system copies the signed image from a web server, waits while that is away, takes up the role, and the machine starts
+# from its own disk as the node that its profile names, and tells that it came up well. Switched on once more, the network
+# still first, it starts that at once. By GRUB over the network it finds nothing to copy. A machine with a BIOS starts the
+# same small system. What the network gives is made by `dupengine media`, and so is a stick that starts both kinds. All
+# servers (dnsmasq, nginx, httpd) are in a network of the test's own.
+# DUPENGINE: the command; DUPENGINE_EFI: the application.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 # shellcheck source=tools/lib.sh
 source "$here/../../tools/lib.sh"
 # shellcheck source=tests/machine/nodes.sh
 source "$here/nodes.sh"
-: "${DUPENGINE:?is not set}"
+: "${DUPENGINE:?is not set}" "${DUPENGINE_EFI:?is not set}"
 deadline=${DUPENGINE_PAIR_SECONDS:-240}
 work=$(mktemp -d "$root/build/lab/netboot.XXXXXX")
-server='' machine=''
+server='' machine='' dhcp='' files='' network=''
 end() {
+    local process
     [[ ! $machine ]] || kill -KILL "$machine" 2>/dev/null || true
-    [[ ! $server ]] || kill "$server" 2>/dev/null || true
+    for process in $server $dhcp $files $network; do kill "$process" 2>/dev/null || true; done
     wait
     rm -rf "$work"
 }
@@ -40,28 +42,55 @@ await() {
     done
 }
 
-# The image in a store, a web server with a certificate of its own authority, and what firmware starts.
-make_store() {
+# No other process sees it. The machines are behind "firmware", and their servers are 10.77.1.1.
+start_network() {
+    unshare --net sleep infinity &
+    network=$!
+    until [[ $(readlink "/proc/$network/ns/net") != "$(readlink /proc/self/ns/net)" ]]; do sleep 0.1; done
+    in_network=(nsenter "--net=/proc/$network/ns/net")
+    "${in_network[@]}" ip tuntap add dev firmware mode tap
+    "${in_network[@]}" ip address add 10.77.1.1/24 dev firmware
+    "${in_network[@]}" ip link set firmware up
+    "${in_network[@]}" busybox httpd -f -p 10.77.1.1:80 -h web &
+    files=$!
+}
+
+# With what dupengine media pxe made.
+start_dhcp() {
+    if [[ $dhcp ]]; then
+        kill "$dhcp"
+        wait "$dhcp" || true
+    fi
+    "${in_network[@]}" dnsmasq --no-daemon --conf-file=tftp/dnsmasq.conf --dhcp-leasefile="$work/leases" >dnsmasq.log 2>&1 &
+    dhcp=$!
+}
+
+# The web server, with a certificate of its own authority, and who signs.
+make_server() {
     "$DUPENGINE" image keygen image.key >/dev/null
-    "$DUPENGINE" copy --sign-key image.key --progress none "$golden" image:store#web >/dev/null
     openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -keyout web.key -out web.pem \
-        -subj /CN=server -addext subjectAltName=IP:10.0.2.2 2>/dev/null
-    port=$(free_port)
+        -subj /CN=server -addext subjectAltName=IP:10.77.1.1 2>/dev/null
     cat >nginx.conf <<CONF
 daemon off; pid $work/nginx.pid; error_log $work/nginx.log;
 events {}
 http {
     access_log off; client_body_temp_path $work/body; proxy_temp_path $work/proxy; fastcgi_temp_path $work/fastcgi;
     uwsgi_temp_path $work/uwsgi; scgi_temp_path $work/scgi;
-    server { listen 127.0.0.1:$port ssl; ssl_certificate $work/web.pem; ssl_certificate_key $work/web.key; root $work; }
+    server { listen 10.77.1.1:443 ssl; ssl_certificate $work/web.pem; ssl_certificate_key $work/web.key; root $work; }
 }
 CONF
-    # Its workers are another user's.
+}
+
+# Of the golden system with dupengine installed, which starts by dupengine.efi and tells that it came up well.
+make_store() {
+    mcopy -D o -i small.disk@@1M "$DUPENGINE_EFI" ::/EFI/BOOT/BOOTX64.EFI
+    "$DUPENGINE" copy --sign-key image.key --progress none small.disk image:store#web >/dev/null
+    # The workers of the server are another user's.
     chmod 755 . && chmod -R a+rX store
 }
 
 start_server() {
-    nginx -e "$work/nginx.log" -c "$work/nginx.conf" &
+    "${in_network[@]}" nginx -e "$work/nginx.log" -c "$work/nginx.conf" &
     server=$!
 }
 
@@ -74,41 +103,55 @@ stop_server() {
 # The small system is made where its kernel is; what the network gives to firmware is made here.
 make_small_system() {
     cp --sparse=always "$golden" small.disk
-    mkdir keys
+    mkdir keys web
     cp image.key.pub web.pem keys/
     "$here/netboot/install" small.disk --trust image.key.pub --ca-file web.pem
-    rm small.disk
-    # What no role depends on: root= of the disk is not known to the server.
-    "$DUPENGINE" media pxe --linux kernel --initramfs small.img --copy "https://10.0.2.2:$port/store#web" \
-        --target /dev/vda --append console=ttyS0 --append loglevel=4 --append no_timer_check --append ip=dhcp \
-        tftp >media.log
+    ln kernel web/linux
+    ln small.img web/initrd
+    chmod -R a+rX web
+}
+# OPTION...
+make_folder() {
+    "$DUPENGINE" media pxe --linux kernel --initramfs small.img --append console=ttyS0 --append loglevel=4 \
+        --append no_timer_check --append ip=dhcp --interface firmware --dhcp-range 10.77.1.10,10.77.1.20 "$@" tftp >media.log
+    start_dhcp
 }
 
+make_profile() {
+    cat >>profile.toml <<'PROFILE'
+[services]
+enable = ["dupengine-boot-confirm.service"]
+[boot]
+timeout = 0
+fallback = "restore"
+tries = 3
+kernel = "http://10.77.1.1/linux"
+initrd = "http://10.77.1.1/initrd"
+command_line = "console=ttyS0 loglevel=4 no_timer_check ip=dhcp"
+restore_from = "https://10.77.1.1/store#web"
+receive_disk = "/dev/vda"
+PROFILE
+    "$DUPENGINE" profile set --store partition:target.img profile.toml >/dev/null
+}
+
+# OPTION...: a machine at the network.
+start_machine() {
+    : >console
+    begin=$SECONDS
+    "${in_network[@]}" qemu-system-x86_64 -name netboot -accel tcg,thread=multi -cpu max -smp 2 -m 1536 -display none -monitor none \
+        -serial file:console -netdev tap,id=net,ifname=firmware,script=no,downscript=no "$@" </dev/null &
+    machine=$!
+}
 # FIRST SECOND: the places of disk and network in the order in which firmware tries.
 switch_on() {
     local firmware=/usr/share/OVMF
     [[ -e vars.fd ]] || cp "$firmware/OVMF_VARS_4M.fd" vars.fd
-    : >console
-    begin=$SECONDS
-    qemu-system-x86_64 -name netboot -machine q35 -accel tcg,thread=multi -cpu max -smp 2 -m 1536 -display none \
-        -monitor none -serial file:console -device virtio-rng-pci \
+    start_machine -machine q35 -device virtio-rng-pci \
         -drive "if=pflash,format=raw,unit=0,readonly=on,file=$firmware/OVMF_CODE_4M.fd" \
         -drive "if=pflash,format=raw,unit=1,file=vars.fd" \
-        -netdev user,id=net,ipv6=off,tftp=tftp,bootfile=grub/efi64.efi \
         -device "virtio-net-pci,netdev=net,romfile=,bootindex=$2" \
         -drive if=none,id=disk,format=raw,cache=unsafe,discard=unmap,file=target.img \
-        -device "virtio-blk-pci,drive=disk,bootindex=$1" </dev/null &
-    machine=$!
-}
-# A machine without UEFI and without a disk, which is to offer a shell, at a network as dnsmasq.conf has it.
-switch_on_bios() {
-    "$DUPENGINE" media pxe --linux kernel --initramfs small.img --append console=ttyS0 --append no_timer_check \
-        --interface firmware --dhcp-range 10.77.1.10,10.77.1.20 tftp >media.log
-    : >console
-    begin=$SECONDS
-    "$here/netboot/served" -name netboot -machine pc -accel tcg,thread=multi -cpu max -smp 2 -m 1536 -display none \
-        -monitor none -serial file:console -device virtio-net-pci,netdev=net,bootindex=0 </dev/null &
-    machine=$!
+        -device "virtio-blk-pci,drive=disk,bootindex=$1"
 }
 # A stick, put by `dupengine copy` onto a larger one.
 make_stick() {
@@ -148,13 +191,18 @@ is_web_1() {
 
 golden=$("$here/golden.sh" | tail -n 1)
 say "a signed image on a web server, and a small system for the network"
-make_store
+make_server
 make_small_system
+make_store
+start_network
+make_folder --efi "$DUPENGINE_EFI"
 read -r profile_begin profile_sectors < <(make_target)
+make_profile
 "$DUPENGINE" profile show --store partition:target.img --json >before
 
-say "a bare machine is switched on, and the server is away"
+say "a bare machine is switched on, and the server of the image is away"
 switch_on 0 1
+await 'Fetches http://10\.77\.1\.1/linux\.'
 await 'again in 10 seconds'
 say "the server is there: the machine copies, takes up its role, and starts from its own disk"
 start_server
@@ -163,18 +211,22 @@ stop_server
 say "... it goes away in the middle, and comes back"
 sleep 3
 start_server
+await 'dupengine\.efi tries this system 3 times'
 await 'complete and has its role'
+await 'Tries that are left after this start: 2\.'
 is_web_1
 "$DUPENGINE" profile show --store partition:target.img --json >after
 check cmp before after
 check [ "$profile_begin $profile_sectors" = "$(partx --raw --noheadings --output START,SECTORS --nr 128 target.img)" ]
 
-say "switched on once more"
-switch_on 0 1
+say "switched on once more, the network first: its own system starts, which was confirmed"
+switch_on 1 0
 is_web_1
-check [ "$(grep -ac 'dupengine: ' console)" = 0 ]
+check grep -aq 'Start PXE over IPv4' console
+check [ "$(grep -ac 'dupengine: \|Tries that are left' console)" = 0 ]
 
-say "over the network once more: nothing to copy"
+say "over the network by GRUB: nothing to copy"
+make_folder --copy "https://10.77.1.1/store#web" --target /dev/vda
 switch_on 1 0
 await 'nothing to copy: /dev/vda has web@1'
 await 'nothing to change'
@@ -182,7 +234,8 @@ await 'starting anew'
 switch_off
 
 say "a machine with a BIOS is started over the network, and nothing is said of what it is to do"
-switch_on_bios
+make_folder
+start_machine -machine pc -device virtio-net-pci,netdev=net,bootindex=0
 offers_a_shell
 
 say "a stick starts a machine with a BIOS, and one with UEFI, without any network"

@@ -102,7 +102,7 @@ std::string initramfs_of(const std::vector<std::string>& files) {
         members.push_back({.name = file, .mode = S_IFREG | 0644, .content = file});
     return profiles::encode_cpio(members);
 }
-const std::vector<std::string> kWhole = {"usr/sbin/dupengine", "scripts/init-premount/dupengine",
+const std::vector<std::string> kWhole = {"usr/sbin/dupengine", "usr/lib/dupengine/early/work",
                                          "usr/lib/modules/1/kernel/a.ko"};
 
 std::map<std::string, CpioMember> members_of(const std::string& content) {
@@ -172,6 +172,17 @@ TEST_F(SmallSystems, HoldWhoMayHaveSignedAnImageAndNothingOfThisMachine) {
     EXPECT_EQ(members.size(), kWhole.size() + 4);
 }
 
+TEST_F(SmallSystems, HoldTheProfileOfAMachineThatHasNone) {
+    will_make(initramfs_of(kWhole));
+    const std::string profile = scratch_.file("n07.toml");
+    constexpr std::string_view kText = "schema = 1\nkind = \"node\"\nnode = \"n07\"\n";
+    write_file_atomic(profile, as_bytes(kText), 0644, Code::kInternal);
+    const Initramfs made = make_initramfs({.kernel = "1", .profile = profile});
+    EXPECT_THAT(made.added, ElementsAre("etc/dupengine/profile.toml"));
+    EXPECT_EQ(members_of(made.content).at("etc/dupengine/profile.toml").content, kText);
+    EXPECT_FALSE(made.is_secret);
+}
+
 TEST_F(SmallSystems, HoldASecretKeyOnlyIfAskedAndNeverAnAuthoritys) {
     will_make(initramfs_of(kWhole));
     test::TestPki pki;
@@ -205,6 +216,7 @@ TEST_F(SmallSystems, WhatIsNoKeyCertificateEnrolmentOrVersionIsRefusedBeforeAnyt
     write_file_atomic(text, as_bytes(std::string_view("text\n")), 0644, Code::kInternal);
     EXPECT_EQ(code_of([&] { make_initramfs({.kernel = "1", .trusted = {text}}); }), Code::kUsage);
     EXPECT_EQ(code_of([&] { make_initramfs({.kernel = "1", .ca_file = text}); }), Code::kUsage);
+    EXPECT_EQ(code_of([&] { make_initramfs({.kernel = "1", .profile = text}); }), Code::kUsage);
     EXPECT_EQ(code_of([&] { make_initramfs({.kernel = "1", .enrolment = scratch_.path()}); }),
               Code::kAuthenticity);
     EXPECT_EQ(code_of([] { make_initramfs({.kernel = "../1"}); }), Code::kUsage);
