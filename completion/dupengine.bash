@@ -38,7 +38,7 @@ _dupengine() {
         mapfile -t COMPREPLY < <(compgen -f -- "${current#:}")
         return
     fi
-    if [[ $previous =~ ^--(trust|sign-key|ca-file|cache|hooks|sockets|kernel|initrd|esp|enrolment|initramfs|linux)$ ]]; then
+    if [[ $previous =~ ^--(trust|sign-key|ca-file|cache|hooks|sockets|kernel|initrd|esp|enrolment|initramfs|linux|profile|efi)$ ]]; then
         mapfile -t COMPREPLY < <(compgen -f -- "$current")
         return
     fi

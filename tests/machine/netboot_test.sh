@@ -160,6 +160,16 @@ make_stick() {
     truncate -s 256M stick.disk
     "$DUPENGINE" copy --yes --progress none stick.img stick.disk >copy.log
 }
+# The same at once, on a device; what was on it is gone.
+make_stick_directly() {
+    local device
+    truncate -s 0 stick.disk
+    truncate -s 200M stick.disk
+    device=$(losetup --find --show stick.disk)
+    "$DUPENGINE" media esp --linux kernel --initramfs small.img --append console=ttyS0 --append no_timer_check \
+        --yes --progress none "$device" >media.log || { losetup --detach "$device" && false; }
+    losetup --detach "$device"
+}
 # A machine with that and no disk: KIND [OPTION...].
 switch_on_with_stick() {
     : >console
@@ -242,6 +252,7 @@ say "a stick starts a machine with a BIOS, and one with UEFI, without any networ
 make_stick
 switch_on_with_stick pc
 offers_a_shell
+make_stick_directly
 switch_on_with_stick q35 -drive "if=pflash,format=raw,unit=0,readonly=on,file=/usr/share/OVMF/OVMF_CODE_4M.fd" \
     -drive if=pflash,format=raw,unit=1,snapshot=on,file=/usr/share/OVMF/OVMF_VARS_4M.fd
 offers_a_shell
