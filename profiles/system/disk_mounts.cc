@@ -7,6 +7,7 @@
 #include "profiles/system/disk_system.h"
 #include "profiles/system/fat_tree.h"
 #include "profiles/system/file_system_table.h"
+#include "profiles/system/linux_files.h"
 
 namespace dupengine::profiles {
 
@@ -17,7 +18,7 @@ std::string DiskSystem::why_closed(PartitionId id) {
     const PartitionDescription& part = partition(id);
     const std::string type = part.signature ? part.signature->type : "no known file system";
     const std::string where = fmt::format("partition {} ({}){}", id.number, type, of_disk(id.disk));
-    if (is_ext(part)) return {};
+    if (has_linux_files(part)) return {};
     if (!is_fat(part)) return where + ", which cannot be read here";
     try {
         const PartitionLoop loop = loop_on(id, Access::kRead);

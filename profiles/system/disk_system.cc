@@ -10,6 +10,7 @@
 #include "profiles/system/disk_identifiers.h"
 #include "profiles/system/fat_tree.h"
 #include "profiles/system/file_system_table.h"
+#include "profiles/system/linux_files.h"
 
 namespace dupengine::profiles {
 
@@ -58,9 +59,9 @@ void DiskSystem::look_at_files() {
     unreplayed_.clear();
     std::vector<PartitionId> places = {root_};
     for (const MountPoint& mount : mounts_)
-        if (is_ext(partition(mount.partition))) places.push_back(mount.partition);
+        if (has_linux_files(partition(mount.partition))) places.push_back(mount.partition);
     for (const PartitionId place : places)
-        if (!disks_[place.disk].ext_state(place.number).is_clean) unreplayed_.push_back(place);
+        if (!disks_[place.disk].was_left_in_order(place.number)) unreplayed_.push_back(place);
     let_go();
 }
 
@@ -87,8 +88,8 @@ void DiskSystem::replay() {
         for (const PartitionId place : unreplayed_) {
             const SystemDisk& disk = disks_[place.disk];
             notes_.push_back(spelled(place) + ": " + disk.put_in_order(place.number));
-            if (!disk.ext_state(place.number).is_clean)
-                throw_error(Code::kIntegrity, "{}: e2fsck -p leaves it unclean; run e2fsck -f on it",
+            if (!disk.was_left_in_order(place.number))
+                throw_error(Code::kIntegrity, "{}: replaying its journal leaves it unclean; check it (fsck)",
                             label(place));
         }
         look_again();
@@ -167,29 +168,31 @@ void DiskSystem::complete_what_was_cut(CutUuid how) {
 
 bool DiskSystem::holds_system(PartitionId id) {
     const PartitionLoop loop = loop_on(id, Access::kRead);
-    const DirTree tree(mount_ext(loop.path(), Access::kRead, label(id)), "");
+    const DirTree tree(mount_linux_files(partition(id), loop.path(), Access::kRead, label(id)), "");
     return tree.look(resolve(tree, "/etc/os-release")).exists() || tree.look("/etc/fstab").exists();
 }
 
 PartitionId DiskSystem::find_root(const std::string& asked) {
     if (!asked.empty()) {
         const PartitionId root = partition_named(asked);
-        if (!is_ext(partition(root)))
-            throw_error(Code::kRefused, "{}: is no ext2, ext3 or ext4 file system", label(root));
+        if (!has_linux_files(partition(root)))
+            throw_error(Code::kRefused, "{}: is no ext2, ext3, ext4 or XFS file system", label(root));
         return root;
     }
     std::vector<PartitionId> found;
     for (const PartitionId id : partitions())
-        if (is_ext(partition(id)) && partition(id).partition.type_guid == layout::type_guid::kRootX86_64)
+        if (has_linux_files(partition(id)) &&
+            partition(id).partition.type_guid == layout::type_guid::kRootX86_64)
             found.push_back(id);
     if (found.empty())
         for (const PartitionId id : partitions())
-            if (is_ext(partition(id)) && holds_system(id)) found.push_back(id);
+            if (has_linux_files(partition(id)) && holds_system(id)) found.push_back(id);
     if (found.size() == 1) return found.front();
     if (found.empty())
-        throw_error(Code::kRefused,
-                    "{}: no ext2, ext3 or ext4 partition of it holds a system (/etc/os-release, /etc/fstab)",
-                    name_);
+        throw_error(
+            Code::kRefused,
+            "{}: no ext2, ext3, ext4 or XFS partition of it holds a system (/etc/os-release, /etc/fstab)",
+            name_);
     std::vector<std::string> options;
     for (const PartitionId id : found)
         options.push_back(partition_option(disk_names(), id));
@@ -233,7 +236,7 @@ DiskSystem::Trees& DiskSystem::trees() {
         if (is_fat(partition(id))) {
             trees->parts.push_back(std::make_unique<FatTree>(device, label(id)));
         } else {
-            Fd folder = mount_ext(device, access_, label(id));
+            Fd folder = mount_linux_files(partition(id), device, access_, label(id));
             trees->mounted.push_back(folder.get());
             trees->parts.push_back(std::make_unique<DirTree>(std::move(folder), label(id) + ": "));
         }

@@ -92,6 +92,12 @@ Fd mount_ext(const std::string& device, Access access, const std::string& name) 
     return mount_nowhere("ext4", device, access, flags, name);  // the driver of all three
 }
 
+Fd mount_xfs(const std::string& device, Access access, const std::string& name) {
+    std::vector<const char*> flags = {"nouuid"};
+    if (access == Access::kRead) flags.insert(flags.end(), {"ro", "norecovery"});
+    return mount_nowhere("xfs", device, access, flags, name);
+}
+
 Fd mount_fat(const std::string& device, Access access, const std::string& name) {
     std::vector<const char*> flags;
     if (access == Access::kRead) flags = {"ro"};

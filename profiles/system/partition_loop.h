@@ -31,6 +31,9 @@ class PartitionLoop {
 /// (no journal replay).
 Fd mount_ext(const std::string& device, Access access, const std::string& name);
 
+/// The same for XFS, also if another one with its UUID is mounted.
+Fd mount_xfs(const std::string& device, Access access, const std::string& name);
+
 /// The same for FAT, by the kernel's vfat.
 Fd mount_fat(const std::string& device, Access access, const std::string& name);
 

@@ -6,8 +6,8 @@
 #include "block/in_place.h"
 #include "block/open.h"
 #include "profiles/system/disk_identifiers.h"
-#include "profiles/system/ext_identity.h"
 #include "profiles/system/file_system_table.h"
+#include "profiles/system/linux_files.h"
 #include "profiles/system/running_system.h"
 
 namespace dupengine::profiles {
@@ -33,11 +33,12 @@ std::string RunningSystem::why_closed(PartitionId id) {
     const layout::PartitionDescription& part = partition(id);
     const std::string type = part.signature ? part.signature->type : "no known file system";
     const std::string where = fmt::format("partition {} ({}){}", id.number, type, of_disk(id.disk));
-    if (!is_ext(part) && !is_fat(part)) return where + ", which is not looked through";
+    if (!has_linux_files(part) && !is_fat(part)) return where + ", which is not looked through";
     if (!disks_[id.disk].node_of(id.number)) return where + ", which the kernel that runs does not know";
     if (mounted_at_.contains(id)) return {};
     const auto medium = disks_[id.disk].medium();
-    if (is_ext(part) && !read_ext_state(block::Window(*medium, part.partition.extent, where)).is_clean)
+    if (has_linux_files(part) &&
+        !was_left_in_order(part, block::Window(*medium, part.partition.extent, where)))
         return where + ", which is not mounted and was not left in order";
     try {
         open_part(id);

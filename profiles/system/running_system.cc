@@ -9,6 +9,7 @@
 #include <cerrno>
 
 #include "profiles/system/disk_identifiers.h"
+#include "profiles/system/linux_files.h"
 #include "profiles/system/mounted_ext.h"
 #include "profiles/system/partition_loop.h"
 
@@ -80,8 +81,8 @@ PartitionId RunningSystem::find_root() {
             "{}: the root file system ({}) is on no partition of {}; a running system takes up its role "
             "where that is so",
             folder_, mount->type, name_);
-    if (!is_ext(partition(*id)))
-        throw_error(Code::kRefused, "{}: is {}, and no ext2, ext3 or ext4 file system", label(*id),
+    if (!has_linux_files(partition(*id)))
+        throw_error(Code::kRefused, "{}: is {}, and no ext2, ext3, ext4 or XFS file system", label(*id),
                     mount->type);
     return *id;
 }
@@ -147,7 +148,7 @@ Fd RunningSystem::open_part(PartitionId id) {
         return mount_again(folder_ == "/" ? there->second : folder_ + there->second, node->device_number);
     const Access access = writing_ ? Access::kWrite : Access::kRead;
     return is_fat(partition(id)) ? mount_fat(node->node, access, label(id))
-                                 : mount_ext(node->node, access, label(id));
+                                 : mount_linux_files(partition(id), node->node, access, label(id));
 }
 
 RunningSystem::Trees& RunningSystem::trees() {

@@ -7,7 +7,7 @@
 // What is changed here can be finished or undone on the same disks when they do not run (disk_system.h), and
 // the other way round: the same journal at the same place, the same mounts, the same nodes. Therefore a part
 // of the system is seen as DiskSystem sees it: each file system by itself, without what is mounted above its
-// folders; ext and FAT only; the journal in the root's file system, whatever is mounted on /var.
+// folders; ext, XFS and FAT only; the journal in the root's file system, whatever is mounted on /var.
 //
 //   mounted                    a mount of our own of the same file system (open_tree(2)); the kernel keeps
 //                              every view of it the same
@@ -35,7 +35,7 @@ class RunningSystem final : public System {
         block::Media media = {};
     };
     /// Writes nothing. Throws kRefused if a disk cannot be used (running_disk.h) or is given twice, if two
-    /// cannot be told apart, if the root is not an ext file system on a partition of one of them, or if a
+    /// cannot be told apart, if the root is no ext or XFS file system on a partition of one of them, or if a
     /// mounted partition of theirs is not in their tables.
     RunningSystem(const std::vector<std::string>& disks, const Options& options);
     explicit RunningSystem(const std::vector<std::string>& disks) : RunningSystem(disks, Options{}) {}

@@ -3,6 +3,7 @@
 #include "base/error.h"
 #include "layout/in_use.h"
 #include "profiles/system/disk_identifiers.h"
+#include "profiles/system/linux_files.h"
 
 namespace dupengine::profiles {
 
@@ -45,6 +46,12 @@ ExtState SystemDisk::ext_state(unsigned number) const {
     return read_ext_state(block::Window(*disk, partition(number).partition.extent, label(number)));
 }
 
+bool SystemDisk::was_left_in_order(unsigned number) const {
+    const auto disk = block::open_source(name_);
+    const PartitionDescription& part = partition(number);
+    return profiles::was_left_in_order(part, block::Window(*disk, part.partition.extent, label(number)));
+}
+
 std::vector<unsigned> SystemDisk::cut_uuid_changes() const {
     std::vector<unsigned> numbers;
     for (const PartitionDescription& part : description_.partitions)
@@ -54,12 +61,18 @@ std::vector<unsigned> SystemDisk::cut_uuid_changes() const {
 }
 
 std::string SystemDisk::put_in_order(unsigned number) const {
-    const ExtState state = ext_state(number);
     // Nobody but this loop device may write while we hold the disk.
     const auto claim = block::open_target(
         name_,
         block::ProtectedRegions::all_except(block::ExtentSet{}, description_.geometry.size_bytes, "nothing"));
     PartitionLoop loop = loop_on(number, Access::kWrite);
+    if (!is_ext(partition(number))) {
+        // To mount it replays; unmounted it is in order.
+        static_cast<void>(mount_linux_files(partition(number), loop.path(), Access::kWrite, label(number)));
+        loop.flush();
+        return "journal replayed";
+    }
+    const ExtState state = ext_state(number);
     repair_ext(loop.path(), state, label(number));
     loop.flush();
     return state.was_cut ? "the change of its UUID, which was cut, is completed" : "journal replayed";

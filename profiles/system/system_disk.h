@@ -31,10 +31,12 @@ class SystemDisk {
 
     PartitionLoop loop_on(unsigned number, Access access) const;
     ExtState ext_state(unsigned number) const;
+    /// Of a file system of Linux: nothing is to be replayed.
+    bool was_left_in_order(unsigned number) const;
     /// The ext partitions in which an earlier run was cut while it changed the UUID.
     std::vector<unsigned> cut_uuid_changes() const;
-    /// Replays the journal of an ext file system, or completes the change of its UUID, and returns which it
-    /// was, for a person. Throws kIntegrity if it is damaged beyond that.
+    /// Replays the journal of a file system of Linux, or completes the change of its UUID, and returns which
+    /// it was, for a person. Throws kIntegrity if it is damaged beyond that.
     std::string put_in_order(unsigned number) const;
 
     void look_again();

@@ -180,21 +180,22 @@ TEST_F(AssumeDisk, WhatBootsFromAFileSystemThatCannotBeReadStopsTheRun) {
     must_run({"cp", "--sparse=always", golden.path, disk.path});
     must_run({"truncate", "-s", "501M", disk.path});
     must_run({"sgdisk", "-e", "-n", "4:200M:+300M", "-c", "4:boot", disk.path});
-    const std::string xfs = folder.sparse_file("xfs.img", 300 << 20);
-    must_run({"mkfs.xfs", "-q", xfs});
+    const std::string btrfs = folder.sparse_file("btrfs.img", 300 << 20);
+    must_run({"mkfs.btrfs", "-q", btrfs});
     must_run(
-        {"dd", "if=" + xfs, "of=" + disk.path, "bs=1M", "seek=200", "conv=notrunc,sparse", "status=none"});
-    write_file_atomic(folder.file("fstab"),
-                      as_bytes(fmt::format("/dev/vda3 / ext4 defaults 0 1\n/dev/vda4 /boot xfs defaults 0 1\n"
-                                           "UUID={} none swap sw 0 0\n",
-                                           test::kGoldenSwap)),
-                      0644, Code::kInternal);
+        {"dd", "if=" + btrfs, "of=" + disk.path, "bs=1M", "seek=200", "conv=notrunc,sparse", "status=none"});
+    write_file_atomic(
+        folder.file("fstab"),
+        as_bytes(fmt::format("/dev/vda3 / ext4 defaults 0 1\n/dev/vda4 /boot btrfs defaults 0 1\n"
+                             "UUID={} none swap sw 0 0\n",
+                             test::kGoldenSwap)),
+        0644, Code::kInternal);
     replace_in_root(disk, folder.file("fstab"), "/etc/fstab");
     const std::string before = test::file_sha256(disk.path);
     for (const char* how : {"--yes", "--plan"}) {
         const RunResult refused = assume(disk.path, {how});
         EXPECT_EQ(refused.status, 3) << refused.err;
-        EXPECT_THAT(refused.err, HasSubstr("/boot is partition 4 (xfs)"));
+        EXPECT_THAT(refused.err, HasSubstr("/boot is partition 4 (btrfs)"));
         EXPECT_THAT(refused.err, HasSubstr("--leave-reference"));
     }
     EXPECT_EQ(test::file_sha256(disk.path), before);
