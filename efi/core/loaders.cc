@@ -29,8 +29,8 @@ TextView not_allowed(Firmware& firmware, const FilePlace& place, Bytes content) 
 // By its GUID: on the disk of the profile, or on exactly one other. Copies of a disk have the same GUIDs.
 TextView find_named(const Survey& survey, const Guid& wanted, FilePlace& place) {
     place.partition = wanted;
-    if (survey.machine && survey.disks[*survey.machine].table.by_guid(wanted) != nullptr)
-        return (place.disk = *survey.machine, TextView());
+    if (survey.home && survey.disks[*survey.home].table.by_guid(wanted) != nullptr)
+        return (place.disk = *survey.home, TextView());
     std::size_t found = 0;
     for (std::size_t i = 0; i < survey.count; ++i)
         if (survey.disks[i].table.by_guid(wanted) != nullptr) ++found, place.disk = i;
@@ -65,7 +65,7 @@ TextView find_boot_partition(const Survey& survey, FilePlace& place) {
         return find_named(survey, *profile->boot.partition, place);
     std::size_t found = 0;
     for (std::size_t i = 0; i < survey.count; ++i) {
-        if (survey.machine && survey.machine != i) continue;
+        if (survey.home && survey.home != i) continue;
         const Partition* partition = survey.disks[i].table.by_type(kEfiSystemType);
         if (partition == nullptr) continue;
         ++found;
@@ -74,7 +74,7 @@ TextView find_boot_partition(const Survey& survey, FilePlace& place) {
     }
     if (found > 1) return "more than one disk has an EFI system partition, and no profile says which";
     if (found == 1) return {};
-    return survey.machine ? "its disk has no EFI system partition" : "no disk has an EFI system partition";
+    return survey.home ? "its disk has no EFI system partition" : "no disk has an EFI system partition";
 }
 
 TextView find_loader(Firmware& firmware, const Survey& survey, FilePlace& place, Bytes& content) {

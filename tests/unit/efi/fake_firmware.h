@@ -11,6 +11,7 @@
 #include "block/guard.h"
 #include "efi/core/firmware.h"
 #include "profiles/slots.h"
+#include "profiles/variable_names.h"
 #include "tests/support/efi_disk.h"
 #include "tests/support/gpt_disk.h"
 
@@ -34,6 +35,13 @@ class FakeFirmware final : public efi::Firmware {
         disks_.push_back(std::make_unique<EfiDisk>(bytes->content));
         return disks_.size() - 1;
     }
+    /// One that has no store.
+    std::size_t add_plain_disk(std::uint64_t seed) {
+        const auto bytes = make_gpt_disk(
+            kDiskBytes, {{1, {kMiB, 2 * kMiB}, "EFI system", layout::type_guid::kEfiSystem}}, seed);
+        disks_.push_back(std::make_unique<EfiDisk>(bytes->content));
+        return disks_.size() - 1;
+    }
     /// Puts a profile into a disk's store.
     void set_profile(std::size_t disk, const std::string& text, std::uint64_t generation = 1) {
         auto bytes = std::make_shared<DiskBytes>(0);
@@ -41,6 +49,11 @@ class FakeFirmware final : public efi::Firmware {
         block::Target target(std::make_unique<MemoryDevice>(bytes), {});
         profiles::write_slot(target, {2 * kMiB, 4 * kMiB}, {generation, text, {std::string(32, 's')}});
         disks_[disk]->content() = bytes->content;
+    }
+    /// Puts one into the variables: into A if the generation is odd, else into B.
+    void set_variable_profile(const std::string& text, std::uint64_t generation = 1) {
+        const Bytes slot = profiles::encode_short_slot({generation, text, {std::string(32, 's')}});
+        variables[profiles::kSlotVariables[(generation + 1) % 2]] = as_text(slot);
     }
     EfiDisk& disk_bytes(std::size_t disk) { return *disks_[disk]; }
 
