@@ -39,6 +39,7 @@ TextView read_checked(const Trust& trust, TextView text, NodeProfile& profile) {
 
 void look_at_text(const StoredProfile& stored, const Trust& trust, StoreSeen& seen) {
     seen.generation = stored.generation;
+    seen.digest = sha256(std::as_bytes(std::span(stored.text.data(), stored.text.size())));
     seen.no_profile = read_checked(trust, stored.text, seen.profile);
 }
 

@@ -7,6 +7,7 @@
 
 #include "efi/core/firmware.h"
 #include "efi/core/mark.h"
+#include "efi/core/sha256.h"
 #include "efi/core/slot.h"
 
 namespace dupengine::efi {
@@ -19,6 +20,7 @@ struct StoreSeen {
     bool has_store = false;
     TextView no_profile;  ///< why what is in it cannot be used
     std::uint64_t generation = 0;
+    Sha256 digest{};      ///< of the text, before anything was believed of it
     NodeProfile profile;  ///< if has_store and not no_profile
 
     bool has_profile() const { return has_store && no_profile.empty(); }

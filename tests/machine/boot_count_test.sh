@@ -13,7 +13,7 @@ source "$here/firmware.sh"
 # What the kernel command line says, it does: "new" takes up a role, "dies" does not come up, "well" confirms and puts the
 # profile into the firmware, "full" does that again where there is no room, "role" takes up its role.
 make_system() {
-    make_system_tree "$kernel" efivarfs virtio_pci virtio_blk loop ext4
+    make_system_tree "$kernel" efivarfs virtio_pci virtio_blk loop ext4 tpm_tis
     mkdir -p tree/new/etc
     cp store variable.toml large.toml tree/
     echo golden >tree/new/etc/hostname
@@ -25,7 +25,12 @@ hostname web-1
 # As in any initramfs, nothing is mounted there: it does that by itself.
 case $(cat /proc/cmdline) in
     *new) dupengine assume --yes --root /new --store file:/store ;;
-    *role) dupengine assume --yes --disk /dev/vda ;;
+    *role)
+        dupengine assume --yes --disk /dev/vda
+        mount -t securityfs securityfs /sys/kernel/security
+        busybox strings /sys/kernel/security/tpm0/binary_bios_measurements | busybox grep dupengine
+        echo "register 15: $(cat /sys/class/tpm/tpm0/pcr-sha256/15)"
+        ;;
     *) mount -t efivarfs efivarfs /sys/firmware/efi/efivars ;;
 esac
 dupengine boot status
@@ -66,8 +71,9 @@ kernel=$("$here/lab_kernel.sh" | tail -n 1)
 make_disk disk.img 192M 100
 mkdir -p root/etc
 echo golden >root/etc/hostname
+touch root/etc/{os-release,fstab}
 sgdisk --new=2:0:+32M disk.img >/dev/null
-mkfs.ext4 -q -d root -E offset=$((102 * 1024 * 1024)) disk.img 32M
+mkfs.ext4 -q -d root -E offset=$((101 * 1024 * 1024)) disk.img 32M
 "$DUPENGINE" profile init --store partition:disk.img >/dev/null
 cat >node.toml <<'TOML'
 schema = 1
@@ -148,13 +154,30 @@ await_text '^status 9$'
 await_text '^# efivar:, generation 2, slot 1$'
 await_power_off
 
-say "the disk has none any more: it starts by that of the firmware, and takes up its role"
+# LINE...: what the register holds when these lines were measured, one after another, into zeros.
+replay() {
+    head -c 32 /dev/zero >register
+    local line
+    for line; do
+        { cat register && printf '%s' "$line" | openssl dgst -sha256 -binary; } | openssl dgst -sha256 -binary >next
+        mv next register
+    done
+    od -An -v -tx1 register | tr -d ' \n' | tr '[:lower:]' '[:upper:]'
+}
+
+say "the disk has none any more: it starts by that of the firmware, and takes up its role; the TPM knows"
+firmware_tpm=yes
 sgdisk --delete=128 disk.img >/dev/null
 start_firmware disk.img
 await_text '^This machine is web-1\.$'
-await_text '^/dev/vda: role taken up'
+await_text '^/dev/vda: role taken up \('
+await_text '^register 15: '
 await_power_off
-[[ $(debugfs -R 'cat /etc/hostname' "disk.img?offset=$((102 * 1024 * 1024))" 2>/dev/null) == web-1 ]] || die "the disk is golden still"
+measured=("dupengine profile web-1 2 $(sha256sum <variable.toml | cut -d ' ' -f 1)" "dupengine choice kernel")
+for line in "${measured[@]}"; do has_said "^$line\$" || firmware_fail "the event log does not have \"$line\""; done
+has_said "^register 15: $(replay "${measured[@]}")\$" || firmware_fail "the TPM measured something else"
+firmware_tpm=''
+[[ $(debugfs -R 'cat /etc/hostname' "disk.img?offset=$((101 * 1024 * 1024))" 2>/dev/null) == web-1 ]] || die "the disk is golden still"
 
 say "that of the firmware was changed: it is nobody"
 LC_ALL=C sed -i 's/node = "web-1"/node = "web-2"/g' vars.fd
