@@ -8,6 +8,7 @@ namespace {
 
 constexpr std::size_t kLargestOwn = 2 * kMiB;  // dupengine.efi is far smaller
 constexpr TextView kItself = "it is dupengine.efi itself";
+constexpr TextView kNotThere = "it is not there";  // of firmware (services.cc)
 
 // Where installers put them, after the place where firmware looks by itself (UEFI 2.10, 3.5.1.1).
 constexpr std::array<TextView, 4> kUsualPaths = {"/EFI/BOOT/BOOTX64.EFI", "/EFI/systemd/systemd-bootx64.efi",
@@ -84,14 +85,18 @@ TextView find_loader(Firmware& firmware, const Survey& survey, FilePlace& place,
         const TextView reason = read_loader(firmware, place, profile->boot.loader, content);
         return reason.empty() ? not_allowed(firmware, place, content) : reason;
     }
-    TextView first_reason;
+    bool has_own = false;
+    TextView fault;
     for (TextView path : kUsualPaths) {
         const TextView reason = read_loader(firmware, place, path, content);
         if (reason.empty()) return not_allowed(firmware, place, content);
-        if (first_reason.empty()) first_reason = reason;
+        has_own = has_own || reason == kItself;
+        if (fault.empty() && !(reason == kItself) && !(reason == kNotThere)) fault = reason;
     }
-    return first_reason == kItself ? "its EFI system partition has no loader but dupengine.efi itself"
-                                   : "its EFI system partition has no loader";
+    // A damaged file system is not an empty one.
+    if (!fault.empty()) return fault;
+    return has_own ? "its EFI system partition has no loader but dupengine.efi itself"
+                   : "its EFI system partition has no loader";
 }
 
 }  // namespace dupengine::efi

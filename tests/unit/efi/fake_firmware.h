@@ -58,6 +58,7 @@ class FakeFirmware final : public efi::Firmware {
     EfiDisk& disk_bytes(std::size_t disk) { return *disks_[disk]; }
 
     std::map<std::pair<std::size_t, std::string>, std::string> files;  ///< on EFI system partitions
+    std::map<std::size_t, std::string> file_faults;  ///< of a whole EFI system partition
     std::map<std::string, std::string> web;                            ///< by address
     std::deque<std::string> network_faults;                            ///< that pass, one a fetch
     std::map<std::string, std::string> variables;
@@ -88,6 +89,8 @@ class FakeFirmware final : public efi::Firmware {
 
     const efi::Trust& trust() override { return trusted; }
     efi::TextView read_file(const efi::FilePlace& place, efi::FileUse use, efi::Bytes& content) override {
+        if (const auto fault = file_faults.find(place.disk); fault != file_faults.end())
+            return {fault->second.data(), fault->second.size()};
         const auto found = files.find({place.disk, string_of(place.path)});
         if (found == files.end()) return "it is not there";
         // What was read before for this use is gone.
