@@ -23,4 +23,7 @@ inline constexpr std::size_t kVersionAt = 16, kPayloadOffsetAt = 20, kGeneration
                              kHeaderEnd = 80;
 static_assert(kShortPayloadOffset == kHeaderEnd);
 
+/// The variables of firmware that are slot 0 and slot 1; the vendor is ours (dupengine-efi(8)).
+inline constexpr std::array kVariables = {"DupengineProfileA", "DupengineProfileB"};
+
 }  // namespace dupengine::profiles::slot

@@ -1,7 +1,7 @@
 #pragma once
-// What a verifier can learn about this start from the machine's TPM, if it has one: which profile counted, and
-// what was done. Each is a line of text, of which the TPM gets the digest and the event log the text, so that
-// the log explains itself (dupengine-efi(8)). A TPM that does not take one stops nothing; it is said.
+// What a verifier can learn about this start from the machine's TPM, if it has one: which profile counted,
+// and what was done. Each is a line of text, of which the TPM gets the digest and the event log the text, so
+// that the log explains itself (dupengine-efi(8)). A TPM that does not take one stops nothing; it is said.
 
 #include "efi/core/menu.h"
 

@@ -51,8 +51,7 @@ TextView read_slot(Disk& disk, std::uint64_t begin, Buffer scratch, StoredProfil
     if (!disk.read(begin, header)) return "it cannot be read";
     if (const TextView reason = check_header(header, slot::kPayloadOffset); !reason.empty()) return reason;
     const std::uint32_t sector = disk.sector_bytes();
-    const std::size_t end =
-        (slot::kPayloadOffset + payload_bytes(header) + sector - 1) / sector * sector;
+    const std::size_t end = (slot::kPayloadOffset + payload_bytes(header) + sector - 1) / sector * sector;
     if (!disk.read(begin + header.size(), scratch.subspan(header.size(), end - header.size())))
         return "it cannot be read";
     return decode_slot(scratch.first(end), found);

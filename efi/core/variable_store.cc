@@ -1,12 +1,12 @@
 #include "efi/core/variable_store.h"
 
-#include "profiles/variable_names.h"
+#include "profiles/slot_format.h"
 
 namespace dupengine::efi {
 
 bool has_variable_store(Firmware& firmware) {
     std::array<std::byte, 1> one;
-    for (const TextView name : profiles::kSlotVariables)
+    for (const TextView name : profiles::slot::kVariables)
         if (firmware.read_variable(name, one)) return true;
     return false;
 }
@@ -16,7 +16,7 @@ TextView read_newest_variable(Firmware& firmware, Buffer scratch, StoredProfile&
     std::array<StoredProfile, 2> seen;
     for (std::size_t i = 0; i < seen.size(); ++i) {
         const Buffer into = scratch.subspan(i * kSlotScratchBytes, kSlotScratchBytes);
-        if (const auto size = firmware.read_variable(profiles::kSlotVariables[i], into))
+        if (const auto size = firmware.read_variable(profiles::slot::kVariables[i], into))
             reasons[i] = decode_short_slot(into.first(*size), seen[i]);
     }
     std::size_t newest = 0;

@@ -49,8 +49,12 @@ TextView measure_line(BootServices& boot, TextView line) {
     auto& tcg = *static_cast<Tcg2*>(found);
     if (!has_tpm(tcg)) return {};
     if (line.size() > kLongestLine) return "the line is too long";
-    EventHeader event{static_cast<std::uint32_t>(kTextAt + line.size()), kTextAt - 4, 1, kOwnRegister,
-                      kInitialProgramLoad, {}};
+    EventHeader event{static_cast<std::uint32_t>(kTextAt + line.size()),
+                      kTextAt - 4,
+                      1,
+                      kOwnRegister,
+                      kInitialProgramLoad,
+                      {}};
     for (std::size_t i = 0; i < line.size(); ++i)
         event.text[i] = line[i];
     const auto data = reinterpret_cast<std::uint64_t>(line.data());

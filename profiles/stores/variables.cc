@@ -26,24 +26,24 @@ Fd lock(const machine::EfiVariables& variables) {
 
 Slots read_variables(const machine::EfiVariables& variables) {
     Slots slots;
-    for (unsigned i = 0; i < kSlotVariables.size(); ++i) {
+    for (unsigned i = 0; i < slot::kVariables.size(); ++i) {
         StoredProfile content;
-        Slots::Slot slot{SlotState::kBlank, "never written"};
+        Slots::Slot found{SlotState::kBlank, "never written"};
         try {
-            if (const auto value = variables.read(kSlotVariables[i]))
-                slot = decode_short_slot(as_bytes(*value), content);
+            if (const auto value = variables.read(slot::kVariables[i]))
+                found = decode_short_slot(as_bytes(*value), content);
         } catch (const Error& e) {
-            slot = {SlotState::kUnreadable, e.what()};
+            found = {SlotState::kUnreadable, e.what()};
         }
-        slots.add(i, std::move(slot), std::move(content));
+        slots.add(i, std::move(found), std::move(content));
     }
     return slots;
 }
 
 void write_variable(machine::EfiVariables& variables, const StoredProfile& next, const std::string& name) {
-    const unsigned slot = slot_to_write(read_variables(variables), next, name);
+    const unsigned number = slot_to_write(read_variables(variables), next, name);
     try {
-        variables.write(kSlotVariables[slot], std::string(as_text(encode_short_slot(next))),
+        variables.write(slot::kVariables[number], std::string(as_text(encode_short_slot(next))),
                         machine::Readers::kRoot);
     } catch (Error& e) {
         e.add_context(name);
@@ -55,9 +55,7 @@ class VariableStore final : public ProfileStore {
   public:
     explicit VariableStore(const std::string& folder) : name_("efivar:" + folder), folder_(folder) {}
     const std::string& name() const override { return name_; }
-    Slots look() const override {
-        return read_variables(machine::EfiVariables(folder_or_usual(folder_)));
-    }
+    Slots look() const override { return read_variables(machine::EfiVariables(folder_or_usual(folder_))); }
     void write(const StoredProfile& next) override {
         machine::EfiVariables variables(folder_or_usual(folder_));
         const Fd locked = lock(variables);

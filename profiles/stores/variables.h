@@ -9,7 +9,6 @@
 // a start the kernel knows nothing of that (machine/efi_variables.h).
 
 #include "profiles/store.h"
-#include "profiles/variable_names.h"
 
 namespace dupengine::profiles {
 

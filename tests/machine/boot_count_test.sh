@@ -1,6 +1,7 @@
 #!/bin/bash
 # A system that is new on its machine is tried as often as its profile says: one that does not come up is followed by what
 # was there before, and one that comes up well says so and is tried no more. With the variables of real firmware.
+# Then with its profile there: full firmware, a disk without one, a TPM that is asked what it was told, a changed variable.
 # DUPENGINE: the command; DUPENGINE_EFI: the application; OTHER_LOADER: what was there before.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
@@ -66,6 +67,8 @@ behave() {
     "$DUPENGINE" profile set --store partition:disk.img next.toml >/dev/null
 }
 
+# A TPM that is emulated, and variables that are full, take their time.
+firmware_deadline=${DUPENGINE_FIRMWARE_SECONDS:-300}
 firmware_begin boot-count
 kernel=$("$here/lab_kernel.sh" | tail -n 1)
 make_disk disk.img 192M 100

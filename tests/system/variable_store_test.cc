@@ -1,5 +1,5 @@
-// A profile in the variables of firmware, by the command: made, changed, taken up, and whole where the firmware
-// has no room left.
+// A profile in the variables of firmware, by the command: made, changed, taken up, and whole where the
+// firmware has no room left.
 
 #include <gmock/gmock.h>
 

@@ -109,44 +109,6 @@ TEST_F(EfiApplication, BootsItsOwnDiskWhereACopyHasTheSameIdentifiers) {
     EXPECT_THAT(machine_.done, ElementsAre("program /EFI/BOOT/BOOTX64.EFI of disk 1: own"));
 }
 
-// Names of partitions are no names where disks were copied whole.
-TEST_F(EfiApplication, DoesNotGuessWhichOfTwoPartitionsOfOneNameIsMeant) {
-    machine_.add_disk(1);
-    machine_.add_disk(1);
-    machine_.add_disk(2);
-    efi::PartitionTable table;
-    ASSERT_TRUE(efi::read_gpt(machine_.disk(0), scratch_, table).empty());
-    const std::string guid = Guid::from_disk(std::as_bytes(std::span(table.partitions[0].guid.bytes))).text();
-    machine_.set_profile(2, kWeb + "[boot]\ntimeout = 0\npartition = \"" + guid + "\"\n");
-    machine_.files[{0, kFallback}] = "one";
-    machine_.files[{1, kFallback}] = "two";
-    run();
-    EXPECT_THAT(machine_.said, HasSubstr("cannot: more than one disk has the partition"));
-    EXPECT_THAT(machine_.done, IsEmpty());
-}
-
-TEST_F(EfiApplication, SaysThatItsPartitionIsDamagedAndTakesThatOfNoOtherDisk) {
-    machine_.add_disk(1);
-    machine_.add_disk(2);
-    machine_.set_profile(0, kWeb + "[boot]\ntimeout = 0\n");
-    machine_.files[{1, kFallback}] = "of another disk";
-    machine_.file_faults[0] = "its partition has no file system that firmware can read";
-    run();
-    EXPECT_THAT(machine_.said, HasSubstr("cannot: its partition has no file system that firmware can read"));
-    EXPECT_THAT(machine_.done, IsEmpty());
-}
-
-TEST_F(EfiApplication, FallsBackWhereTheLoaderIsForAnotherArchitecture) {
-    machine_.add_disk(1);
-    machine_.set_profile(0, kWeb + "[boot]\ntimeout = 0\nfallback = \"menu\"\n");
-    machine_.files[{0, kFallback}] = "loader";
-    machine_.comes_back = "it is no program that this firmware can run";
-    run();
-    EXPECT_THAT(machine_.said,
-                HasSubstr("Back in dupengine: it is no program that this firmware can run.\n"));
-    EXPECT_THAT(machine_.done, ElementsAre(StartsWith("program"))) << "once";
-}
-
 TEST_F(EfiApplication, GoesBackToTheMenuWithTheReason) {
     machine_.add_disk(1);
     machine_.set_profile(0, kWeb + "[boot]\ntimeout = 0\n");

@@ -10,8 +10,8 @@
 
 #include "block/guard.h"
 #include "efi/core/firmware.h"
+#include "profiles/slot_format.h"
 #include "profiles/slots.h"
-#include "profiles/variable_names.h"
 #include "tests/support/efi_disk.h"
 #include "tests/support/gpt_disk.h"
 
@@ -53,12 +53,12 @@ class FakeFirmware final : public efi::Firmware {
     /// Puts one into the variables: into A if the generation is odd, else into B.
     void set_variable_profile(const std::string& text, std::uint64_t generation = 1) {
         const Bytes slot = profiles::encode_short_slot({generation, text, {std::string(32, 's')}});
-        variables[profiles::kSlotVariables[(generation + 1) % 2]] = as_text(slot);
+        variables[profiles::slot::kVariables[(generation + 1) % 2]] = as_text(slot);
     }
     EfiDisk& disk_bytes(std::size_t disk) { return *disks_[disk]; }
 
     std::map<std::pair<std::size_t, std::string>, std::string> files;  ///< on EFI system partitions
-    std::map<std::size_t, std::string> file_faults;  ///< of a whole EFI system partition
+    std::map<std::size_t, std::string> file_faults;                    ///< of a whole EFI system partition
     std::map<std::string, std::string> web;                            ///< by address
     std::deque<std::string> network_faults;                            ///< that pass, one a fetch
     std::map<std::string, std::string> variables;

@@ -53,10 +53,9 @@ TEST_F(EfiMeasure, LeavesNothingOutThatWasTried) {
     machine_.files[{0, "/initrd"}] = "initrd";
     machine_.keys = {'s', 'f'};
     run();
-    EXPECT_THAT(machine_.measured,
-                ElementsAre(StartsWith("dupengine profile web-1"), "dupengine choice disk",
-                            "dupengine choice kernel", "dupengine choice shell", "dupengine choice setup",
-                            "dupengine choice restart"));
+    EXPECT_THAT(machine_.measured, ElementsAre(StartsWith("dupengine profile web-1"), "dupengine choice disk",
+                                               "dupengine choice kernel", "dupengine choice shell",
+                                               "dupengine choice setup", "dupengine choice restart"));
 }
 
 TEST_F(EfiMeasure, ThatFailsIsSaidAndStopsNothing) {
