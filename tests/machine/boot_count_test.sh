@@ -38,8 +38,11 @@ dupengine boot status
 case $(cat /proc/cmdline) in
     *well)
         dupengine boot confirm && dupengine boot once menu
-        dupengine profile init --store efivar: --from /large.toml &&
+        if dupengine profile init --store efivar: --from /large.toml; then
             dupengine profile set --store efivar: /variable.toml
+        else
+            dupengine boot once --forget
+        fi
         busybox ls -l /sys/firmware/efi/efivars | busybox grep DupengineProfile
         ;;
     *full)
@@ -148,10 +151,9 @@ await_power_off
 
 say "its profile is in the firmware, too, and stays whole where that has no room left"
 behave full
+cp vars.fd roomy.fd
 start_firmware disk.img
-await_text '^Which\?'
-has_said '^  firmware: profile of web-1, generation 2$' || firmware_fail "it does not see that"
-press k
+await_text '^  firmware: profile of web-1, generation 2$'
 await_text '^dupengine: efivar:: DupengineProfileA: the firmware has no room left for variables'
 await_text '^status 9$'
 await_text '^# efivar:, generation 2, slot 1$'
@@ -171,6 +173,8 @@ replay() {
 say "the disk has none any more: it starts by that of the firmware, and takes up its role; the TPM knows"
 firmware_tpm=yes
 sgdisk --delete=128 disk.img >/dev/null
+# Firmware that is full takes long for everything.
+mv roomy.fd vars.fd
 start_firmware disk.img
 await_text '^This machine is web-1\.$'
 await_text '^/dev/vda: role taken up \('
