@@ -88,9 +88,12 @@ StoredRole find_own_role(const std::vector<std::string>& disks) {
     const auto has_store = [](const std::string& disk) {
         return find_profile_place(*block::open_source(disk)).has_value();
     };
-    const bool is_in_firmware = machine::runs_from_memory() &&
-                                std::none_of(disks.begin(), disks.end(), has_store) && has_variable_store();
-    return is_in_firmware ? read_stored_role("efivar:") : find_stored_role(disks);
+    return refusing([&] {
+        const bool is_in_firmware = machine::runs_from_memory() &&
+                                    std::none_of(disks.begin(), disks.end(), has_store) &&
+                                    has_variable_store();
+        return is_in_firmware ? read_stored_role("efivar:") : find_stored_role(disks);
+    });
 }
 
 StoredRole read_role_from_medium(const std::string& disk, const block::Media& media) {
