@@ -17,7 +17,7 @@ _dupengine_values() {
         --track) echo bpf digest ;;
         --loader) echo dupengine.efi systemd-boot grub ;;
         --then) echo reboot poweroff shell ;;
-        --store) echo partition: file: memory: ;;
+        --store) echo partition: file: memory: efivar: ;;
         *) return 1 ;;
     esac
 }

@@ -5,10 +5,12 @@
 #include <algorithm>
 
 #include "block/open.h"
+#include "machine/efi_variables.h"
 #include "profiles/merge.h"
 #include "profiles/names.h"
 #include "profiles/store.h"
 #include "profiles/stores/partition.h"
+#include "profiles/stores/variables.h"
 
 namespace dupengine::profiles {
 namespace {
@@ -79,6 +81,18 @@ StoredRole find_stored_role(const std::vector<std::string>& disks) {
         return find_role(
             disks, [](const std::string& disk) { return block::open_source(disk); },
             [](const std::string& disk) { return read_stored_role("partition:" + disk); });
+    });
+}
+
+StoredRole find_own_role(const std::vector<std::string>& disks) {
+    const auto has_store = [](const std::string& disk) {
+        return find_profile_place(*block::open_source(disk)).has_value();
+    };
+    return refusing([&] {
+        const bool is_in_firmware = machine::runs_from_memory() &&
+                                    std::none_of(disks.begin(), disks.end(), has_store) &&
+                                    has_variable_store();
+        return is_in_firmware ? read_stored_role("efivar:") : find_stored_role(disks);
     });
 }
 

@@ -27,10 +27,10 @@ Slots::Slot bad(SlotState state, std::string reason) {
 }
 
 // Checks that come before anything of the slot is believed. Empty state kGood: go on.
-Slots::Slot check_header(std::span<const std::byte> bytes) {
-    if (bytes.size() != kSlotBytes) return bad(SlotState::kDamaged, "cut short");
+Slots::Slot check_header(std::span<const std::byte> bytes, std::size_t payload_offset) {
+    if (bytes.size() < payload_offset) return bad(SlotState::kDamaged, "cut short");
     const auto header = bytes.first(kHeaderEnd);
-    if (is_zero(bytes.first(kPayloadOffset))) return bad(SlotState::kBlank, "never written");
+    if (is_zero(bytes.first(payload_offset))) return bad(SlotState::kBlank, "never written");
     if (as_text(header.first(kMagic.size())) != std::string_view(kMagic.data(), kMagic.size()))
         return bad(SlotState::kDamaged, "no header");
     if (crc32(header.first(kChecksumAt)) != load_le<std::uint32_t>(header, kChecksumAt))
@@ -55,7 +55,68 @@ Slots::Slot read_one(const block::Reader& device, block::Extent slot, StoredProf
     return decode_slot(buffer.all(), content);
 }
 
-// The slot that an update may destroy.
+// The bytes up to the end of the payload.
+Bytes encode(const StoredProfile& content, std::uint32_t payload_offset) {
+    if (content.text.size() > kProfileTextLimit)
+        throw_error(Code::kRefused, "a profile of {} bytes; at most {} fit into a store", content.text.size(),
+                    kProfileTextLimit);
+    if (content.secret.bytes.size() != kSecretBytes)
+        throw_error(Code::kInternal, "a node secret of {} bytes", content.secret.bytes.size());
+    Bytes bytes(payload_offset + kSecretBytes + content.text.size());
+    const std::span<std::byte> all(bytes);
+    const auto put = [&](std::size_t at, std::string_view text) {
+        std::copy_n(as_bytes(text).begin(), text.size(), all.begin() + static_cast<std::ptrdiff_t>(at));
+    };
+    put(payload_offset, content.secret.bytes);
+    put(payload_offset + kSecretBytes, content.text);
+    put(0, {kMagic.data(), kMagic.size()});
+    store_le<std::uint32_t>(all, kVersionAt, kVersion);
+    store_le<std::uint32_t>(all, kPayloadOffsetAt, payload_offset);
+    store_le<std::uint64_t>(all, kGenerationAt, content.generation);
+    store_le<std::uint32_t>(all, kSecretSizeAt, kSecretBytes);
+    store_le<std::uint32_t>(all, kTextSizeAt, static_cast<std::uint32_t>(content.text.size()));
+    put(kDigestAt, as_text(codec::sha256(all.subspan(payload_offset))));
+    store_le<std::uint32_t>(all, kChecksumAt, crc32(all.first(kChecksumAt)));
+    return bytes;
+}
+
+Slots::Slot decode(std::span<const std::byte> bytes, std::uint32_t payload_offset, StoredProfile& content) {
+    const Slots::Slot checked = check_header(bytes, payload_offset);
+    if (!checked.reason.empty()) return checked;
+    const auto payload_at = load_le<std::uint32_t>(bytes, kPayloadOffsetAt);
+    const auto generation = load_le<std::uint64_t>(bytes, kGenerationAt);
+    const auto secret_size = load_le<std::uint32_t>(bytes, kSecretSizeAt);
+    const auto text_size = load_le<std::uint32_t>(bytes, kTextSizeAt);
+    if (payload_at != payload_offset || secret_size != kSecretBytes || text_size > kProfileTextLimit ||
+        generation == 0)
+        return bad(SlotState::kDamaged, "impossible numbers in its header");
+    if (bytes.size() - payload_offset < kSecretBytes + text_size)
+        return bad(SlotState::kDamaged, "cut short");
+    const auto payload = bytes.subspan(payload_offset, kSecretBytes + text_size);
+    const auto digest = codec::sha256(payload);
+    if (!std::equal(digest.begin(), digest.end(), bytes.begin() + kDigestAt))
+        return bad(SlotState::kDamaged, "bad checksum of its content");
+    content.generation = generation;
+    content.secret.bytes = as_text(payload.first(kSecretBytes));
+    content.text = as_text(payload.subspan(kSecretBytes));
+    return {SlotState::kGood, "", generation};
+}
+
+}  // namespace
+
+std::string Slots::reasons() const {
+    return fmt::format("slot 0: {}; slot 1: {}", slots[0].reason.empty() ? "good" : slots[0].reason,
+                       slots[1].reason.empty() ? "good" : slots[1].reason);
+}
+
+void Slots::add(unsigned number, Slot slot, StoredProfile content) {
+    slots[number] = std::move(slot);
+    const bool newer = !newest || content.generation > newest->generation;
+    if (slots[number].state != SlotState::kGood || !newer) return;
+    newest = std::move(content);
+    newest_slot = number;
+}
+
 unsigned slot_to_write(const Slots& slots, const StoredProfile& next, const std::string& name) {
     for (const Slots::Slot& slot : slots.slots)
         if (slot.state == SlotState::kForeign)
@@ -72,56 +133,29 @@ unsigned slot_to_write(const Slots& slots, const StoredProfile& next, const std:
     return slots.newest ? 1 - slots.newest_slot : 0;
 }
 
-}  // namespace
-
-std::string Slots::reasons() const {
-    return fmt::format("slot 0: {}; slot 1: {}", slots[0].reason.empty() ? "good" : slots[0].reason,
-                       slots[1].reason.empty() ? "good" : slots[1].reason);
-}
-
 Bytes encode_slot(const StoredProfile& content) {
-    if (content.text.size() > kProfileTextLimit)
-        throw_error(Code::kRefused, "a profile of {} bytes; at most {} fit into a store", content.text.size(),
-                    kProfileTextLimit);
-    if (content.secret.bytes.size() != kSecretBytes)
-        throw_error(Code::kInternal, "a node secret of {} bytes", content.secret.bytes.size());
-    Bytes bytes(kSlotBytes);
-    const std::span<std::byte> all(bytes);
-    const auto put = [&](std::size_t at, std::string_view text) {
-        std::copy_n(as_bytes(text).begin(), text.size(), all.begin() + static_cast<std::ptrdiff_t>(at));
-    };
-    put(kPayloadOffset, content.secret.bytes);
-    put(kPayloadOffset + kSecretBytes, content.text);
-    put(0, {kMagic.data(), kMagic.size()});
-    store_le<std::uint32_t>(all, kVersionAt, kVersion);
-    store_le<std::uint32_t>(all, kPayloadOffsetAt, kPayloadOffset);
-    store_le<std::uint64_t>(all, kGenerationAt, content.generation);
-    store_le<std::uint32_t>(all, kSecretSizeAt, kSecretBytes);
-    store_le<std::uint32_t>(all, kTextSizeAt, static_cast<std::uint32_t>(content.text.size()));
-    const auto digest = codec::sha256(all.subspan(kPayloadOffset, kSecretBytes + content.text.size()));
-    put(kDigestAt, as_text(digest));
-    store_le<std::uint32_t>(all, kChecksumAt, crc32(all.first(kChecksumAt)));
+    Bytes bytes = encode(content, kPayloadOffset);
+    bytes.resize(kSlotBytes);
     return bytes;
 }
 
+Bytes encode_short_slot(const StoredProfile& content) {
+    return encode(content, kShortPayloadOffset);
+}
+
 Slots::Slot decode_slot(std::span<const std::byte> bytes, StoredProfile& content) {
-    const Slots::Slot checked = check_header(bytes);
-    if (!checked.reason.empty()) return checked;
-    const auto payload_at = load_le<std::uint32_t>(bytes, kPayloadOffsetAt);
-    const auto generation = load_le<std::uint64_t>(bytes, kGenerationAt);
-    const auto secret_size = load_le<std::uint32_t>(bytes, kSecretSizeAt);
-    const auto text_size = load_le<std::uint32_t>(bytes, kTextSizeAt);
-    if (payload_at != kPayloadOffset || secret_size != kSecretBytes || text_size > kProfileTextLimit ||
-        generation == 0)
-        return bad(SlotState::kDamaged, "impossible numbers in its header");
-    const auto payload = bytes.subspan(kPayloadOffset, kSecretBytes + text_size);
-    const auto digest = codec::sha256(payload);
-    if (!std::equal(digest.begin(), digest.end(), bytes.begin() + kDigestAt))
-        return bad(SlotState::kDamaged, "bad checksum of its content");
-    content.generation = generation;
-    content.secret.bytes = as_text(payload.first(kSecretBytes));
-    content.text = as_text(payload.subspan(kSecretBytes));
-    return {SlotState::kGood, "", generation};
+    if (bytes.size() != kSlotBytes) return bad(SlotState::kDamaged, "cut short");
+    return decode(bytes, kPayloadOffset, content);
+}
+
+Slots::Slot decode_short_slot(std::span<const std::byte> bytes, StoredProfile& content) {
+    StoredProfile found;
+    const Slots::Slot slot = decode(bytes, kShortPayloadOffset, found);
+    if (slot.state == SlotState::kGood &&
+        bytes.size() != kShortPayloadOffset + kSecretBytes + found.text.size())
+        return bad(SlotState::kDamaged, "longer than it says");
+    if (slot.state == SlotState::kGood) content = std::move(found);
+    return slot;
 }
 
 Slots read_slots(const block::Reader& device, block::Extent region) {
@@ -129,11 +163,8 @@ Slots read_slots(const block::Reader& device, block::Extent region) {
     Slots result;
     for (unsigned i = 0; i < 2; ++i) {
         StoredProfile content;
-        result.slots[i] = read_one(device, slot_extent(region, i), content);
-        const bool newer = !result.newest || content.generation > result.newest->generation;
-        if (result.slots[i].state != SlotState::kGood || !newer) continue;
-        result.newest = std::move(content);
-        result.newest_slot = i;
+        Slots::Slot slot = read_one(device, slot_extent(region, i), content);
+        result.add(i, std::move(slot), std::move(content));
     }
     return result;
 }

@@ -23,7 +23,8 @@
 //   4128    ...   ... and the profile, exactly the bytes of its TOML text; empty: no profile yet
 //
 // All other bytes of a slot are zero: an update overwrites all of it, and nothing of an older profile stays
-// behind.
+// behind. A short slot, for a store that is no region of bytes (stores/variables.h), has its payload at byte
+// 80 and ends with it.
 
 #include <array>
 #include <optional>
@@ -67,6 +68,8 @@ struct Slots {
     bool blank() const { return slots[0].state == SlotState::kBlank && slots[1].state == SlotState::kBlank; }
     /// "slot 0: bad header checksum; slot 1: never written"
     std::string reasons() const;
+    /// Puts in what slot `number` holds, the first one first. `content` counts if the slot is good.
+    void add(unsigned number, Slot slot, StoredProfile content);
 };
 
 /// Reads both slots from the medium. Throws kRefused only if the region is too small; what cannot be read or
@@ -86,9 +89,16 @@ void check_replaceable(const Slots& slots, const std::string& name, bool replace
 /// still stands.
 void write_slot(block::Target& target, block::Extent region, const StoredProfile& next);
 
+/// The slot that is to be overwritten by `next`. Throws as write_slot() where nothing may be.
+unsigned slot_to_write(const Slots& slots, const StoredProfile& next, const std::string& name);
+
 /// The kSlotBytes bytes of a slot. Throws kRefused if the text is too large.
 Bytes encode_slot(const StoredProfile& content);
 /// Reads the bytes of one slot into `content` if it is good.
 Slots::Slot decode_slot(std::span<const std::byte> bytes, StoredProfile& content);
+
+/// The same of a short slot.
+Bytes encode_short_slot(const StoredProfile& content);
+Slots::Slot decode_short_slot(std::span<const std::byte> bytes, StoredProfile& content);
 
 }  // namespace dupengine::profiles

@@ -24,7 +24,9 @@ StoreSpec parse_store_spec(const std::string& spec) {
         return {StoreSpec::Kind::kPartition, after("partition:")};
     if (spec.starts_with("file:") && spec.size() > 5) return {StoreSpec::Kind::kFile, after("file:")};
     if (spec.starts_with("memory:") && spec.size() > 7) return {StoreSpec::Kind::kMemory, after("memory:")};
-    throw_error(Code::kUsage, "{} is no profile store; partition:DISK, file:PATH and memory:ADDRESS are",
+    if (spec.starts_with("efivar:")) return {StoreSpec::Kind::kVariables, after("efivar:")};
+    throw_error(Code::kUsage,
+                "{} is no profile store; partition:DISK, file:PATH, memory:ADDRESS and efivar: are",
                 quoted(spec));
 }
 

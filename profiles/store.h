@@ -1,6 +1,6 @@
 #pragma once
 // Where a profile lives and survives duplication. A store holds the profile's text, exactly as it was given,
-// the node's secret and a generation that only grows. Every kind of store has the two-slot format of slots.h.
+// the node's secret and a generation that only grows. Every kind of store has the two slots of slots.h.
 // Reading changes nothing; a write is durable and read back when it returns, and a cut leaves the old
 // profile. One store is used by one thread at a time.
 
@@ -30,17 +30,18 @@ class ProfileStore {
 
 /// The two parts of a store's name.
 struct StoreSpec {
-    enum class Kind { kPartition, kFile, kMemory };
+    enum class Kind { kPartition, kFile, kMemory, kVariables };
     Kind kind = Kind::kPartition;
-    std::string path;  ///< or the address
+    std::string path;  ///< or the address; empty: where the kernel has the variables
 };
-/// Throws kUsage unless it is "partition:DISK", "file:PATH" or "memory:ADDRESS".
+/// Throws kUsage unless it is "partition:DISK", "file:PATH", "memory:ADDRESS", "efivar:" or "efivar:FOLDER".
 StoreSpec parse_store_spec(const std::string& spec);
 
 /// "partition:DISK": the profile partition of a disk or raw image (stores/partition.h).
 /// "file:PATH": a file (stores/file.h).
-/// "memory:ADDRESS": memory that the kernel leaves alone (stores/memory.h). Throws kUsage for anything else;
-/// opens nothing yet.
+/// "memory:ADDRESS": memory that the kernel leaves alone (stores/memory.h).
+/// "efivar:": variables of the firmware (stores/variables.h). Throws kUsage for anything else; opens nothing
+/// yet.
 std::unique_ptr<ProfileStore> open_store(const std::string& spec);
 
 /// The profile in a store, checked; its generation is the store's. Throws kRefused if there is none yet,

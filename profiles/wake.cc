@@ -17,15 +17,9 @@
 namespace dupengine::profiles {
 namespace {
 
-// What is in a file of this system is the source's, whatever it was called.
 StoredRole read_woken_store(const std::string& store, const block::Media& media) {
+    check_wake_store(store);
     const StoreSpec spec = parse_store_spec(store);
-    if (spec.kind == StoreSpec::Kind::kFile)
-        throw_error(
-            Code::kRefused,
-            "{}: a file of a system that wakes up is its source's; partition:DISK and memory:ADDRESS are "
-            "this machine's own",
-            store);
     return spec.kind == StoreSpec::Kind::kPartition ? read_role_from_medium(spec.path, media)
                                                     : read_stored_role(store);
 }
@@ -93,6 +87,17 @@ std::vector<std::string> obstacles_to_roles(RunningSystem& system, const std::st
 }
 
 }  // namespace
+
+void check_wake_store(const std::string& store) {
+    const StoreSpec::Kind kind = parse_store_spec(store).kind;
+    // What is in a file of this system is the source's, whatever it was called; which variables there are the
+    // system was told by the source's firmware.
+    if (kind == StoreSpec::Kind::kFile || kind == StoreSpec::Kind::kVariables)
+        throw_error(Code::kRefused,
+                    "{}: a system that wakes up has its source's files and variables; partition:DISK and "
+                    "memory:ADDRESS are the machine's own",
+                    store);
+}
 
 void refuse_if_it_could_not_wake(const std::vector<std::string>& disks, const std::string& root) {
     try {

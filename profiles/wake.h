@@ -40,6 +40,9 @@ struct WakeRole {
     std::vector<WantedLink> links;  ///< what the links of this node are
 };
 
+/// Throws kRefused for a store that a system which wakes up cannot read, kUsage for none.
+void check_wake_store(const std::string& store);
+
 /// Throws kRefused if there is no profile that can be used, a role is bad or nowhere, or the system is none
 /// that can be changed while it runs (running_system.h).
 WakeRole read_wake_role(const WakeRequest& request);

@@ -42,7 +42,7 @@ StoredRole stored_role(const Options& options) {
     if (!options.store.empty()) return read_stored_role(options.store);
     if (options.disks.empty())
         throw_error(Code::kUsage, "--root needs --store: a folder has no profile partition");
-    return find_stored_role(options.disks);
+    return find_own_role(options.disks);
 }
 
 // The copied system; `disks` is the same object, or null with --root.
@@ -276,7 +276,8 @@ void add_assume(CLI::App& app, Globals& globals, Action& action) {
         ->excludes(disk);
     verb->add_option(
             "--store", options->store,
-            "Where the profile is: partition:DISK (default: the disk's own), file:PATH or memory:ADDRESS")
+            "Where the profile is: partition:DISK (default: the disk's own), file:PATH, memory:ADDRESS or "
+            "efivar:")
         ->option_text("STORE");
     verb->add_option("--roles", options->role_folders,
                      "Folder of role files; may be repeated, the first has precedence")

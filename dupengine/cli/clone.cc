@@ -25,6 +25,7 @@
 #include "machine/digest_tracker.h"
 #include "machine/disk_uses.h"
 #include "machine/disks_in_use.h"
+#include "profiles/wake.h"
 
 namespace dupengine::cli {
 namespace {
@@ -233,6 +234,7 @@ int run_clone(const CloneArguments& arguments, const Globals& globals) {
         throw_error(Code::kUsage, "{}: is not a machine that receives (dup://HOST)", arguments.target);
     if (arguments.move && arguments.disks_only)
         throw_error(Code::kUsage, "--move waits for the target's life, and --disks-only does not start it");
+    if (!arguments.store.empty()) profiles::check_wake_store(arguments.store);
     if (arguments.nice) go_last();
     const std::vector<std::string> paths = find_disks(arguments);
     refuse_if_not_in_use(paths);

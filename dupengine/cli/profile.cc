@@ -14,6 +14,7 @@
 #include "profiles/stores/file.h"
 #include "profiles/stores/memory.h"
 #include "profiles/stores/partition_init.h"
+#include "profiles/stores/variables.h"
 
 namespace dupengine::cli {
 namespace {
@@ -88,6 +89,9 @@ void init_without_table(const Globals& globals, const Options& options, const St
                         const StoredProfile& first) {
     if (spec.kind == StoreSpec::Kind::kMemory)
         return globals.dry_run ? check_new_memory_store(spec.path) : init_memory_store(spec.path, first);
+    if (spec.kind == StoreSpec::Kind::kVariables)
+        return globals.dry_run ? check_new_variable_store(spec.path, options.replace_damaged)
+                               : init_variable_store(spec.path, first, options.replace_damaged);
     return globals.dry_run ? check_new_file_store(spec.path, options.replace_damaged)
                            : init_file_store(spec.path, first, options.replace_damaged);
 }
@@ -234,7 +238,7 @@ CLI::App& add_sub_verb(CLI::App& profile, const char* name, const char* descript
 
 void add_store_option(CLI::App& verb, Options& options) {
     verb.add_option("--store", options.store,
-                    "The profile store: partition:DISK, file:PATH or memory:ADDRESS")
+                    "The profile store: partition:DISK, file:PATH, memory:ADDRESS or efivar:")
         ->required()
         ->option_text("STORE");
 }

@@ -2,7 +2,11 @@
 
 #include <fcntl.h>
 #include <linux/fs.h>
+#include <linux/magic.h>
 #include <sys/ioctl.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -15,26 +19,41 @@ namespace {
 
 // Non-volatile, boot services, runtime (UEFI 2.10, 8.2).
 constexpr std::string_view kAttributes("\x07\0\0\0", 4);
-constexpr std::size_t kLongest = 4096;
+// Firmware has less room for all of them.
+constexpr std::size_t kLongest = std::size_t{1} << 20;
 
 // The kernel protects variables that it does not know from being deleted by mistake. Where that does not
-// exist, nothing is protected.
-void unprotect(const std::string& path) {
+// exist, nothing is protected. Returns whether it was.
+bool set_protected(const std::string& path, bool is_protected) {
     const Fd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
     unsigned flags = 0;
-    if (!fd.valid() || ::ioctl(fd.get(), FS_IOC_GETFLAGS, &flags) != 0 || (flags & FS_IMMUTABLE_FL) == 0)
-        return;
-    flags &= ~static_cast<unsigned>(FS_IMMUTABLE_FL);
+    if (!fd.valid() || ::ioctl(fd.get(), FS_IOC_GETFLAGS, &flags) != 0) return false;
+    const bool was_protected = (flags & FS_IMMUTABLE_FL) != 0;
+    if (was_protected == is_protected) return was_protected;
+    flags ^= static_cast<unsigned>(FS_IMMUTABLE_FL);
     static_cast<void>(::ioctl(fd.get(), FS_IOC_SETFLAGS, &flags));
+    return was_protected;
 }
 
-[[noreturn]] void throw_write_error(const std::string& name, int error) {
+[[noreturn]] void throw_write_error(const std::string& name, std::size_t size, int error) {
     if (error == ENOSPC)
         throw_error(Code::kUnsupported,
-                    "{}: the firmware has no room left for variables; delete some that nobody needs, such as "
-                    "dump-* in {}",
-                    name, kEfivarsFolder);
+                    "{}: the firmware has no room left for variables ({} bytes are wanted); delete some that "
+                    "nobody needs, such as dump-* in {}",
+                    name, size, kEfivarsFolder);
+    if (error == EINVAL)
+        throw_error(Code::kUnsupported, "{}: the firmware takes no variable of {} bytes", name, size);
     throw_errno(Code::kTargetIo, error, "{}: the variable cannot be written", name);
+}
+
+// With one call, because each is a change of its own. Returns an errno.
+int write_at_once(int fd, std::string_view content) {
+    ssize_t written = 0;
+    do
+        written = ::write(fd, content.data(), content.size());
+    while (written < 0 && errno == EINTR);
+    if (written < 0) return errno;
+    return written == static_cast<ssize_t>(content.size()) ? 0 : ENOSPC;
 }
 
 }  // namespace
@@ -66,31 +85,47 @@ std::optional<std::string> EfiVariables::read(const std::string& name) const {
     return std::string(as_text(content).substr(kAttributes.size()));
 }
 
-void EfiVariables::write(const std::string& name, const std::string& value) {
+void EfiVariables::write(const std::string& name, const std::string& value, Readers readers) {
     const std::string path = path_of(name);
     const bool was_there = ::access(path.c_str(), F_OK) == 0;
-    unprotect(path);
-    const Fd fd(::open(path.c_str(), O_WRONLY | O_CREAT | O_CLOEXEC, 0644));
-    if (!fd.valid()) throw_write_error(name, errno);
-    // With one call, because each is a change of its own.
+    const mode_t mode = readers == Readers::kRoot ? 0600 : 0644;
+    const bool was_protected = set_protected(path, false);
+    const Fd fd(::open(path.c_str(), O_WRONLY | O_CREAT | O_CLOEXEC, mode));
+    if (!fd.valid()) throw_write_error(name, value.size(), errno);
+    // A new one is protected from the beginning, also from this, and has the mode that it was made with.
+    if (was_there && readers == Readers::kRoot && ::fchmod(fd.get(), mode) != 0)
+        throw_errno(Code::kTargetIo, errno, "{}: cannot be kept from other users", name);
     const std::string content = std::string(kAttributes) + value;
-    const ssize_t written = ::write(fd.get(), content.data(), content.size());
-    if (written != static_cast<ssize_t>(content.size())) {
-        const int error = written < 0 ? errno : ENOSPC;
-        if (!was_there) static_cast<void>(::unlink(path.c_str()));
-        throw_write_error(name, error);
-    }
+    const int error = write_at_once(fd.get(), content);
+    if (error != 0 && !was_there) static_cast<void>(::unlink(path.c_str()));
     // A variable has the size that was written last; any other file has to be told. Reading back decides.
-    [[maybe_unused]] const int cut = ::ftruncate(fd.get(), written);
+    if (error == 0) {
+        [[maybe_unused]] const int cut = ::ftruncate(fd.get(), static_cast<off_t>(content.size()));
+    }
+    if (was_protected) set_protected(path, true);
+    if (error != 0) throw_write_error(name, value.size(), error);
     if (read(name) != value)
         throw_error(Code::kIntegrity, "{}: the firmware did not keep what was written", name);
 }
 
 void EfiVariables::remove(const std::string& name) {
     const std::string path = path_of(name);
-    unprotect(path);
+    set_protected(path, false);
     if (::unlink(path.c_str()) != 0 && errno != ENOENT)
         throw_errno(Code::kTargetIo, errno, "{}: the variable cannot be deleted", name);
+}
+
+bool runs_from_memory() {
+    struct statfs root {};
+    return ::statfs("/", &root) == 0 && (root.f_type == TMPFS_MAGIC || root.f_type == RAMFS_MAGIC);
+}
+
+void mount_efi_variables() {
+    const std::filesystem::path folder = kEfivarsFolder;
+    std::error_code error;
+    if (std::filesystem::is_empty(folder, error) && !error)
+        static_cast<void>(
+            ::mount("efivarfs", folder.c_str(), "efivarfs", MS_NOSUID | MS_NODEV | MS_NOEXEC, ""));
 }
 
 }  // namespace dupengine::machine

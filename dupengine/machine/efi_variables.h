@@ -14,6 +14,10 @@ inline constexpr const char* kEfivarsFolder = "/sys/firmware/efi/efivars";
 inline constexpr const char* kOwnVendor = "87463cd7-2602-467b-beac-b3b17a82e3d0";
 inline constexpr const char* kLoaderVendor = "4a67b082-0a4c-41cf-b6c7-440b29bb8c4f";
 
+/// Who may read a variable through files. The kernel does not remember it: with every start and mount all are
+/// everybody's again, until somebody says otherwise (bootloader_hooks/systemd/dupengine.conf).
+enum class Readers { kEverybody, kRoot };
+
 class EfiVariables {
   public:
     /// Throws kUnsupported, with what can be done, if the folder holds no variables: no UEFI firmware, or not
@@ -22,15 +26,24 @@ class EfiVariables {
 
     /// The value, or nothing. Throws kSourceIo.
     std::optional<std::string> read(const std::string& name) const;
-    /// Throws kUnsupported if firmware has no room left, kTargetIo, kIntegrity if something else is there
-    /// then.
-    void write(const std::string& name, const std::string& value);
+    /// Throws kUnsupported if firmware has no room left or takes none of that size, kTargetIo: then it is as
+    /// it was. Throws kIntegrity if something else is there then. One that the kernel protects from being
+    /// deleted by mistake stays so.
+    void write(const std::string& name, const std::string& value, Readers readers = Readers::kEverybody);
     /// Also if there is none. Throws kTargetIo.
     void remove(const std::string& name);
+
+    const std::string& folder() const { return folder_; }
 
   private:
     std::string path_of(const std::string& name) const;
     std::string folder_, vendor_;
 };
+
+/// Whether this system is an initramfs or the like, whose machine's disks are yet to be started.
+bool runs_from_memory();
+
+/// An initramfs does not mount the variables. What stands against that shows when they are looked at.
+void mount_efi_variables();
 
 }  // namespace dupengine::machine

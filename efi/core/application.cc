@@ -2,6 +2,8 @@
 
 #include <utility>
 
+#include "efi/core/measure.h"
+
 namespace dupengine::efi {
 namespace {
 
@@ -108,12 +110,14 @@ void run_application(Firmware& firmware, Buffer scratch, Survey& survey) {
     print_trust(firmware);
     survey_machine(firmware, scratch, survey);
     print_survey(firmware, survey);
+    measure_profile(firmware, survey);
     Session session{firmware, scratch, survey, make_menu(firmware, survey)};
     Unattended unattended = choose_unattended(firmware, survey, session.menu);
     print_menu(firmware, session.menu);
     std::optional<Action> action = first_action(session, unattended);
     for (;;) {
         if (action) {
+            measure_choice(firmware, *action);
             const TextView reason = perform(session, *action);
             if (*action == Action::kRestart) return;
             firmware.print(Line().add("Back in dupengine: ").add(reason).add(".\n"));

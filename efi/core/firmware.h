@@ -56,6 +56,9 @@ class Firmware {
     /// False if it is still there.
     virtual bool delete_variable(TextView name) = 0;
 
+    /// Has the TPM measure a line. Returns nothing if it did or there is none, or why it did not.
+    virtual TextView measure(TextView line) = 0;
+
     /// Whether firmware can be told to show its setup at the next start.
     virtual bool has_setup() = 0;
     /// Returns only if it cannot, with the reason.

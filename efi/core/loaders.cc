@@ -8,6 +8,7 @@ namespace {
 
 constexpr std::size_t kLargestOwn = 2 * kMiB;  // dupengine.efi is far smaller
 constexpr TextView kItself = "it is dupengine.efi itself";
+constexpr TextView kNotThere = "it is not there";  // of firmware (services.cc)
 
 // Where installers put them, after the place where firmware looks by itself (UEFI 2.10, 3.5.1.1).
 constexpr std::array<TextView, 4> kUsualPaths = {"/EFI/BOOT/BOOTX64.EFI", "/EFI/systemd/systemd-bootx64.efi",
@@ -29,8 +30,8 @@ TextView not_allowed(Firmware& firmware, const FilePlace& place, Bytes content) 
 // By its GUID: on the disk of the profile, or on exactly one other. Copies of a disk have the same GUIDs.
 TextView find_named(const Survey& survey, const Guid& wanted, FilePlace& place) {
     place.partition = wanted;
-    if (survey.machine && survey.disks[*survey.machine].table.by_guid(wanted) != nullptr)
-        return (place.disk = *survey.machine, TextView());
+    if (survey.home && survey.disks[*survey.home].table.by_guid(wanted) != nullptr)
+        return (place.disk = *survey.home, TextView());
     std::size_t found = 0;
     for (std::size_t i = 0; i < survey.count; ++i)
         if (survey.disks[i].table.by_guid(wanted) != nullptr) ++found, place.disk = i;
@@ -65,7 +66,7 @@ TextView find_boot_partition(const Survey& survey, FilePlace& place) {
         return find_named(survey, *profile->boot.partition, place);
     std::size_t found = 0;
     for (std::size_t i = 0; i < survey.count; ++i) {
-        if (survey.machine && survey.machine != i) continue;
+        if (survey.home && survey.home != i) continue;
         const Partition* partition = survey.disks[i].table.by_type(kEfiSystemType);
         if (partition == nullptr) continue;
         ++found;
@@ -74,7 +75,7 @@ TextView find_boot_partition(const Survey& survey, FilePlace& place) {
     }
     if (found > 1) return "more than one disk has an EFI system partition, and no profile says which";
     if (found == 1) return {};
-    return survey.machine ? "its disk has no EFI system partition" : "no disk has an EFI system partition";
+    return survey.home ? "its disk has no EFI system partition" : "no disk has an EFI system partition";
 }
 
 TextView find_loader(Firmware& firmware, const Survey& survey, FilePlace& place, Bytes& content) {
@@ -84,14 +85,18 @@ TextView find_loader(Firmware& firmware, const Survey& survey, FilePlace& place,
         const TextView reason = read_loader(firmware, place, profile->boot.loader, content);
         return reason.empty() ? not_allowed(firmware, place, content) : reason;
     }
-    TextView first_reason;
+    bool has_own = false;
+    TextView fault;
     for (TextView path : kUsualPaths) {
         const TextView reason = read_loader(firmware, place, path, content);
         if (reason.empty()) return not_allowed(firmware, place, content);
-        if (first_reason.empty()) first_reason = reason;
+        has_own = has_own || reason == kItself;
+        if (fault.empty() && !(reason == kItself) && !(reason == kNotThere)) fault = reason;
     }
-    return first_reason == kItself ? "its EFI system partition has no loader but dupengine.efi itself"
-                                   : "its EFI system partition has no loader";
+    // A damaged file system is not an empty one.
+    if (!fault.empty()) return fault;
+    return has_own ? "its EFI system partition has no loader but dupengine.efi itself"
+                   : "its EFI system partition has no loader";
 }
 
 }  // namespace dupengine::efi

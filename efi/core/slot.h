@@ -19,6 +19,12 @@ inline constexpr std::size_t kSlotScratchBytes = kMiB;
 /// The header and payload of one slot, or why they are not to be believed: then `found` is as it was. `slot`
 /// may end where its payload ends.
 TextView decode_slot(Bytes slot, StoredProfile& found);
+/// The same of a short slot, which ends with its text.
+TextView decode_short_slot(Bytes slot, StoredProfile& found);
+
+/// Of what two slots held, or why they are not to be believed: the number of the newest, or the reason.
+TextView choose_slot(std::span<const TextView, 2> reasons, std::span<const StoredProfile, 2> seen,
+                     std::size_t& newest);
 
 /// The newest profile of the store in this partition, or why there is none. `scratch`: at least
 /// kSlotScratchBytes; the result lies in it.

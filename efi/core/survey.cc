@@ -1,5 +1,7 @@
 #include "efi/core/survey.h"
 
+#include "efi/core/variable_store.h"
+
 namespace dupengine::efi {
 namespace {
 
@@ -35,36 +37,78 @@ TextView read_checked(const Trust& trust, TextView text, NodeProfile& profile) {
     return read_profile(text, profile);
 }
 
+void look_at_text(const StoredProfile& stored, const Trust& trust, StoreSeen& seen) {
+    seen.generation = stored.generation;
+    seen.digest = sha256(std::as_bytes(std::span(stored.text.data(), stored.text.size())));
+    seen.no_profile = read_checked(trust, stored.text, seen.profile);
+}
+
 void look_at_store(Disk& disk, Buffer scratch, const Trust& trust, DiskSeen& seen) {
     const Partition* store = seen.table.by_type(kProfileType);
     if (store == nullptr) return;
     seen.has_store = true;
     StoredProfile stored;
     seen.no_profile = read_newest_slot(disk, *store, scratch, stored);
-    if (!seen.no_profile.empty()) return;
-    seen.generation = stored.generation;
-    seen.no_profile = read_checked(trust, stored.text, seen.profile);
+    if (seen.no_profile.empty()) look_at_text(stored, trust, seen);
 }
 
-void choose_machine(std::optional<std::size_t> own_disk, Survey& survey) {
-    if (own_disk && *own_disk < survey.count && survey.disks[*own_disk].has_store) {
-        if (survey.disks[*own_disk].has_profile())
-            survey.machine = own_disk;
-        else
-            survey.no_machine = "the profile on its own disk cannot be used";
+void look_at_variables(Firmware& firmware, Buffer scratch, StoreSeen& seen) {
+    StoredProfile stored;
+    seen.has_store = has_variable_store(firmware);
+    if (!seen.has_store) return;
+    seen.no_profile = read_newest_variable(firmware, scratch, stored);
+    if (seen.no_profile.empty()) look_at_text(stored, firmware.trust(), seen);
+}
+
+bool same_node(const StoreSeen& a, const StoreSeen& b) {
+    return a.profile.node.view() == b.profile.node.view();
+}
+
+// The disk from which it came has a store.
+void choose_own(std::size_t own, Survey& survey) {
+    const DiskSeen& seen = survey.disks[own];
+    if (!seen.has_profile()) {
+        survey.no_machine = "the profile on its own disk cannot be used";
+    } else if (survey.variables.has_profile() && !same_node(seen, survey.variables)) {
+        survey.no_machine = "its own disk and its firmware have profiles of different machines";
+    } else {
+        survey.machine = &seen;
+        survey.home = own;
+    }
+}
+
+// Its files are where it came from, if that is a disk that firmware can start.
+void choose_variables(std::optional<std::size_t> own_disk, Survey& survey) {
+    if (!survey.variables.has_profile()) {
+        survey.no_machine = "the profile in its firmware cannot be used";
         return;
     }
+    survey.machine = &survey.variables;
+    if (own_disk && survey.disks[*own_disk].table.by_type(kEfiSystemType) != nullptr) survey.home = own_disk;
+}
+
+void choose_newest(Survey& survey) {
     survey.no_machine = "no disk has a profile";
     for (std::size_t i = 0; i < survey.count; ++i) {
         const DiskSeen& seen = survey.disks[i];
         if (!seen.has_profile()) continue;
-        if (survey.machine && !(seen.profile.node.view() == survey.profile()->node.view())) {
-            survey.machine.reset();
+        if (survey.machine != nullptr && !same_node(seen, *survey.machine)) {
+            survey.machine = nullptr;
+            survey.home.reset();
             survey.no_machine = "its disks have profiles of different machines";
             return;
         }
-        if (!survey.machine || seen.generation > survey.disks[*survey.machine].generation) survey.machine = i;
+        if (survey.machine != nullptr && seen.generation <= survey.machine->generation) continue;
+        survey.machine = &seen;
+        survey.home = i;
     }
+}
+
+void choose_machine(std::optional<std::size_t> own_disk, Survey& survey) {
+    if (own_disk && *own_disk >= survey.count) own_disk.reset();
+    if (own_disk && survey.disks[*own_disk].has_store) return choose_own(*own_disk, survey);
+    if (survey.variables.has_store) return choose_variables(own_disk, survey);
+    choose_newest(survey);
 }
 
 void add_size(Line& line, std::uint64_t bytes) {
@@ -73,6 +117,13 @@ void add_size(Line& line, std::uint64_t bytes) {
         line.number(bytes / kMiB).add(" MiB");
     else
         line.number(bytes / kGiB).add(" GiB");
+}
+
+void add_profile(Line& line, const StoreSeen& seen) {
+    if (seen.has_profile())
+        line.add("profile of ").add(seen.profile.node).add(", generation ").number(seen.generation);
+    else
+        line.add("profile cannot be used: ").add(seen.no_profile);
 }
 
 void print_disk(Firmware& firmware, std::size_t number, const DiskSeen& seen) {
@@ -85,10 +136,7 @@ void print_disk(Firmware& firmware, std::size_t number, const DiskSeen& seen) {
         line.add(", ").add(seen.no_table);
     else
         line.add(", ").number(seen.table.count).add(seen.table.count == 1 ? " partition" : " partitions");
-    if (seen.has_profile())
-        line.add(", profile of ").add(seen.profile.node).add(", generation ").number(seen.generation);
-    else if (seen.has_store)
-        line.add(", profile cannot be used: ").add(seen.no_profile);
+    if (seen.has_store) add_profile(line.add(", "), seen);
     firmware.print(line.add('\n'));
 }
 
@@ -96,8 +144,11 @@ void print_disk(Firmware& firmware, std::size_t number, const DiskSeen& seen) {
 
 void survey_machine(Firmware& firmware, Buffer scratch, Survey& survey) {
     survey.count = firmware.disk_count() < kMostDisks ? firmware.disk_count() : kMostDisks;
-    survey.machine.reset();
+    survey.machine = nullptr;
     survey.no_machine = {};
+    survey.home.reset();
+    survey.variables = {};
+    look_at_variables(firmware, scratch, survey.variables);
     for (std::size_t i = 0; i < survey.count; ++i) {
         Disk& disk = firmware.disk(i);
         DiskSeen& seen = survey.disks[i];
@@ -114,6 +165,11 @@ void print_survey(Firmware& firmware, const Survey& survey) {
         print_disk(firmware, i, survey.disks[i]);
     if (survey.count == 0) firmware.print("  no disk\n");
     Line line;
+    if (survey.variables.has_store) {
+        add_profile(line.add("  firmware: "), survey.variables);
+        firmware.print(line.add('\n'));
+        line.clear();
+    }
     if (const NodeProfile* profile = survey.profile()) {
         line.add("This machine is ").add(profile->node);
         if (!profile->roles.empty())

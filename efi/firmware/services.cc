@@ -43,6 +43,8 @@ TextView status_text(Status status) {
             return "it is no program that this firmware can run";
         case kDeviceError:
             return "the device fails";
+        case kVolumeCorrupted:
+            return "its file system is damaged";
         case kOutOfResources:
             return "there is not enough memory";
         case kNotFound:

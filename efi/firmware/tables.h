@@ -19,8 +19,8 @@ inline constexpr Status kError = std::uint64_t{1} << 63;
 inline constexpr Status kSuccess = 0;
 inline constexpr Status kLoadError = kError | 1, kInvalidParameter = kError | 2, kUnsupported = kError | 3,
                         kBufferTooSmall = kError | 5, kDeviceError = kError | 7, kOutOfResources = kError | 9,
-                        kNotFound = kError | 14, kAccessDenied = kError | 15, kAborted = kError | 21,
-                        kSecurityViolation = kError | 26;
+                        kVolumeCorrupted = kError | 10, kNotFound = kError | 14, kAccessDenied = kError | 15,
+                        kAborted = kError | 21, kSecurityViolation = kError | 26;
 
 struct TableHeader {
     std::uint64_t signature;

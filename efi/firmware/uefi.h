@@ -3,6 +3,7 @@
 
 #include "efi/firmware/console.h"
 #include "efi/firmware/images.h"
+#include "efi/firmware/tpm.h"
 
 namespace dupengine::efi {
 
@@ -29,6 +30,7 @@ class Uefi final : public Firmware {
     std::optional<std::size_t> read_variable(TextView name, Buffer into) override;
     bool write_variable(TextView name, Bytes value) override;
     bool delete_variable(TextView name) override;
+    TextView measure(TextView line) override { return measure_line(boot_, line); }
     bool has_setup() override;
     TextView restart_to_setup() override;
     void restart() override;

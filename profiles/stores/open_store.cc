@@ -3,6 +3,7 @@
 #include "profiles/stores/file.h"
 #include "profiles/stores/memory.h"
 #include "profiles/stores/partition.h"
+#include "profiles/stores/variables.h"
 
 namespace dupengine::profiles {
 
@@ -15,6 +16,8 @@ std::unique_ptr<ProfileStore> open_store(const std::string& spec) {
             return file_store(parts.path);
         case StoreSpec::Kind::kMemory:
             return memory_store(parts.path);
+        case StoreSpec::Kind::kVariables:
+            return variable_store(parts.path);
     }
     throw_error(Code::kInternal, "{}: a kind of store without code", spec);
 }

@@ -93,20 +93,27 @@ stop_firmware
 cmp --ignore-initial=1048576 --bytes=34603008 disk.img target.img || firmware_fail "the completed target is no copy"
 [[ $(target_profile) == "$kept" ]] || firmware_fail "the target's profile was changed"
 
-say "a kernel and its initrd, with the command line of the profile"
+say "a loader of another architecture; what it falls back to: a kernel and its initrd, with the command line of the profile"
 make_small_system
 make_disk kernel.img 128M
 put_on_esp kernel.img "$DUPENGINE_EFI" /EFI/BOOT/BOOTX64.EFI
 put_on_esp kernel.img "$("$here/lab_kernel.sh" | tail -n 1)/vmlinuz" /EFI/dupengine/linux
 put_on_esp kernel.img initrd /EFI/dupengine/initrd
+# What the program is for is said by two bytes behind "PE": here 64-bit ARM.
+LC_ALL=C sed 's/PE\x00\x00\x64\x86/PE\x00\x00\x64\xaa/' "$OTHER_LOADER" >other.efi
+! cmp --quiet "$OTHER_LOADER" other.efi || die "the loader is of this architecture still"
+put_on_esp kernel.img other.efi /EFI/other.efi
 make_profile kernel.img '[boot]
-choice = "kernel"
+loader = "/EFI/other.efi"
+fallback = "kernel"
 timeout = 0
 kernel = "/EFI/dupengine/linux"
 initrd = "/EFI/dupengine/initrd"
 command_line = "console=ttyS0 quiet panic=-1 word=\"two words\""'
 forget_variables
 start_firmware kernel.img
+await_text '^Starts /EFI/other\.efi of disk 1\.$'
+await_text '^Back in dupengine: it is no program that this firmware can run\.$'
 await_text '^Starts the kernel /EFI/dupengine/linux of disk 1\.$'
 await_text '^small system: .*console=ttyS0 quiet panic=-1 word="two words"$'
 await_power_off

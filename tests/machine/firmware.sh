@@ -16,6 +16,9 @@ firmware_machine=''
 firmware_secure=''
 # Its network, as QEMU has it.
 firmware_network=(-nic none)
+# Not empty: it has a TPM, which is new with every start.
+firmware_tpm=''
+firmware_tpm_process=''
 # By disk: what makes it slow, as QEMU has it.
 declare -A firmware_slow=()
 
@@ -103,6 +106,18 @@ START
 # FILE: the tree as an initrd.
 pack_tree() { (cd tree && find . | cpio --quiet --create --format=newc | gzip -1) >"$1"; }
 
+start_tpm() {
+    rm -rf tpm tpm.sock
+    mkdir tpm
+    # It ends when the machine does.
+    swtpm socket --tpm2 --tpmstate dir=tpm --ctrl type=unixio,path=tpm.sock --terminate >tpm.log 2>&1 &
+    firmware_tpm_process=$!
+    until [[ -S tpm.sock ]]; do
+        kill -0 "$firmware_tpm_process" || die "swtpm does not start: $(cat tpm.log)"
+        sleep 0.1
+    done
+}
+
 # DISK [DISK...]: the machine starts from the first one.
 start_firmware() {
     local disk number=0 code=OVMF_CODE_4M options=()
@@ -110,6 +125,10 @@ start_firmware() {
         # Variables that hold keys are written in system management mode only.
         code=OVMF_CODE_4M.secboot
         options=(-machine smm=on -global 'driver=cfi.pflash01,property=secure,value=on' -global ICH9-LPC.disable_s3=1)
+    fi
+    if [[ $firmware_tpm ]]; then
+        start_tpm
+        options+=(-chardev 'socket,id=tpm,path=tpm.sock' -tpmdev 'emulator,id=tpm,chardev=tpm' -device 'tpm-tis,tpmdev=tpm')
     fi
     for disk; do
         options+=(-drive "if=none,id=disk$number,format=raw,cache=unsafe,file=$disk${firmware_slow[$disk]-}"
@@ -153,6 +172,7 @@ await_power_off() {
 }
 
 stop_firmware() {
+    if [[ $firmware_tpm_process ]]; then kill "$firmware_tpm_process" 2>/dev/null || true; fi
     [[ $firmware_machine ]] || return 0
     kill -KILL "$firmware_machine" 2>/dev/null || true
     wait "$firmware_machine" 2>/dev/null || true

@@ -10,6 +10,7 @@
 
 #include "block/guard.h"
 #include "efi/core/firmware.h"
+#include "profiles/slot_format.h"
 #include "profiles/slots.h"
 #include "tests/support/efi_disk.h"
 #include "tests/support/gpt_disk.h"
@@ -34,6 +35,13 @@ class FakeFirmware final : public efi::Firmware {
         disks_.push_back(std::make_unique<EfiDisk>(bytes->content));
         return disks_.size() - 1;
     }
+    /// One that has no store.
+    std::size_t add_plain_disk(std::uint64_t seed) {
+        const auto bytes = make_gpt_disk(
+            kDiskBytes, {{1, {kMiB, 2 * kMiB}, "EFI system", layout::type_guid::kEfiSystem}}, seed);
+        disks_.push_back(std::make_unique<EfiDisk>(bytes->content));
+        return disks_.size() - 1;
+    }
     /// Puts a profile into a disk's store.
     void set_profile(std::size_t disk, const std::string& text, std::uint64_t generation = 1) {
         auto bytes = std::make_shared<DiskBytes>(0);
@@ -42,14 +50,22 @@ class FakeFirmware final : public efi::Firmware {
         profiles::write_slot(target, {2 * kMiB, 4 * kMiB}, {generation, text, {std::string(32, 's')}});
         disks_[disk]->content() = bytes->content;
     }
+    /// Puts one into the variables: into A if the generation is odd, else into B.
+    void set_variable_profile(const std::string& text, std::uint64_t generation = 1) {
+        const Bytes slot = profiles::encode_short_slot({generation, text, {std::string(32, 's')}});
+        variables[profiles::slot::kVariables[(generation + 1) % 2]] = as_text(slot);
+    }
     EfiDisk& disk_bytes(std::size_t disk) { return *disks_[disk]; }
 
     std::map<std::pair<std::size_t, std::string>, std::string> files;  ///< on EFI system partitions
+    std::map<std::size_t, std::string> file_faults;                    ///< of a whole EFI system partition
     std::map<std::string, std::string> web;                            ///< by address
     std::deque<std::string> network_faults;                            ///< that pass, one a fetch
     std::map<std::string, std::string> variables;
     bool variables_stay = false;  ///< they cannot be changed
     bool setup = true;
+    std::vector<std::string> measured;
+    std::string no_measure;  ///< why the TPM does not
     efi::Trust trusted;
     std::size_t reads = 0;  ///< files that were read
     std::optional<std::size_t> own;
@@ -73,6 +89,8 @@ class FakeFirmware final : public efi::Firmware {
 
     const efi::Trust& trust() override { return trusted; }
     efi::TextView read_file(const efi::FilePlace& place, efi::FileUse use, efi::Bytes& content) override {
+        if (const auto fault = file_faults.find(place.disk); fault != file_faults.end())
+            return {fault->second.data(), fault->second.size()};
         const auto found = files.find({place.disk, string_of(place.path)});
         if (found == files.end()) return "it is not there";
         // What was read before for this use is gone.
@@ -124,6 +142,10 @@ class FakeFirmware final : public efi::Firmware {
         done.push_back("delete " + string_of(name));
         if (!variables_stay) variables.erase(string_of(name));
         return !variables_stay;
+    }
+    efi::TextView measure(efi::TextView line) override {
+        measured.push_back(string_of(line));
+        return {no_measure.data(), no_measure.size()};
     }
     bool has_setup() override { return setup; }
     efi::TextView restart_to_setup() override {

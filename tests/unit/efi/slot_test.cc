@@ -8,9 +8,12 @@
 #include "profiles/slots.h"
 #include "tests/support/efi_disk.h"
 #include "tests/support/fake_devices.h"
+#include "tests/unit/efi/fake_firmware.h"
 
 namespace dupengine {
 namespace {
+
+using test::string_of;
 
 constexpr block::Extent kRegion{kMiB, 5 * kMiB};
 
@@ -99,6 +102,32 @@ TEST_F(EfiSlot, IsBelievedWholeOrNotAtAll) {
         changed[i] ^= std::byte{1};
         EXPECT_FALSE(efi::decode_slot(changed, found).empty()) << i;
     }
+}
+
+// The same of a short slot, and everything else on this machine believes just what firmware believes.
+TEST_F(EfiSlot, IsBelievedInAVariableWholeOrNotAtAll) {
+    const Bytes good = profiles::encode_short_slot({9, "node", {std::string(32, 's')}});
+    ASSERT_EQ(good.size(), 80u + 32 + 4);
+    const auto is_believed = [](std::span<const std::byte> bytes) {
+        efi::StoredProfile found;
+        profiles::StoredProfile content;
+        const bool believed = efi::decode_short_slot(bytes, found).empty();
+        EXPECT_EQ(profiles::decode_short_slot(bytes, content).state == profiles::SlotState::kGood, believed);
+        EXPECT_EQ(string_of(found.text), content.text);
+        return believed;
+    };
+    EXPECT_TRUE(is_believed(good));
+    for (std::size_t size = 0; size < good.size(); ++size)
+        EXPECT_FALSE(is_believed(std::span(good).first(size))) << size;
+    for (std::size_t i = 0; i < good.size(); ++i) {
+        Bytes changed = good;
+        changed[i] ^= std::byte{1};
+        EXPECT_FALSE(is_believed(changed)) << i;
+    }
+    Bytes longer = good;
+    longer.resize(longer.size() + 1);
+    EXPECT_FALSE(is_believed(longer));
+    EXPECT_FALSE(is_believed(profiles::encode_slot({9, "node", {std::string(32, 's')}})));
 }
 
 }  // namespace
