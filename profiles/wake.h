@@ -50,8 +50,8 @@ WakeRole read_wake_role(const WakeRequest& request);
 /// At the source, before anything else: whether a duplicate of this system could take up a role when it
 /// wakes. Looks as that will, and so has the kernel load what it takes to mount an ESP; where processes are
 /// frozen it can load nothing. Writes nothing. Throws kRefused with what would stop every role: a root that
-/// is on no partition of `disks` or is no ext or XFS filesystem, a boot folder that cannot be read, a part that is
-/// mounted read-only.
+/// is on no partition of `disks` or is no ext or XFS filesystem, a boot folder that cannot be read, a part
+/// that is mounted read-only.
 void refuse_if_it_could_not_wake(const std::vector<std::string>& disks, const std::string& root = "/");
 
 struct WakeReport {
