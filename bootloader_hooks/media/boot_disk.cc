@@ -7,8 +7,8 @@
 #include <filesystem>
 
 #include "base/fd.h"
-#include "base/subprocess.h"
 #include "bootloader_hooks/media/boot_words.h"
+#include "bootloader_hooks/media/fat_files.h"
 #include "bootloader_hooks/media/grub_image.h"
 #include "layout/partition_table.h"
 
@@ -52,33 +52,6 @@ PartitionTable table_of(std::uint64_t system_end, RandomSource& random) {
     return table;
 }
 
-// The files of the EFI system partition, put there without mounting it.
-class SystemPartition {
-  public:
-    SystemPartition(std::string disk, std::uint64_t bytes, std::stop_token stop)
-        : disk_(std::move(disk)), stop_(std::move(stop)) {
-        run({"mkfs.vfat", "-F", "32", "-n", "DUPENGINE", "--offset",
-             std::to_string(kSystemBegin / kSectorBytes), disk_, std::to_string(bytes / kKiB)});
-    }
-    void folder(const std::string& path) { run({"mmd", "-i", place(), "::" + path}); }
-    void file(const std::string& path, const std::string& content_of) {
-        run({"mcopy", "-i", place(), content_of, "::" + path});
-    }
-    void content(const std::string& path, std::string content) {
-        run({"mcopy", "-i", place(), "-", "::" + path}, std::move(content));
-    }
-
-  private:
-    std::string place() const { return fmt::format("{}@@{}", disk_, kSystemBegin); }
-    void run(const std::vector<std::string>& argv, std::string input = {}) const {
-        const RunResult result = run_program(argv, {.input = std::move(input), .stop = stop_});
-        if (result.status != 0)
-            throw_error(Code::kTargetIo, "{} failed: {}", argv.front(), result.complaint());
-    }
-    std::string disk_;
-    std::stop_token stop_;
-};
-
 void write_at(const Fd& fd, const std::string& path, ByteOffset offset, std::span<const std::byte> bytes) {
     pwrite_exact(fd.get(), offset, bytes, Code::kTargetIo, path);
 }
@@ -87,12 +60,7 @@ void write_at(const Fd& fd, const std::string& path, ByteOffset offset, std::spa
 
 void check_boot_disk_programs() {
     check_grub({kGrubOfEfi, kGrubOfBios}, "a boot disk");
-    std::string missing;
-    if (!program_exists("mkfs.vfat")) missing += " dosfstools";
-    if (!program_exists("mcopy") || !program_exists("mmd")) missing += " mtools";
-    if (!missing.empty())
-        throw_error(Code::kUnsupported, "what makes a FAT filesystem is not installed: apt install{}",
-                    missing);
+    check_fat_programs();
 }
 
 BiosGrub place_bios_grub(std::string_view boot_image, std::string_view core, std::uint64_t core_lba) {
@@ -122,7 +90,7 @@ void make_boot_disk(const BootDisk& disk, const std::string& path, RandomSource&
     const Fd fd = open_path(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, Code::kTargetIo);
     if (::ftruncate(fd.get(), static_cast<off_t>(disk_bytes)) != 0)
         throw_errno(Code::kTargetIo, errno, "{}", path);
-    SystemPartition system(path, bytes, stop);
+    FatFiles system({path, kSystemBegin, bytes, 32, "DUPENGINE"}, stop);
     for (const char* folder : {"/EFI", "/EFI/BOOT", "/grub"})
         system.folder(folder);
     system.content("/EFI/BOOT/BOOTX64.EFI", efi);

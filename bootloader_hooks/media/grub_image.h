@@ -19,6 +19,9 @@ inline constexpr GrubPlatform kGrubOfBios{"i386-pc", "/usr/lib/grub/i386-pc", "g
 /// The same modules, as a BIOS loads it over the network.
 inline constexpr GrubPlatform kGrubOfPxe{"i386-pc-pxe", "/usr/lib/grub/i386-pc", "grub-pc-bin"};
 
+/// ... and from a CD.
+inline constexpr GrubPlatform kGrubOfCd{"i386-pc-eltorito", "/usr/lib/grub/i386-pc", "grub-pc-bin"};
+
 /// Throws kUnsupported if a program or a package of GRUB is not there, with what installs it. `use`: in the
 /// message.
 void check_grub(const std::vector<GrubPlatform>& platforms, const std::string& use);

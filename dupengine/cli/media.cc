@@ -1,4 +1,4 @@
-// dupengine media: initramfs, pxe, esp. See dupengine-media(8).
+// dupengine media: initramfs, pxe, esp, iso. See dupengine-media(8).
 
 #include <memory>
 
@@ -50,6 +50,12 @@ void add_made_before(CLI::App& verb, MediaOptions& options) {
     verb.add_option("--linux", options.linux_file, "... and its kernel")->option_text("FILE");
 }
 
+void add_entry(CLI::App& verb, MediaOptions& options) {
+    verb.add_option("--efi", options.efi_application,
+                    "Put in this dupengine.efi, as one more entry of the menu")
+        ->option_text("FILE");
+}
+
 CLI::App& add_sub_verb(CLI::App& media, const char* name, const char* description, Globals& globals,
                        Action& action, const std::shared_ptr<MediaOptions>& options,
                        int (*run)(const Globals&, const MediaOptions&)) {
@@ -93,14 +99,20 @@ void add_media(CLI::App& app, Globals& globals, Action& action) {
                      globals, action, options, run_esp);
     add_boot_words(esp, options->words);
     add_made_before(esp, *options);
-    esp.add_option("--efi", options->efi_application,
-                   "Put in this dupengine.efi, as one more entry of the menu")
-        ->option_text("FILE");
+    add_entry(esp, *options);
     add_plan_options(esp, globals);
     add_progress_option(esp, globals);
     esp.add_option("TARGET", options->output,
                    "A stick (a block device), or a file; dupengine copy puts that on one")
         ->required();
+
+    CLI::App& iso =
+        add_sub_verb(media, "iso", "Make the image of a CD that starts machines with UEFI or BIOS", globals,
+                     action, options, run_iso);
+    add_boot_words(iso, options->words);
+    add_made_before(iso, *options);
+    add_entry(iso, *options);
+    iso.add_option("FILE", options->output, "Where it goes")->required();
 }
 
 }  // namespace dupengine::cli

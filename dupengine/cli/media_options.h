@@ -44,5 +44,6 @@ void print_made(const Globals& globals, const nlohmann::ordered_json& json, cons
 int run_initramfs(const Globals& globals, const MediaOptions& options);
 int run_pxe(const Globals& globals, const MediaOptions& options);
 int run_esp(const Globals& globals, const MediaOptions& options);
+int run_iso(const Globals& globals, const MediaOptions& options);
 
 }  // namespace dupengine::cli

@@ -179,6 +179,14 @@ switch_on_with_stick() {
         -drive if=none,id=stick,format=raw,file=stick.disk -device usb-storage,drive=stick,bootindex=0 </dev/null &
     machine=$!
 }
+# The same with a CD.
+switch_on_with_cd() {
+    : >console
+    begin=$SECONDS
+    qemu-system-x86_64 -name netboot -machine "$1" -accel tcg,thread=multi -cpu max -smp 2 -m 1024 -display none \
+        -monitor none -serial file:console -nic none "${@:2}" -cdrom small.iso -boot d </dev/null &
+    machine=$!
+}
 offers_a_shell() {
     await 'dupengine.shell asks for it'
     await 'to try again: *exit'
@@ -254,6 +262,15 @@ switch_on_with_stick pc
 offers_a_shell
 make_stick_directly
 switch_on_with_stick q35 -drive "if=pflash,format=raw,unit=0,readonly=on,file=/usr/share/OVMF/OVMF_CODE_4M.fd" \
+    -drive if=pflash,format=raw,unit=1,snapshot=on,file=/usr/share/OVMF/OVMF_VARS_4M.fd
+offers_a_shell
+
+say "so does a CD"
+"$DUPENGINE" media iso --linux kernel --initramfs small.img --append console=ttyS0 --append no_timer_check small.iso \
+    >media.log
+switch_on_with_cd pc
+offers_a_shell
+switch_on_with_cd q35 -drive "if=pflash,format=raw,unit=0,readonly=on,file=/usr/share/OVMF/OVMF_CODE_4M.fd" \
     -drive if=pflash,format=raw,unit=1,snapshot=on,file=/usr/share/OVMF/OVMF_VARS_4M.fd
 offers_a_shell
 say "netboot: all well"

@@ -1,8 +1,6 @@
 // The image of a stick: what the usual tools find on it, and what of it firmware looks for. A slip is a stick
 // that starts nothing, on the day when somebody needs it. That it starts is shown by machine.netboot.
 
-#include "bootloader_hooks/media/boot_disk.h"
-
 #include <gmock/gmock.h>
 
 #include <filesystem>
@@ -12,6 +10,7 @@
 #include "base/fd.h"
 #include "base/subprocess.h"
 #include "block/open.h"
+#include "bootloader_hooks/media/boot_cd.h"
 #include "bootloader_hooks/media/initramfs.h"
 #include "layout/partition_table.h"
 #include "tests/support/scratch.h"
@@ -100,6 +99,25 @@ TEST_F(BootDisks, LeadABiosFromTheBootSectorToGrubAndOn) {
     EXPECT_EQ(load_le<std::uint16_t>(sector, 510), 0xaa55u);
     reader->read(kMiB, sector);
     EXPECT_EQ(load_le<std::uint64_t>(sector, 0x1f4), 2049u);
+}
+
+TEST_F(BootDisks, AsACdHaveAnEntryForEachKindOfFirmware) {
+    disk_.efi_application = scratch_.file("application");
+    SeededRandom random(1);
+    make_boot_cd(disk_, path_, random, {});
+    const std::string entries =
+        must_run({"xorriso", "-indev", "stdio:" + path_, "-report_el_torito", "plain"});
+    EXPECT_THAT(entries, HasSubstr("El Torito boot img :   1  BIOS  y"));
+    EXPECT_THAT(entries, HasSubstr("El Torito boot img :   2  UEFI  y"));
+    const std::string out = scratch_.file("out");
+    must_run({"xorriso", "-osirrox", "on", "-indev", "stdio:" + path_, "-extract", "/", out});
+    EXPECT_EQ(read_file(out + "/linux", Code::kInternal), "the kernel");
+    EXPECT_EQ(read_file(out + "/initramfs", Code::kInternal), std::string(3 * kMiB, 's'));
+    EXPECT_EQ(read_file(out + "/EFI/dupengine/dupengine.efi", Code::kInternal), "the application");
+    const std::string looks = must_run({"mtype", "-i", out + "/efi.img", "::/grub/grub.cfg"});
+    const std::string mark = looks.substr(looks.find("/grub/"), looks.find('\n') - looks.find("/grub/"));
+    EXPECT_TRUE(std::filesystem::exists(out + mark)) << looks << " would find another drive";
+    EXPECT_THAT(must_run({"mtype", "-i", out + "/efi.img", "::/EFI/BOOT/BOOTX64.EFI"}), StartsWith("MZ"));
 }
 
 TEST_F(BootDisks, AreAsLargeAsWhatIsOnThem) {

@@ -1,4 +1,4 @@
-// dupengine media esp: a stick that starts machines with UEFI or a BIOS, or the image of one.
+// dupengine media esp, iso: a stick or a CD that starts machines with UEFI or a BIOS, or the image of one.
 
 #include <fcntl.h>
 #include <sys/stat.h>
@@ -7,7 +7,7 @@
 
 #include "base/fd.h"
 #include "base/units.h"
-#include "bootloader_hooks/media/boot_disk.h"
+#include "bootloader_hooks/media/boot_cd.h"
 #include "bootloader_hooks/media/work_folder.h"
 #include "cli/copy_arguments.h"
 #include "cli/interrupt.h"
@@ -54,16 +54,44 @@ void warn_of_key(const std::string& output) {
         fmt::format("{}: holds the secret key of an enrolment; keep it, and the stick, like a key", output));
 }
 
-// Returns what the menu has.
-Started make_stick(const MediaOptions& options, boot::BootDisk& disk, const boot::WorkFolder& work) {
+using Make = void (*)(const boot::BootDisk& disk, const std::string& path, RandomSource& random,
+                      const std::stop_token& stop);
+
+boot::BootDisk look_at(const MediaOptions& options) {
+    boot::BootDisk disk;
+    disk.command_line = boot::kernel_command_line(options.words);
+    disk.efi_application = options.efi_application;
+    check_efi_application(options);
+    return disk;
+}
+
+// As the file "disk" in the work folder. Returns what its menu starts.
+Started make_in(const boot::WorkFolder& work, const MediaOptions& options, boot::BootDisk disk, Make make) {
     const InterruptWatch interrupt;
     Started started = find_started(options, interrupt.token());
     disk.linux_file = started.linux_file;
     disk.initramfs_file = work.file("initramfs");
     write_file_atomic(disk.initramfs_file, as_bytes(started.system.content), 0600, Code::kTargetIo);
     SystemRandom random;
-    boot::make_boot_disk(disk, work.file("disk"), random, interrupt.token());
+    make(disk, work.file("disk"), random, interrupt.token());
+    if (started.system.is_secret) warn_of_key(options.output);
     return started;
+}
+
+int print_image(const Globals& globals, const MediaOptions& options, const boot::BootDisk& disk,
+                const Started& started, const std::string& use) {
+    const std::uint64_t bytes = fs::file_size(options.output);
+    print_made(
+        globals,
+        {{"result", "ok"},
+         {"file", options.output},
+         {"bytes", bytes},
+         {"command_line", disk.command_line},
+         {"dupengine_efi", !disk.efi_application.empty()},
+         {"initramfs", system_json(started.system)}},
+        fmt::format("made {}, {}, for UEFI and BIOS; the small system: {}\nkernel command line: {}{}",
+                    options.output, format_size(bytes), system_text(started.system), disk.command_line, use));
+    return 0;
 }
 
 }  // namespace
@@ -76,29 +104,24 @@ int run_esp(const Globals& globals, const MediaOptions& options) {
         check_is_file(options.output);
     if (globals.dry_run && !is_stick)
         throw_error(Code::kUsage, "--dry-run is of a stick; {} is a file", options.output);
-    boot::BootDisk disk;
-    disk.command_line = boot::kernel_command_line(options.words);
-    disk.efi_application = options.efi_application;
+    const boot::BootDisk disk = look_at(options);
     boot::check_boot_disk_programs();
-    check_efi_application(options);
     const boot::WorkFolder work;
-    const Started started = make_stick(options, disk, work);
-    if (started.system.is_secret) warn_of_key(options.output);
+    const Started started = make_in(work, options, disk, boot::make_boot_disk);
     if (is_stick) return put_on_stick(work.file("disk"), options.output, globals);
     put_in_place(work.file("disk"), options.output, started.system.is_secret);
-    const std::uint64_t bytes = fs::file_size(options.output);
-    print_made(globals,
-               {{"result", "ok"},
-                {"file", options.output},
-                {"bytes", bytes},
-                {"command_line", disk.command_line},
-                {"dupengine_efi", !disk.efi_application.empty()},
-                {"initramfs", system_json(started.system)}},
-               fmt::format("made {}, {}, for UEFI and BIOS; the small system: {}\nkernel command line: {}\n"
-                           "put it on a stick:  dupengine copy {} /dev/DISK",
-                           options.output, format_size(bytes), system_text(started.system), disk.command_line,
-                           options.output));
-    return 0;
+    return print_image(globals, options, disk, started,
+                       fmt::format("\nput it on a stick:  dupengine copy {} /dev/DISK", options.output));
+}
+
+int run_iso(const Globals& globals, const MediaOptions& options) {
+    check_is_file(options.output);
+    const boot::BootDisk disk = look_at(options);
+    boot::check_boot_cd_programs();
+    const boot::WorkFolder work;
+    const Started started = make_in(work, options, disk, boot::make_boot_cd);
+    put_in_place(work.file("disk"), options.output, started.system.is_secret);
+    return print_image(globals, options, disk, started, "");
 }
 
 }  // namespace dupengine::cli
