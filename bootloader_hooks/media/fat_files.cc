@@ -1,8 +1,8 @@
 #include "bootloader_hooks/media/fat_files.h"
 
+#include "base/bytes.h"
 #include "base/error.h"
 #include "base/subprocess.h"
-#include "base/bytes.h"
 
 namespace dupengine::boot {
 
