@@ -258,7 +258,7 @@ TEST_F(AssumeSetDisks, WhatCouldMeanTwoDisksIsRefusedBeforeTheFirstWrite) {
     must_run({"sgdisk", "-G", twin});
     expect_refusal({system.path, twin}, fmt::format("the partitions {}:3, {}:3; name it", system.path, twin));
     expect_refusal({system.path, data}, "'3' names 2 partitions", {"--yes", "--root-partition", "3"});
-    expect_refusal({system.path, data}, "is no ext2, ext3 or ext4",
+    expect_refusal({system.path, data}, "is no ext2, ext3, ext4 or XFS file system",
                    {"--yes", "--root-partition", data + ":2"});
     EXPECT_EQ(result_of(both(), {"--plan", "--root-partition", system.path + ":3"}), "planned");
     init_profile(data, "web-2");
