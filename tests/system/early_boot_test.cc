@@ -52,7 +52,8 @@ class EarlyBoot : public AssumeDisk {
         write("cmdline", "quiet " + words + "\n");
         const std::string script = fmt::format(
             "cd {0} && mount --make-rprivate / && mount --bind cmdline /proc/cmdline && "
-            "mount --bind console /dev/console && mount -t tmpfs tmpfs /run && export PATH={0}:$PATH && {1} "
+            "{{ [ -e /dev/console ] || mknod /dev/console c 5 1; }} && mount --bind console /dev/console && "
+            "mount -t tmpfs tmpfs /run && export PATH={0}:$PATH && {1} "
             "&& "
             "exec sh host >screen 2>&1",
             folder.path(), variables.empty() ? ":" : "export " + variables);
