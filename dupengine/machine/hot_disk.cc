@@ -327,7 +327,8 @@ void HotDisk::read(ByteOffset offset, std::span<std::byte> buffer) const {
     }
     if (is_held_) return read_from_medium(offset, buffer);
     const std::shared_ptr<const Kept> kept = at_rest_;
-    read_and_note(offset, buffer, kept ? *kept : Kept{});
+    if (!kept) return read_and_note(offset, buffer, {});
+    read_and_note(offset, buffer, *kept);
 }
 
 void HotDisk::read_from_medium(ByteOffset offset, std::span<std::byte> buffer) const {
