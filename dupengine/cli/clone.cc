@@ -207,6 +207,8 @@ void switch_off() {
 int show_preview(const CloneArguments& arguments, const wire::PeerReference& to, const SourceDisks& disks,
                  const WriteTracking& tracking, const Participants& participants, const Globals& globals) {
     SystemRandom random;
+    // What waits to be written has no place on the disk yet, and would not be counted.
+    machine::OpenFilesystems(machine::look_at_uses(disks.followed()).mounts).sync();
     // Throws what would stop the following of writes.
     const auto tracker = start_tracking(tracking, disks, random);
     tracker->look(disks.reader(), {});

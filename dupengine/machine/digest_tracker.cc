@@ -79,7 +79,7 @@ void refuse_a_long_pause(Code code, const std::string& disk, Seconds expected, S
     throw_error(
         code,
         "{}: what was written can only be found by reading again, in the pause, all that is in use; "
-        "{:.1f} s are expected for that, and {:.1f} may be (--max-pause; {} at most). What works: {}a "
+        "{:.2g} s are expected for that, and {:.2g} may be (--max-pause; {} at most). What works: {}a "
         "kernel that takes BPF programs (dupengine doctor); or to stop what uses it and copy it",
         disk, seconds, most.count(), kLongestReadingPause.count(), longer);
 }
