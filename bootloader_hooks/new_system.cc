@@ -9,30 +9,41 @@
 namespace dupengine::boot {
 namespace {
 
-std::string count(machine::EfiVariables& variables, const profiles::Boot& boot) {
+Counted count(machine::EfiVariables& variables, const profiles::Boot& boot) {
     set_tries(variables, *boot.tries);
-    return fmt::format("dupengine.efi tries this system {} times, until it confirms that it came up well",
-                       *boot.tries);
+    return {true,
+            fmt::format("dupengine.efi tries this system {} times, until it confirms that it came up well",
+                        *boot.tries)};
+}
+
+// Of the machine whose disk is started next. An error says why they cannot be looked at.
+std::optional<machine::EfiVariables> find_variables(const std::string& efivars) {
+    if (!efivars.empty()) return machine::EfiVariables(efivars);
+    if (!machine::runs_from_memory() || !std::filesystem::exists("/sys/firmware/efi")) return std::nullopt;
+    machine::mount_efi_variables();
+    return machine::EfiVariables();
 }
 
 }  // namespace
 
-std::string count_tries_of(const profiles::Boot& boot, const std::string& efivars) {
+Counted count_tries_of(const profiles::Boot& boot, const std::string& efivars) {
     if (!boot.tries) return {};
-    if (!efivars.empty()) {
-        machine::EfiVariables variables(efivars);
-        return count(variables, boot);
-    }
-    if (!machine::runs_from_memory() || !std::filesystem::exists("/sys/firmware/efi")) return {};
-    machine::mount_efi_variables();
     std::optional<machine::EfiVariables> variables;
     try {
-        variables.emplace();
+        variables = find_variables(efivars);
     } catch (const Error& e) {
-        return fmt::format("the tries of this system are not counted: {}", e.what());
+        if (!efivars.empty()) throw;
+        return {false, fmt::format("the tries of this system are not counted: {}", e.what())};
     }
-    // Without one there is nobody to count.
-    return look_at_efi(*variables).started_by ? count(*variables, boot) : "";
+    if (!variables) return {};
+    // Without a dupengine.efi there is nobody to count.
+    const bool is_counted = !efivars.empty() || look_at_efi(*variables).started_by;
+    return is_counted ? count(*variables, boot) : Counted{};
+}
+
+bool are_tries_used_up(const std::string& efivars) {
+    const auto variables = find_variables(efivars);
+    return variables && look_at_efi(*variables).tries == "0";
 }
 
 }  // namespace dupengine::boot

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <limits>
+#include <utility>
 
 #include "base/aligned_buffer.h"
 #include "codec/digest.h"
@@ -10,7 +11,7 @@ namespace dupengine::profiles {
 namespace {
 
 constexpr std::string_view kMagic = "DUPENGINE-IMAGES";
-constexpr std::uint32_t kVersion = 1;
+constexpr std::uint32_t kVersion = 2;
 
 enum : std::size_t {
     kVersionAt = 16,
@@ -18,7 +19,7 @@ enum : std::size_t {
     kGenerationAt = 24,
     kDigestAt = 32,
     kEntriesAt = 64,
-    kEntryBytes = 80
+    kEntryBytes = 104
 };
 static_assert(kEntriesAt + kHistoryEntryLimit * kEntryBytes <= kHistoryRecordBytes);
 
@@ -55,14 +56,40 @@ std::optional<std::string> decode_name(std::span<const std::byte> field) {
 
 }  // namespace
 
-std::optional<std::uint64_t> ImageHistory::version_of(const std::string& name) const {
-    for (const Entry& entry : entries)
-        if (entry.name == name) return entry.version;
-    return std::nullopt;
+bool ImageHistory::Entry::note_tried() {
+    return std::exchange(tried, version) != version;
 }
 
-void ImageHistory::remember(Entry entry) {
-    std::erase_if(entries, [&](const Entry& old) { return old.name == entry.name; });
+bool ImageHistory::Entry::note_came_up() {
+    const bool was_bad = failed == version;
+    if (was_bad) failed = 0;
+    return std::exchange(came_up, version) != version || was_bad;
+}
+
+bool ImageHistory::Entry::note_failed() {
+    if (tried != version || is_bad(version)) return false;
+    failed = version;
+    if (came_up == version) came_up = 0;
+    return true;
+}
+
+const ImageHistory::Entry* ImageHistory::find(const std::string& name) const {
+    const auto found = std::ranges::find(entries, name, &Entry::name);
+    return found == entries.end() ? nullptr : &*found;
+}
+
+std::optional<std::uint64_t> ImageHistory::version_of(const std::string& name) const {
+    const Entry* entry = find(name);
+    return entry == nullptr ? std::nullopt : std::optional(entry->version);
+}
+
+void ImageHistory::remember(const std::string& name, std::uint64_t version, std::int64_t when) {
+    const Entry* before = find(name);
+    Entry entry = before == nullptr ? Entry{} : *before;
+    entry.name = name;
+    entry.version = version;
+    entry.when = when;
+    std::erase_if(entries, [&](const Entry& old) { return old.name == name; });
     entries.insert(entries.begin(), std::move(entry));
     if (entries.size() > kHistoryEntryLimit) entries.resize(kHistoryEntryLimit);
 }
@@ -84,8 +111,12 @@ Bytes encode_history(const ImageHistory& history) {
         if (entry.name.empty() || entry.name.size() > kHistoryNameLimit)
             throw_error(Code::kInternal, "an image name of {} bytes", entry.name.size());
         put(at, entry.name);
-        store_le<std::uint64_t>(all, at + kHistoryNameLimit, entry.version);
-        store_le<std::uint64_t>(all, at + kHistoryNameLimit + 8, static_cast<std::uint64_t>(entry.when));
+        std::size_t field = at + kHistoryNameLimit;
+        for (const std::uint64_t value : {entry.version, static_cast<std::uint64_t>(entry.when), entry.tried,
+                                          entry.came_up, entry.failed}) {
+            store_le<std::uint64_t>(all, field, value);
+            field += sizeof value;
+        }
         at += kEntryBytes;
     }
     put(kDigestAt, as_text(digest_of(bytes)));
@@ -107,9 +138,11 @@ std::optional<ImageHistory> decode_history(std::span<const std::byte> bytes) {
         const auto entry = bytes.subspan(kEntriesAt + i * kEntryBytes, kEntryBytes);
         const auto name = decode_name(entry.first(kHistoryNameLimit));
         if (!name) return std::nullopt;
+        const auto number = [&](std::size_t field) {
+            return load_le<std::uint64_t>(entry, kHistoryNameLimit + field * sizeof(std::uint64_t));
+        };
         history.entries.push_back(
-            {*name, load_le<std::uint64_t>(entry, kHistoryNameLimit),
-             static_cast<std::int64_t>(load_le<std::uint64_t>(entry, kHistoryNameLimit + 8))});
+            {*name, number(0), static_cast<std::int64_t>(number(1)), number(2), number(3), number(4)});
     }
     return history;
 }

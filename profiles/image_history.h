@@ -10,11 +10,13 @@
 //
 //   offset  size  field
 //   0       16    magic "DUPENGINE-IMAGES"
-//   16      4     format version, 1
-//   20      4     number of entries, at most 50
+//   16      4     format version, 2
+//   20      4     number of entries, at most 38
 //   24      8     generation, from 1; the good record with the larger one is the newest
 //   32      32    SHA-256 of the record with these 32 bytes zero
-//   64      80    each entry: name (64 bytes, filled up with zeros), version (8), when in Unix seconds (8)
+//   64      104   each entry: name (64 bytes, filled up with zeros), version (8), when in Unix seconds (8),
+//   and
+//                 the versions that were tried, came up and failed last (8 each; 0: none)
 //
 // The entry used last comes first; the one that was not used for longest goes when there is no room.
 
@@ -30,13 +32,26 @@ namespace dupengine::profiles {
 inline constexpr std::uint64_t kHistoryRecordBytes = 4096;
 inline constexpr std::uint64_t kHistoryEnd = kStoreMinimumBytes + 2 * kHistoryRecordBytes;
 inline constexpr std::size_t kHistoryNameLimit = 64;
-inline constexpr std::size_t kHistoryEntryLimit = 50;
+inline constexpr std::size_t kHistoryEntryLimit = 38;
 
 struct ImageHistory {
     struct Entry {
         std::string name;
-        std::uint64_t version = 0;
+        std::uint64_t version = 0;  ///< that was put there last
         std::int64_t when = 0;
+        std::uint64_t tried = 0;    ///< whose starts are counted, or were
+        std::uint64_t came_up = 0;  ///< the last one that did
+        std::uint64_t failed = 0;   ///< the last one that had no tries left
+
+        /// What became of `version` from here on; false if that was known already.
+        bool note_tried();
+        bool note_came_up();
+        /// Only of one whose starts were counted.
+        bool note_failed();
+        /// Whether a machine had this version, and it did not come up.
+        bool is_bad(std::uint64_t other) const { return other == failed && other != came_up; }
+        /// Whether this older version is the one to go back to, because what was put there since failed.
+        bool is_way_back(std::uint64_t other) const { return other == came_up && is_bad(version); }
         bool operator==(const Entry&) const = default;
     };
     std::uint64_t generation = 0;  ///< 0: nothing was written yet
@@ -46,7 +61,10 @@ struct ImageHistory {
 
     /// The version of the image of this name that was put there last; empty if none was.
     std::optional<std::uint64_t> version_of(const std::string& name) const;
-    void remember(Entry entry);
+    /// Null if there was none of this name.
+    const Entry* find(const std::string& name) const;
+    /// What became of its versions is kept.
+    void remember(const std::string& name, std::uint64_t version, std::int64_t when);
 };
 
 /// Empty if the region has no room. Throws nothing for what it finds there: see ImageHistory::doubt.

@@ -84,6 +84,17 @@ std::string restore_from_fault(std::string_view text) {
                : "holds a blank or worse";
 }
 
+// A folder on a web server, to which the name of the node's report is added.
+std::string report_to_fault(std::string_view text) {
+    if (text.size() > kLongestPath) return fmt::format("is longer than {} bytes", kLongestPath);
+    constexpr std::string_view kScheme = "https://";
+    if (!text.starts_with(kScheme) || text.size() == kScheme.size())
+        return "is no https:// address of a folder";
+    return is_printable(text) && text.find_first_of(" \"#") == std::string_view::npos
+               ? ""
+               : "holds a character that such an address has none of";
+}
+
 std::string partition_fault(std::string_view text) {
     try {
         Guid::parse(text);
@@ -125,7 +136,7 @@ void read_tries(SchemaWalk& walk, const TomlEntry& entry) {
     walk.profile().boot.tries = static_cast<unsigned>(*tries);
 }
 
-constexpr std::array<SchemaWalk::Key, 11> kKeys = {
+constexpr std::array<SchemaWalk::Key, 12> kKeys = {
     {{"choice", read_text<&Boot::choice, choice_fault>},
      {"timeout", read_timeout},
      {"partition", read_text<&Boot::partition, partition_fault>},
@@ -136,6 +147,7 @@ constexpr std::array<SchemaWalk::Key, 11> kKeys = {
      {"receive_disk", read_text<&Boot::receive_disk, receive_disk_fault>},
      {"restore_from", read_text<&Boot::restore_from, restore_from_fault>},
      {"fallback", read_text<&Boot::fallback, choice_fault>},
+     {"report_to", read_text<&Boot::report_to, report_to_fault>},
      {"tries", read_tries}}};
 
 // What does not fit together, or nothing.

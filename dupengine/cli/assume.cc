@@ -12,6 +12,7 @@
 #include "cli/confirm.h"
 #include "cli/terminal.h"
 #include "cli/text.h"
+#include "profiles/image_notes.h"
 #include "profiles/merge.h"
 #include "profiles/node_role.h"
 #include "profiles/system/disk_system.h"
@@ -36,6 +37,7 @@ struct Report {
     std::vector<Change> changes;
     std::vector<std::string> notes;
     double seconds = 0;
+    bool is_counted = false;  // how often the system starts
 };
 
 StoredRole stored_role(const Options& options) {
@@ -137,12 +139,13 @@ void take_up(const Globals& globals, const Options& options, const Profile& prof
         return;
     }
     if (!agree(globals, report)) return;
-    const std::string counted = boot::count_tries_of(profile.boot, options.efivars);
-    if (!counted.empty()) {
-        report.notes.push_back(counted);
-        if (!globals.json) fmt::print("note: {}\n", counted);
+    const boot::Counted counted = boot::count_tries_of(profile.boot, options.efivars);
+    if (!counted.text.empty()) {
+        report.notes.push_back(counted.text);
+        if (!globals.json) fmt::print("note: {}\n", counted.text);
     }
     apply_assume(plan, secret, system);
+    report.is_counted = counted.is_counted;
     report.result = "role taken up";
 }
 
@@ -255,7 +258,14 @@ int run_assume(const Globals& globals, const Options& options) {
         const Profile profile = merged_role(options, stored, opened, report);
         report.node = profile.node;
         take_up(globals, options, profile, secret, opened, report);
+        // The run that was cut counted.
+        if (settled == Settled::kSomething && profile.boot.tries) report.is_counted = true;
     }
+    opened = {};
+    // After the count begins: a version that has not been tried is never one that failed.
+    if (report.is_counted)
+        for (const std::string& disk : options.disks)
+            note_tried(disk);
     return finish(globals, report, begin);
 }
 

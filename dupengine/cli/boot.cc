@@ -1,4 +1,4 @@
-// dupengine boot: keys, sign; the rest is in boot_start.cc. See dupengine-boot(8).
+// dupengine boot: keys, sign; the rest is in boot_start.cc and boot_image.cc. See dupengine-boot(8).
 
 #include <memory>
 #include <nlohmann/json.hpp>
@@ -95,6 +95,7 @@ void add_boot(CLI::App& app, Globals& globals, Action& action) {
     sign.add_option("FILE", arguments->files, "What firmware starts")->required()->option_text("FILE...");
 
     add_boot_start(boot, globals, action);
+    add_boot_image(boot, globals, action);
 }
 
 }  // namespace dupengine::cli

@@ -8,6 +8,7 @@
 
 #include "base/error.h"
 #include "bootloader_hooks/loader.h"
+#include "cli/boot_image.h"
 
 namespace dupengine::cli {
 namespace {
@@ -16,6 +17,7 @@ using nlohmann::ordered_json;
 
 struct Arguments {
     boot::Places places;
+    std::vector<std::string> disks;
     std::string loader, choice;
     boot::SmallSystem system;
     unsigned tries = 0;
@@ -129,12 +131,25 @@ int run_tries(const Globals& globals, const Arguments& arguments) {
     return 0;
 }
 
+// Of another machine, or of a tree, nothing is known of its disks.
+bool is_of_this_machine(const boot::Places& places) {
+    return places.root.empty() && places.efivars == machine::kEfivarsFolder;
+}
+
 int run_confirm(const Globals& globals, const Arguments& arguments) {
     const auto tries = arguments.find()->confirm();
-    report(globals, {{"confirmed", tries.has_value()}, {"tries", or_null(tries)}, {"by", own_name()}},
-           tries ? fmt::format("{} came up well, with {} tries left: starts are not counted any more",
-                               own_name(), *tries)
-                 : "starts are not counted, so there is nothing to confirm");
+    std::string image;
+    if (!arguments.disks.empty() || is_of_this_machine(arguments.places))
+        image = note_that_it_came_up(arguments.disks);
+    std::string text =
+        tries ? fmt::format("{} came up well, with {} tries left: starts are not counted any more",
+                            own_name(), *tries)
+              : "starts are not counted, so there is nothing to confirm";
+    if (!image.empty()) text += fmt::format("\n{} came up: noted, for when a newer version does not", image);
+    report(
+        globals,
+        {{"confirmed", tries.has_value()}, {"tries", or_null(tries)}, {"by", own_name()}, {"image", image}},
+        text);
     return 0;
 }
 
@@ -180,7 +195,12 @@ void add_boot_start(CLI::App& boot, Globals& globals, Action& action) {
     add("tries", "Count starts, and fall back when so many did not come up well", run_tries)
         .add_option("N", arguments->tries, "1 to 99")
         ->required();
-    add("confirm", "This system came up well: do not count any more", run_confirm);
+    add("confirm", "This system came up well: do not count any more", run_confirm)
+        .add_option(
+            "--disk", arguments->disks,
+            "The disk whose image came up, instead of those that this system runs from; may be repeated")
+        ->option_text("DISK")
+        ->allow_extra_args(false);
 }
 
 }  // namespace dupengine::cli

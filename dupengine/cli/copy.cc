@@ -41,6 +41,24 @@ std::vector<GivenDisk> open_sources(const std::vector<engine::PathPair>& pairs,
     return opened;
 }
 
+// With --if-newer: of a version that did not come up there, the one that did.
+void go_back_from_bad_versions(std::vector<GivenDisk>& given, const std::vector<engine::PathPair>& pairs,
+                               const CopyArguments& arguments) {
+    for (std::size_t i = 0; i < given.size(); ++i) {
+        const image::OpenImage* image = given[i].source->image();
+        auto reference = image::parse_reference(pairs[i].source);
+        if (image == nullptr || image->signed_by.empty() || !reference) continue;
+        const image::Manifest manifest = image->manifest();
+        reference->version = way_back_from(manifest, given[i].target);
+        if (!reference->version) continue;
+        reference->name = manifest.name;
+        fmt::print(stderr, "dupengine: {}@{} did not come up on {}: back to version {}\n", manifest.name,
+                   manifest.version, given[i].target, *reference->version);
+        given[i].source =
+            std::make_shared<CopySource>(reference->endpoint(), arguments.trust, arguments.peers);
+    }
+}
+
 std::vector<CopyDisk> make_disks(const std::vector<GivenDisk>& given, const CopyArguments& arguments) {
     std::vector<CopyDisk> disks;
     for (const auto& [source, target] : given) {
@@ -199,7 +217,9 @@ int run_copy(const CopyArguments& arguments, const Globals& globals, const std::
     if (arguments.image.any_given())
         throw_error(Code::kUsage,
                     "--sign-key, --expires and --target-class are for a TARGET that is an image");
-    return copy_given(open_sources(pairs, arguments), arguments, globals);
+    std::vector<GivenDisk> opened = open_sources(pairs, arguments);
+    if (arguments.if_newer) go_back_from_bad_versions(opened, pairs, arguments);
+    return copy_given(opened, arguments, globals);
 }
 
 void add_copy(CLI::App& app, Globals& globals, Action& action) {
@@ -229,7 +249,8 @@ void add_copy(CLI::App& app, Globals& globals, Action& action) {
     verb->add_flag("--allow-older", arguments->allow_older,
                    "Take an older version of an image than the target had last");
     verb->add_flag("--if-newer", arguments->if_newer,
-                   "Copy nothing if the target had this very version of the image last");
+                   "Copy nothing if the target had this very version of the image last, and none that did "
+                   "not come up there");
     verb->add_option("--report", arguments->report,
                      "Write digests of what was copied to this new file, for verify --report")
         ->option_text("FILE");

@@ -4,7 +4,7 @@
 
 #include "block/open.h"
 #include "layout/incomplete_mark.h"
-#include "profiles/image_history.h"
+#include "profiles/image_notes.h"
 #include "profiles/stores/partition.h"
 
 namespace dupengine::cli {
@@ -33,18 +33,30 @@ std::string refuse_older_version(const image::Manifest& manifest, const block::R
     if (!history)
         return "the profile partition is too small to remember which version of an image was put here last: "
                "an older one will not be noticed";
-    const auto had = history->version_of(manifest.name);
-    if (had && *had > manifest.version)
+    const profiles::ImageHistory::Entry* had = history->find(manifest.name);
+    if (had != nullptr && had->version > manifest.version && !had->is_way_back(manifest.version))
         throw_error(
             Code::kRefused,
             "{}@{} is older than version {}, which {} had last (--allow-older copies it all the same)",
-            manifest.name, manifest.version, *had, target.name());
+            manifest.name, manifest.version, had->version, target.name());
     if (!history->doubt.empty())
         throw_error(Code::kRefused,
                     "{}: which version of an image it had last cannot be told for certain: {} (--allow-older "
                     "copies {}@{} all the same, and makes it certain again)",
                     target.name(), history->doubt, manifest.name, manifest.version);
     return "";
+}
+
+std::optional<std::uint64_t> way_back_from(const image::Manifest& manifest, const std::string& disk) {
+    const auto history = profiles::history_on(disk);
+    if (!history || !history->doubt.empty()) return std::nullopt;
+    const profiles::ImageHistory::Entry* had = history->find(manifest.name);
+    if (had == nullptr || !had->is_bad(manifest.version)) return std::nullopt;
+    if (had->came_up == 0)
+        throw_error(Code::kPeer,
+                    "{}@{} did not come up on {}, nor is there a version that did, or a newer one",
+                    manifest.name, manifest.version, disk);
+    return had->came_up;
 }
 
 bool has_version(const image::Manifest& manifest, const block::Reader& target) {
@@ -63,7 +75,7 @@ void remember_version(const image::Manifest& manifest, const std::string& disk, 
     if (!place) return;
     auto history = profiles::read_history(*reader, place->extent);
     if (!history) return;
-    history->remember({manifest.name, manifest.version, now});
+    history->remember(manifest.name, manifest.version, now);
     profiles::write_profile_partition(disk, [&](block::Target& target, block::Extent region) {
         profiles::write_history(target, region, *history);
     });

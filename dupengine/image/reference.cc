@@ -38,8 +38,15 @@ std::string Reference::shown() const {
 }
 
 std::string Reference::text() const {
-    std::string text = is_web() ? shown() : "image:" + place;
-    if (name) text += "#" + *name;
+    return (is_web() ? shown() : "image:" + place) + named();
+}
+
+std::string Reference::endpoint() const {
+    return (is_web() ? place : "image:" + place) + named();
+}
+
+std::string Reference::named() const {
+    std::string text = name ? "#" + *name : "";
     if (version) text += "@" + std::to_string(*version);
     return text;
 }

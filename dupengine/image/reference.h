@@ -15,9 +15,14 @@ struct Reference {
     std::optional<std::string> name;       ///< not given: the only one that the store holds
     std::optional<std::uint64_t> version;  ///< not given: the newest
     bool is_web() const;
+    /// As it is given on a command line, with what may not be shown.
+    std::string endpoint() const;
     std::string text() const;   ///< "image:/srv/images#web@7"; of an address only what may be shown
     std::string shown() const;  ///< the place alone, likewise
     bool operator==(const Reference&) const = default;
+
+  private:
+    std::string named() const;
 };
 
 /// Empty unless `text` begins with "image:", "http://" or "https://". Throws kUsage for an address, a name or

@@ -114,11 +114,14 @@ struct WebClient::Handle {
     CURLM* connections = curl_multi_init();  // keeps the one that is open
     CURL* easy = curl_easy_init();
     std::array<char, CURL_ERROR_SIZE> error{};
+    curl_slist* json_headers = curl_slist_append(nullptr, "Content-Type: application/json");
 
     Handle() {
-        if (easy == nullptr || connections == nullptr) throw_error(Code::kInternal, "libcurl cannot be used");
+        if (easy == nullptr || connections == nullptr || json_headers == nullptr)
+            throw_error(Code::kInternal, "libcurl cannot be used");
     }
     ~Handle() {
+        curl_slist_free_all(json_headers);
         curl_easy_cleanup(easy);
         curl_multi_cleanup(connections);
     }
@@ -132,6 +135,7 @@ struct WebClient::Transfer {
     bool only_head = false;
     ByteOffset offset = 0;
     std::span<std::byte> buffer;
+    const std::string* json = nullptr;  // is sent
 
     std::size_t head_bytes = 0;
     std::optional<bool> is_wanted;  // the body
@@ -139,7 +143,7 @@ struct WebClient::Transfer {
     bool is_too_much = false;  // we ended it
 
     void begin(CURL* handle) {
-        *this = {handle, only_head, offset, buffer, 0, {}, 0, 0, false};
+        *this = {handle, only_head, offset, buffer, json, 0, {}, 0, 0, false};
         using OnData = std::size_t (*)(char*, std::size_t, std::size_t, void*);
         const OnData take_head = [](char*, std::size_t, std::size_t bytes, void* to) {
             return static_cast<Transfer*>(to)->on_head(bytes);
@@ -166,7 +170,7 @@ struct WebClient::Transfer {
 
     // By its head: is it just what was asked for?
     bool is_what_was_asked() const {
-        if (only_head || is_compressed()) return false;
+        if (only_head || json != nullptr || is_compressed()) return false;
         if (status_of(easy) == 200) return offset == 0 && length() == buffer.size();
         if (status_of(easy) != 206) return false;
         const auto range = parse_content_range(header_of(easy, "Content-Range"));
@@ -185,8 +189,12 @@ struct WebClient::Transfer {
         return state;
     }
 
+    bool is_good(long status) const {
+        return json == nullptr ? status == 200 || status == 206 : status / 100 == 2;
+    }
+
     // What it came to, as far as another try or another question could tell. kDone means here: a whole answer
-    // with the status 200 or 206.
+    // with a good status.
     WebReply reply(CURLcode result, const std::string& place, const std::string& reason) const {
         const long status = status_of(easy);
         WebReply reply;
@@ -203,11 +211,13 @@ struct WebClient::Transfer {
         } else if (status == 416 && !only_head) {
             reply.outcome = Outcome::kTooShort;
             reply.state = this->state();
-        } else if (status != 200 && status != 206 && status != 0) {
+        } else if (!is_good(status) && status != 0) {
             // What a server does not tell by HEAD it may tell by GET.
             if (!only_head)
                 throw_error(Code::kPeer, "{}: the server answers with status {}{}", place, status,
-                            status == 401 || status == 403 ? ": it does not give it to us" : "");
+                            status != 401 && status != 403 ? ""
+                            : json == nullptr              ? ": it does not give it to us"
+                                                           : ": it does not take it from us");
             reply.outcome = Outcome::kWhole;
         } else if (is_final(result)) {
             throw_error(Code::kPeer, "{}: that is no web server: {}", place, reason);
@@ -275,6 +285,11 @@ int WebClient::perform(const WebAddress& file, Transfer& transfer) {
     }
     if (transfer.only_head) {
         set(easy, CURLOPT_NOBODY, 1L);
+    } else if (transfer.json != nullptr) {
+        set(easy, CURLOPT_CUSTOMREQUEST, "PUT");
+        set(easy, CURLOPT_HTTPHEADER, handle_->json_headers);
+        set(easy, CURLOPT_POSTFIELDSIZE_LARGE, static_cast<curl_off_t>(transfer.json->size()));
+        set(easy, CURLOPT_POSTFIELDS, transfer.json->c_str());
     } else {
         const auto last = transfer.offset + transfer.buffer.size() - 1;
         set(easy, CURLOPT_RANGE, fmt::format("{}-{}", transfer.offset, last).c_str());
@@ -351,6 +366,12 @@ WebReply WebClient::read(const WebAddress& file, ByteOffset offset, std::span<st
         reply.why = fmt::format("the server sends {} of {} bytes", transfer.taken, buffer.size());
     }
     return reply;
+}
+
+WebReply WebClient::put(const WebAddress& file, const std::string& json) {
+    Transfer transfer;
+    transfer.json = &json;
+    return ask(file, transfer);
 }
 
 WebReply WebClient::look(const WebAddress& file) {

@@ -1,8 +1,9 @@
 #pragma once
 // One HTTP connection (libcurl): asks for a file, or for a part of one, and looks at the head of the answer
-// before a byte of it is taken. It sends GET and HEAD and nothing else, follows redirections to web servers
-// only, never from https to http, and holds nothing but the buffer that it is given. What a server says costs
-// at most 64 KiB more, and WebOptions::stall of silence. It never tries again. One thread at a time.
+// before a byte of it is taken. It sends GET, HEAD and PUT and nothing else, follows redirections to web
+// servers only, never from https to http, and holds nothing but the buffer that it is given. What a server
+// says costs at most 64 KiB more, and WebOptions::stall of silence. It never tries again. One thread at a
+// time.
 
 #include <functional>
 #include <memory>
@@ -52,6 +53,9 @@ class WebClient {
     WebReply look(const WebAddress& file);
     /// All of `buffer`, which is not empty, from `offset`. Throws as look().
     WebReply read(const WebAddress& file, ByteOffset offset, std::span<std::byte> buffer);
+    /// Puts a JSON document there, in place of what is there. kDone, kMissing (there is no place for it) or
+    /// kMayPass. Throws as look().
+    WebReply put(const WebAddress& file, const std::string& json);
 
   private:
     struct Handle;

@@ -92,6 +92,13 @@ std::optional<std::uint64_t> WebServer::look(WebClient& client, const std::strin
     return reply.state.size;
 }
 
+void WebServer::put(WebClient& client, const std::string& file, const std::string& json) {
+    const WebAddress address = folder_.below(file);
+    const WebReply reply = try_until_answered(address, [&] { return client.put(address, json); });
+    if (reply.outcome == Outcome::kMissing)
+        throw_error(Code::kPeer, "{}: the server has no place for it", address.shown());
+}
+
 void WebServer::read(WebClient& client, const std::string& file, ByteOffset offset,
                      std::span<std::byte> buffer) {
     const WebAddress address = folder_.below(file);

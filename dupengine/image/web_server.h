@@ -25,6 +25,9 @@ class WebServer {
     /// Throws as look(), and kIntegrity past the end of the file or if there is none.
     void read(WebClient& client, const std::string& file, ByteOffset offset, std::span<std::byte> buffer);
 
+    /// Puts a document there. Throws as look(), and kPeer if there is no place for it.
+    void put(WebClient& client, const std::string& file, const std::string& json);
+
     /// Ends pauses and transfers with kInterrupted.
     void end() { is_ending_ = true; }
     void set_stop(std::stop_token stop);

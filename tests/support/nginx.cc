@@ -72,6 +72,7 @@ http {{
     listen 127.0.0.1:{2} ssl http2;
     ssl_certificate {0}/server.crt; ssl_certificate_key {0}/server.key;
     root {3};
+    location /reports/ {{ dav_methods PUT; create_full_put_path on; }}
     location /down/ {{ return 302 http://127.0.0.1:{1}/; }}
   }}
 }}

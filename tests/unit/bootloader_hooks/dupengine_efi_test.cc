@@ -57,13 +57,15 @@ TEST_F(DupengineEfi, TakesTheWordsThatFirmwareKnowsAndNoOther) {
 
 TEST_F(DupengineEfi, TriesANewSystemAsOftenAsItsProfileSays) {
     profiles::Boot boot;
-    EXPECT_EQ(boot::count_tries_of(boot, folder_.path()), "");
+    EXPECT_EQ(boot::count_tries_of(boot, folder_.path()).text, "");
     EXPECT_EQ(boot::look_at_efi(variables_).tries, std::nullopt);
     boot.tries = 4;
-    EXPECT_NE(boot::count_tries_of(boot, folder_.path()), "");
+    EXPECT_TRUE(boot::count_tries_of(boot, folder_.path()).is_counted);
+    EXPECT_FALSE(boot::are_tries_used_up(folder_.path()));
     EXPECT_EQ(boot::look_at_efi(variables_).tries, "4");
     // A workshop that prepares a disk for somebody else runs from no memory: its own starts are not counted.
-    EXPECT_EQ(boot::count_tries_of(boot, ""), "");
+    EXPECT_FALSE(boot::count_tries_of(boot, "").is_counted);
+    EXPECT_FALSE(boot::are_tries_used_up("")) << "a system that is not in memory";
     EXPECT_THROW(boot::count_tries_of(boot, folder_.file("none")), Error);
 }
 

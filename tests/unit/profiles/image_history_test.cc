@@ -27,7 +27,7 @@ class ImageHistoryTest : public ::testing::Test {
     ImageHistory read() { return read_history(MemoryDevice(disk_), kRegion).value(); }
     void remember(const std::string& name, std::uint64_t version) {
         ImageHistory history = read();
-        history.remember({name, version, 1700000000});
+        history.remember(name, version, 1700000000);
         block::Target target(
             std::make_unique<MemoryDevice>(disk_),
             block::ProtectedRegions::all_except(kRegion, kDiskBytes, "the profile partition"));
@@ -137,7 +137,7 @@ TEST_F(ImageHistoryTest, TwoDamagedRecordsAreMadeGoodAgainTogether) {
 TEST_F(ImageHistoryTest, NoChangedBitIsBelieved) {
     ImageHistory history;
     history.generation = 5;
-    history.remember({"web", 9, 1700000000});
+    history.remember("web", 9, 1700000000);
     const Bytes good = encode_history(history);
     ASSERT_TRUE(decode_history(good));
     for (std::size_t bit = 0; bit < good.size() * 8; ++bit) {
@@ -159,6 +159,42 @@ TEST_F(ImageHistoryTest, TheImageThatWasNotUsedForLongestIsForgottenFirst) {
     EXPECT_EQ(history.version_of("image1"), std::nullopt);
     remember(std::string(kHistoryNameLimit, 'n'), 3);
     EXPECT_THAT(read().version_of(std::string(kHistoryNameLimit, 'n')), Optional(3u));
+}
+
+TEST_F(ImageHistoryTest, WhatBecameOfAVersionIsKnownWhenOthersCame) {
+    ImageHistory history;
+    history.remember("web", 1, 100);
+    EXPECT_FALSE(history.entries.front().note_failed()) << "it was not tried";
+    EXPECT_TRUE(history.entries.front().note_tried());
+    EXPECT_FALSE(history.entries.front().note_tried());
+    EXPECT_TRUE(history.entries.front().note_came_up());
+    EXPECT_FALSE(history.entries.front().note_came_up());
+    history.remember("web", 2, 200);
+    EXPECT_FALSE(history.entries.front().is_way_back(1)) << "2 may yet come up";
+    history.entries.front().note_tried();
+    EXPECT_TRUE(history.entries.front().note_failed());
+    EXPECT_FALSE(history.entries.front().note_failed());
+    EXPECT_TRUE(history.entries.front().is_bad(2));
+    EXPECT_TRUE(history.entries.front().is_way_back(1));
+    history.remember("db", 7, 300);
+    history.remember("web", 1, 400);
+    history.generation = 1;
+    const auto read = decode_history(encode_history(history));
+    ASSERT_TRUE(read);
+    EXPECT_EQ(read->entries, history.entries);
+    const ImageHistory::Entry expected{"web", 1, 400, 2, 1, 2};
+    EXPECT_EQ(read->entries.front(), expected);
+    EXPECT_TRUE(read->entries.front().is_bad(2));
+}
+
+TEST_F(ImageHistoryTest, AVersionThatCameUpAndDoesNotAnyMoreIsNoWayBack) {
+    ImageHistory::Entry image{"web", 3, 100, 3, 3, 0};
+    EXPECT_TRUE(image.note_failed());
+    EXPECT_TRUE(image.is_bad(3));
+    EXPECT_EQ(image.came_up, 0u);
+    EXPECT_TRUE(image.note_came_up()) << "after all";
+    EXPECT_FALSE(image.is_bad(3));
+    EXPECT_EQ(image.failed, 0u);
 }
 
 TEST_F(ImageHistoryTest, APartitionOfTheLeastSizeRemembersNothing) {
