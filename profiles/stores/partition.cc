@@ -1,7 +1,13 @@
 #include "profiles/stores/partition.h"
 
-#include <cerrno>
+#include <fcntl.h>
+#include <sys/file.h>
 
+#include <cerrno>
+#include <chrono>
+#include <thread>
+
+#include "base/fd.h"
 #include "block/open.h"
 #include "layout/in_use.h"
 #include "layout/incomplete_mark.h"
@@ -35,6 +41,18 @@ void check_same_place(const ProfilePlace& planned, const block::Reader& disk) {
 void check_image_is_free(const std::string& path) {
     const auto uses = layout::find_uses(path);
     if (!uses.empty()) throw_error(Code::kRefused, "{}: is in use: {}", path, uses.front().detail);
+}
+
+// When somebody has written to a disk, udev has its table read again, and for a moment it has no partitions.
+// Who holds this lock is left alone (systemd's BLOCK_DEVICE_LOCKING). Others who hold it for longer have
+// nothing against a profile that is written: then it goes without.
+Fd keep_udev_away(const std::string& disk) {
+    constexpr std::chrono::milliseconds kPatience(5000), kPause(20);
+    Fd fd = open_path(disk, O_RDONLY, Code::kRefused);
+    const auto end = std::chrono::steady_clock::now() + kPatience;
+    while (::flock(fd.get(), LOCK_EX | LOCK_NB) != 0 && std::chrono::steady_clock::now() < end)
+        std::this_thread::sleep_for(kPause);
+    return fd;
 }
 
 void write_through_partition(const KernelPartition& partition, std::uint64_t disk_number,
@@ -96,8 +114,11 @@ void write_profile_partition(const std::string& disk, const WriteRegion& write) 
         check_image_is_free(disk);
         return write_through_disk(disk, place, write);
     }
-    if (const auto partition = find_kernel_partition(identity.device_number, place.extent))
-        return write_through_partition(*partition, identity.device_number, place, *reader, write);
+    {
+        const Fd lock = keep_udev_away(disk);
+        if (const auto partition = find_kernel_partition(identity.device_number, place.extent))
+            return write_through_partition(*partition, identity.device_number, place, *reader, write);
+    }
     try {
         write_through_disk(disk, place, write);
     } catch (Error& e) {

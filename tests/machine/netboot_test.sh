@@ -3,7 +3,8 @@
 # that starts the small system of bootloader_hooks/initramfs-tools, as the profile says, because the disk has no system; the
 # small system copies the signed image from a web server, waits while that is away, takes up the role, and the machine starts
 # from its own disk as the node that its profile names, and tells that it came up well. Switched on once more, the network
-# still first, it starts that at once. By GRUB over the network it finds nothing to copy. A machine with a BIOS starts the
+# still first, it starts that at once. Told to restore itself, it gets a new version that does not come up, and goes back to
+# the one that did; the server hears of all that. By GRUB over the network it finds nothing to copy. A machine with a BIOS starts the
 # same small system. What the network gives is made by `dupengine media`, and so is a stick that starts both kinds. All
 # servers (dnsmasq, nginx, httpd) are in a network of the test's own.
 # DUPENGINE: the command; DUPENGINE_EFI: the application.
@@ -76,17 +77,34 @@ events {}
 http {
     access_log off; client_body_temp_path $work/body; proxy_temp_path $work/proxy; fastcgi_temp_path $work/fastcgi;
     uwsgi_temp_path $work/uwsgi; scgi_temp_path $work/scgi;
-    server { listen 10.77.1.1:443 ssl; ssl_certificate $work/web.pem; ssl_certificate_key $work/web.key; root $work; }
+    server {
+        listen 10.77.1.1:443 ssl; ssl_certificate $work/web.pem; ssl_certificate_key $work/web.key; root $work;
+        location /reports/ { dav_methods PUT; }
+    }
 }
 CONF
+    mkdir --mode 777 reports
 }
 
 # Of the golden system with dupengine installed, which starts by dupengine.efi and tells that it came up well.
 make_store() {
     mcopy -D o -i small.disk@@1M "$DUPENGINE_EFI" ::/EFI/BOOT/BOOTX64.EFI
+    mcopy -n -s -i small.disk@@1M ::/loader/entries .
+    sed -i 's/panic=10/panic=1/' entries/*
+    mcopy -o -s -i small.disk@@1M entries ::/loader
+    publish
+    chmod 755 .
+}
+# The next version of the image.
+publish() {
     "$DUPENGINE" copy --sign-key image.key --progress none small.disk image:store#web >/dev/null
     # The workers of the server are another user's.
-    chmod 755 . && chmod -R a+rX store
+    chmod -R a+rX store
+}
+# Nothing starts without its C library, so the kernel ends when it starts the system.
+publish_one_that_does_not_come_up() {
+    debugfs -w -R 'rm /usr/lib/x86_64-linux-gnu/libc.so.6' "small.disk?offset=$((513 << 20))" 2>/dev/null
+    publish
 }
 
 start_server() {
@@ -120,17 +138,37 @@ make_folder() {
 make_profile() {
     cat >>profile.toml <<'PROFILE'
 [services]
-enable = ["dupengine-boot-confirm.service"]
+enable = ["dupengine-boot-confirm.service", "dupengine-boot-report.service", "restore-next.service",
+    "systemd-networkd.service", "systemd-networkd-wait-online.service"]
+[[link]]
+name = "enp0s3"
+dhcp = true
+# As somebody does it from afar.
+[[file]]
+path = "/etc/systemd/system/restore-next.service"
+content = """
+[Service]
+Type=oneshot
+ExecCondition=grep -q restore-next /sys/class/dmi/id/product_sku
+ExecStart=dupengine boot once restore
+[Install]
+WantedBy=multi-user.target
+"""
 [boot]
 timeout = 0
 fallback = "restore"
-tries = 3
+tries = 2
 kernel = "http://10.77.1.1/linux"
 initrd = "http://10.77.1.1/initrd"
 command_line = "console=ttyS0 loglevel=4 no_timer_check ip=dhcp"
 restore_from = "https://10.77.1.1/store#web"
 receive_disk = "/dev/vda"
+report_to = "https://10.77.1.1/reports"
+[[file]]
+path = "/etc/dupengine/ca.pem"
+content = """
 PROFILE
+    { cat web.pem && echo '"""'; } >>profile.toml
     "$DUPENGINE" profile set --store partition:target.img profile.toml >/dev/null
 }
 
@@ -142,7 +180,7 @@ start_machine() {
         -serial file:console -netdev tap,id=net,ifname=firmware,script=no,downscript=no "$@" </dev/null &
     machine=$!
 }
-# FIRST SECOND: the places of disk and network in the order in which firmware tries.
+# FIRST SECOND [OPTION...]: the places of disk and network in the order in which firmware tries.
 switch_on() {
     local firmware=/usr/share/OVMF
     [[ -e vars.fd ]] || cp "$firmware/OVMF_VARS_4M.fd" vars.fd
@@ -151,7 +189,7 @@ switch_on() {
         -drive "if=pflash,format=raw,unit=1,file=vars.fd" \
         -device "virtio-net-pci,netdev=net,romfile=,bootindex=$2" \
         -drive if=none,id=disk,format=raw,cache=unsafe,discard=unmap,file=target.img \
-        -device "virtio-blk-pci,drive=disk,bootindex=$1"
+        -device "virtio-blk-pci,drive=disk,bootindex=$1" "${@:3}"
 }
 # A stick, put by `dupengine copy` onto a larger one.
 make_stick() {
@@ -207,6 +245,8 @@ is_web_1() {
     say "web-1 runs, $((SECONDS - begin)) s after it was switched on"
 }
 
+has_reported() { check grep -q "$1" reports/web-1.json; }
+
 golden=$("$here/golden.sh" | tail -n 1)
 say "a signed image on a web server, and a small system for the network"
 make_server
@@ -229,19 +269,36 @@ stop_server
 say "... it goes away in the middle, and comes back"
 sleep 3
 start_server
-await 'dupengine\.efi tries this system 3 times'
+await 'dupengine\.efi tries this system 2 times'
+await 'told https://10\.77\.1\.1/reports: web-1 has web@1, new'
 await 'complete and has its role'
-await 'Tries that are left after this start: 2\.'
+await 'Tries that are left after this start: 1\.'
 is_web_1
+has_reported '"version":1,"state":"healthy",.*"failed":null'
 "$DUPENGINE" profile show --store partition:target.img --json >after
 check cmp before after
 check [ "$profile_begin $profile_sectors" = "$(partx --raw --noheadings --output START,SECTORS --nr 128 target.img)" ]
 
 say "switched on once more, the network first: its own system starts, which was confirmed"
-switch_on 1 0
+switch_on 1 0 -smbios type=1,sku=restore-next
 is_web_1
 check grep -aq 'Start PXE over IPv4' console
 check [ "$(grep -ac 'dupengine: \|Tries that are left' console)" = 0 ]
+
+say "it is told to restore itself, and the new version does not come up"
+publish_one_that_does_not_come_up
+switch_on 0 1
+await 'told https://10\.77\.1\.1/reports: web-1 has web@2, new'
+await 'Tries that are left after this start: 0\.'
+await 'All tries to start are used up'
+await 'web@2 did not come up, and has no tries left: noted'
+await 'told https://10\.77\.1\.1/reports: web-1 has web@2, failed'
+say "... $((SECONDS - begin)) s: the server knows, and the machine goes back"
+await 'web@2 did not come up on /dev/vda: back to version 1'
+is_web_1
+has_reported '"version":1,"state":"healthy",.*"failed":2'
+"$DUPENGINE" profile show --store partition:target.img --json >after
+check cmp before after
 
 say "over the network by GRUB: nothing to copy"
 make_folder --copy "https://10.77.1.1/store#web" --target /dev/vda

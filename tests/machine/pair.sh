@@ -14,6 +14,7 @@
 # NAME.shell.out   the answers to what machine_do wrote to NAME.shell.in, its second serial line. A target that goes on as
 #                  the source's duplicate has the source's shell there.
 # NAME.sent.pcap   every frame that left the machine, and NAME.received.pcap: every frame that reached it
+# Without -kernel among its options UEFI firmware starts a machine, as pair_firmware says, with the variables NAME.vars.
 # The source is 10.77.0.1 and the target 10.77.0.2. A third machine, 10.77.0.3, says back what is said to its
 # port 7. network_do says things to the network: "set_link source off" pulls a cable.
 
@@ -23,6 +24,8 @@ source "$pair_folder/nodes.sh"
 
 declare -A pair_machines=()
 declare -A pair_macs=([source]=52:54:00:77:00:01 [target]=52:54:00:77:00:02)
+declare -A pair_firmware=() # "disk" or "network"
+pair_network_options=() # of QEMU: what else is in the network
 pair_commands=0
 pair_deadline=${DUPENGINE_PAIR_SECONDS:-240}
 
@@ -78,7 +81,8 @@ start_network() {
         -chardev pipe,id=monitor,path=network.monitor -mon monitor "${options[@]}" \
         -chardev pipe,id=console,path=network.console -serial chardev:console \
         -netdev hubport,id=third,hubid=1 -device virtio-net-pci,netdev=third,mac=52:54:00:77:00:03,romfile= \
-        -kernel kernel -initrd initrd.third -append 'console=ttyS0 quiet panic=-1 no_timer_check' </dev/null &
+        -kernel kernel -initrd initrd.third -append 'console=ttyS0 quiet panic=-1 no_timer_check' \
+        "${pair_network_options[@]}" </dev/null &
     pair_machines[network]=$!
     until [[ -e source.wire && -e target.wire ]]; do
         is_running network || die "the network of the pair does not come up"
@@ -101,10 +105,16 @@ make_line() {
 # NAME [OPTION...]: a machine with the disk NAME.img, and NAME.srv.img if that is there; the options of QEMU say what it
 # starts.
 start_machine() {
-    local name=$1 line lines=() more=()
+    local name=$1 line lines=() more=() disk_order='' network_order='' firmware=/usr/share/OVMF
     shift
+    if [[ ${pair_firmware[$name]-} ]]; then
+        [[ -e $name.vars ]] || cp "$firmware/OVMF_VARS_4M.fd" "$name.vars"
+        more=(-drive "if=pflash,format=raw,unit=0,readonly=on,file=$firmware/OVMF_CODE_4M.fd"
+            -drive "if=pflash,format=raw,unit=1,file=$name.vars")
+        if [[ ${pair_firmware[$name]} == disk ]]; then disk_order=,bootindex=0; else network_order=,bootindex=0; fi
+    fi
     if [[ -e $name.srv.img ]]; then
-        more=(-drive "if=none,id=srv,format=raw,cache=unsafe,discard=unmap,file=$name.srv.img"
+        more+=(-drive "if=none,id=srv,format=raw,cache=unsafe,discard=unmap,file=$name.srv.img"
             -device "virtio-blk-pci,drive=srv,addr=0x6")
     fi
     for line in console shell; do
@@ -118,10 +128,10 @@ start_machine() {
         -netdev "stream,id=net,server=off,addr.type=unix,addr.path=$name.wire" \
         -object "filter-dump,id=sent,netdev=net,queue=rx,file=$name.sent.pcap" \
         -object "filter-dump,id=received,netdev=net,queue=tx,file=$name.received.pcap" \
-        -device "virtio-net-pci,netdev=net,mac=${pair_macs[$name]},romfile=,addr=0x3" \
+        -device "virtio-net-pci,netdev=net,mac=${pair_macs[$name]},romfile=,addr=0x3$network_order" \
         -device virtio-rng-pci,addr=0x4 \
         -drive "if=none,id=disk,format=raw,cache=unsafe,discard=unmap,file=$name.img" \
-        -device virtio-blk-pci,drive=disk,addr=0x5 "${more[@]}" "$@" </dev/null &
+        -device "virtio-blk-pci,drive=disk,addr=0x5$disk_order" "${more[@]}" "$@" </dev/null &
     pair_machines[$name]=$!
 }
 

@@ -1,6 +1,7 @@
 #pragma once
 // A real web server, nginx, on loopback: a folder over HTTP, and over HTTPS (HTTP/1.1 and 2) with a
-// certificate of an authority of its own. Below /reports/ it takes files (PUT). Ends with the object, and with the test program whatever happens.
+// certificate of an authority of its own. Below /reports/ it takes files (PUT). Ends with the object, and
+// with the test program whatever happens.
 
 #include <sys/types.h>
 

@@ -7,6 +7,7 @@
 
 #include <algorithm>
 #include <filesystem>
+#include <future>
 #include <nlohmann/json.hpp>
 
 #include "base/fd.h"
@@ -274,6 +275,21 @@ TEST_F(ProfileOfARunningMachine, IsNotChangedThroughTheDiskUnderAMountedFilesyst
     EXPECT_EQ(result.status, 3);
     EXPECT_THAT(result.err, HasSubstr("partx -a " + loop_->path()));
     EXPECT_EQ(shown(store()), kNode);
+}
+
+// As udev does it after somebody wrote to the disk.
+TEST_F(ProfileOfARunningMachine, IsChangedAlsoWhenTheTableIsJustReadAgain) {
+    const std::string looking = scratch_.file("looking"), disk = loop_->path();
+    auto udev = std::async(std::launch::async, [&] {
+        return run_program(
+            {"flock", "--exclusive", disk, "sh", "-c",
+             "partx -d --nr 128 " + disk + "; touch " + looking + "; sleep 1; partx -a --nr 128 " + disk});
+    });
+    while (!std::filesystem::exists(looking))
+        ::usleep(10'000);
+    must({"set", "--store", store(), toml("other.toml")});
+    EXPECT_EQ(udev.get().status, 0);
+    EXPECT_EQ(shown(store()), kOther);
 }
 
 TEST_F(ProfileOfARunningMachine, IsNotChangedThroughTheFileBehindTheDisk) {
