@@ -2,7 +2,7 @@
 # A bare machine with a profile is switched on, and nobody touches it: firmware (OVMF) starts dupengine.efi over the network,
 # that starts the small system of bootloader_hooks/initramfs-tools, as the profile says, because the disk has no system; the
 # small system copies the signed image from a web server, waits while that is away, takes up the role, and the machine starts
-# from its own disk as the node that its profile names, and tells that it came up well. Switched on once more, the network
+# from its own disk as the node that its profile names, and tells that it came up well (dupengine-generator). Switched on once more, the network
 # still first, it starts that at once. Told to restore itself, it gets a new version that does not come up, and goes back to
 # the one that did; the server hears of all that. By GRUB over the network it finds nothing to copy. A machine with a BIOS starts the
 # same small system. What the network gives is made by `dupengine media`, and so is a stick that starts both kinds. All
@@ -138,7 +138,7 @@ make_folder() {
 make_profile() {
     cat >>profile.toml <<'PROFILE'
 [services]
-enable = ["dupengine-boot-confirm.service", "dupengine-boot-report.service", "restore-next.service",
+enable = ["dupengine-boot-report.service", "restore-next.service",
     "systemd-networkd.service", "systemd-networkd-wait-online.service"]
 [[link]]
 name = "enp0s3"

@@ -26,6 +26,8 @@ declare -A pair_machines=()
 declare -A pair_macs=([source]=52:54:00:77:00:01 [target]=52:54:00:77:00:02)
 declare -A pair_firmware=() # "disk" or "network"
 pair_network_options=() # of QEMU: what else is in the network
+pair_processes=()       # that end with the test
+pair_network_in=()      # the command that runs that QEMU, if it has to be elsewhere
 pair_commands=0
 pair_deadline=${DUPENGINE_PAIR_SECONDS:-240}
 
@@ -77,7 +79,7 @@ start_network() {
     done
     make_line network.monitor
     make_line network.console
-    qemu-system-x86_64 -name network -machine q35 -accel tcg -cpu max -m 192 -nodefaults -display none -no-reboot \
+    "${pair_network_in[@]}" qemu-system-x86_64 -name network -machine q35 -accel tcg -cpu max -m 192 -nodefaults -display none -no-reboot \
         -chardev pipe,id=monitor,path=network.monitor -mon monitor "${options[@]}" \
         -chardev pipe,id=console,path=network.console -serial chardev:console \
         -netdev hubport,id=third,hubid=1 -device virtio-net-pci,netdev=third,mac=52:54:00:77:00:03,romfile= \
@@ -208,6 +210,7 @@ pair_fail() {
 }
 
 pair_end() {
-    local name
+    local name process
     for name in "${!pair_machines[@]}"; do stop_machine "$name"; done
+    for process in "${pair_processes[@]}"; do kill "$process" 2>/dev/null || true; done
 }
