@@ -70,27 +70,68 @@ std::string kernel_command_line(const BootWords& words) {
     return line;
 }
 
-std::string grub_menu(const std::string& command_line, const std::string& linux,
-                      const std::string& initramfs) {
+std::string grub_menu(const std::string& command_line, const std::string& linux, const std::string& initramfs,
+                      const std::string& node_folder) {
     // Each word in quotes, which keep GRUB from taking "#", "$" or ";" for its own.
     std::string quoted = "'" + command_line + "'";
     for (std::size_t at = 0; (at = quoted.find(' ', at)) != std::string::npos; at += 3)
         quoted.replace(at, 1, "' '");
+    std::string find_node, node;
+    if (!node_folder.empty()) {
+        // Nothing at all where there is no such file. GRUB looks for it in a list of files unless it asks for
+        // the size, and a server gives no list.
+        find_node = fmt::format(
+            "set node=\n"
+            "tr --set=card ':' '-' \"$net_default_mac\"\n"
+            "if [ -s \"{0}/$card\" ]; then set node=\"{0}/$card\"; fi\n",
+            node_folder);
+        node = " $node";
+    }
     return fmt::format(
         "# Made by dupengine media. What the words mean is in dupengine-initramfs(8).\n"
         "set default=0\n"
         "set timeout=3\n"
+        "{3}"
         "menuentry 'dupengine' {{\n"
         "    echo 'dupengine: loading {0}'\n"
         "    linux {0} {2}\n"
         "    echo 'dupengine: loading {1}'\n"
-        "    initrd {1}\n"
+        "    initrd {1}{4}\n"
         "}}\n"
         "menuentry 'dupengine: a shell' {{\n"
         "    linux {0} dupengine.shell\n"
-        "    initrd {1}\n"
+        "    initrd {1}{4}\n"
         "}}\n",
-        linux, initramfs, quoted);
+        linux, initramfs, quoted, find_node, node);
+}
+
+std::string ipxe_script(const std::string& command_line, const std::string& linux,
+                        const std::string& initramfs, const std::string& node_folder,
+                        const std::string& application) {
+    if (command_line.find("${") != std::string::npos)
+        throw_error(Code::kUsage, "iPXE would put something else in place of the '${{' in \"{}\"",
+                    command_line);
+    const std::string chain = application.empty() ? ""
+                                                  : fmt::format(
+                                                        "iseq ${{platform}} efi || goto system\n"
+                                                        "chain {} || goto failed\n"
+                                                        ":system\n",
+                                                        application);
+    // A kernel that UEFI starts is told which of the files are its initramfs; one that a BIOS starts gets
+    // all.
+    return fmt::format(
+        "#!ipxe\n"
+        "# Made by dupengine media. What the words mean is in dupengine-initramfs(8).\n"
+        "{4}"
+        "initrd --name {1} {1} || goto failed\n"
+        "initrd --name node {3}/${{netX/mac:hexhyp}} && set node initrd=node ||\n"
+        "kernel {0} initrd={1} ${{node}} {2} || goto failed\n"
+        "boot || goto failed\n"
+        ":failed\n"
+        "echo dupengine: the small system cannot be loaded; again in 10 seconds\n"
+        "sleep 10\n"
+        "reboot\n",
+        linux, initramfs, command_line, node_folder, chain);
 }
 
 std::string grub_efi_entry(const std::string& application) {

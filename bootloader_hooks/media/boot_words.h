@@ -22,8 +22,16 @@ struct BootWords {
 std::string kernel_command_line(const BootWords& words);
 
 /// A grub.cfg that starts `linux` with `initramfs`, both as GRUB finds them on what it was started from.
-std::string grub_menu(const std::string& command_line, const std::string& linux,
-                      const std::string& initramfs);
+/// Where `node_folder` is given, the file there that is named like the address of the network card
+/// ("52-54-00-12-34-56") is put behind the initramfs.
+std::string grub_menu(const std::string& command_line, const std::string& linux, const std::string& initramfs,
+                      const std::string& node_folder = "");
+
+/// The same for iPXE, whose paths begin at the place of the script. Where UEFI has started it, it starts the
+/// application instead, if there is one. Throws kUsage for words that iPXE would change.
+std::string ipxe_script(const std::string& command_line, const std::string& linux,
+                        const std::string& initramfs, const std::string& node_folder,
+                        const std::string& application);
 
 /// One more entry for it, of an application that only UEFI can start.
 std::string grub_efi_entry(const std::string& application);

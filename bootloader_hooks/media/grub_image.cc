@@ -25,7 +25,8 @@ std::string make_grub_image(const GrubPlatform& platform, const std::string& men
     std::vector<std::string> argv = {
         "grub-mkimage", "--format",  platform.format, "--directory", platform.modules,
         "--prefix",     menu_folder, "--output",      made,          "normal",
-        "test",         "linux",     "echo",          "reboot",      "halt"};
+        "test",         "tr",        "linux",         "echo",        "reboot",
+        "halt"};
     argv.insert(argv.end(), drivers.begin(), drivers.end());
     const RunResult result = run_program(argv, {.stop = stop});
     if (result.status != 0)

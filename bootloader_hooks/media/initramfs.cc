@@ -109,6 +109,13 @@ void add_trusted(Addition& addition, const std::vector<std::string>& files) {
     }
 }
 
+std::string read_node(const std::string& file) {
+    std::string text = read_file(file, Code::kUsage, kLargestProfile);
+    if (profiles::parse_profile(text, file).kind != profiles::Kind::kNode)
+        throw_error(Code::kUsage, "{}: is the profile of a role, and no node's", file);
+    return text;
+}
+
 Addition what_was_asked_for(const InitramfsOptions& options) {
     Addition addition;
     add_trusted(addition, options.trusted);
@@ -119,9 +126,7 @@ Addition what_was_asked_for(const InitramfsOptions& options) {
         addition.add("etc/dupengine/ca.pem", std::move(authority), 0644);
     }
     if (!options.profile.empty()) {
-        std::string profile = read_file(options.profile, Code::kUsage, kLargestProfile);
-        static_cast<void>(profiles::parse_profile(profile, options.profile));
-        addition.add(std::string(kProfile), std::move(profile), 0600);
+        addition.add(std::string(kProfile), read_node(options.profile), 0600);
     }
     if (!options.enrolment.empty())
         for (wire::CredentialFile& file : wire::credential_files(options.enrolment))
@@ -191,6 +196,12 @@ void check_can_start(const Initramfs& system, std::string_view linux_content, co
         throw_error(Code::kRefused,
                     "the small system has no key that images have to be signed with, so it "
                     "would take none: --trust FILE");
+}
+
+std::string profile_archive(const std::string& file) {
+    Addition addition;
+    addition.add(std::string(kProfile), read_node(file), 0600);
+    return profiles::addition_to_initramfs("", addition.members());
 }
 
 Initramfs make_initramfs(const InitramfsOptions& options, const std::stop_token& stop) {

@@ -38,6 +38,10 @@ std::string running_kernel();
 /// kInterrupted.
 Initramfs make_initramfs(const InitramfsOptions& options, const std::stop_token& stop = {});
 
+/// What makes the profile in this file that of a machine whose disk has none, as an archive behind an
+/// initramfs. Throws kUsage if it is no profile of a node.
+std::string profile_archive(const std::string& file);
+
 /// Looks into an initramfs, of whoever made it: `added` stays empty. Throws kUnsupported if it has no command
 /// or no boot script in it, so that it cannot do what its command line says; kUsage if it is no initramfs.
 Initramfs check_initramfs(std::string content);

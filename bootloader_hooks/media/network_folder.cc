@@ -10,6 +10,7 @@
 #include "bootloader_hooks/media/boot_words.h"
 #include "bootloader_hooks/media/grub_image.h"
 #include "image/new_file.h"
+#include "profiles/names.h"
 
 namespace dupengine::boot {
 namespace {
@@ -20,6 +21,7 @@ constexpr std::size_t kLargestKernel = kGiB, kLargestApplication = 16 * kMiB;
 
 // Reads its menu from the server that it came from.
 constexpr const char* kMenuFolder = "/grub";
+constexpr const char* kNodes = "nodes";
 
 std::uint32_t parse_ipv4(const std::string& text) {
     in_addr address{};
@@ -47,6 +49,21 @@ DhcpRange parse_dhcp_range(const std::string& interface, const std::string& rang
     return parsed;
 }
 
+std::pair<std::string, std::string> parse_node(const std::string& text) {
+    const std::size_t equals = text.find('=');
+    std::string address = text.substr(0, equals);
+    for (char& c : address)
+        c = c == '-' ? ':' : c >= 'A' && c <= 'F' ? static_cast<char>(c - 'A' + 'a') : c;
+    if (const std::string fault = profiles::mac_fault(address);
+        equals == std::string::npos || equals + 1 == text.size() || !fault.empty())
+        throw_error(Code::kUsage,
+                    "'{}' is no address of a network card with a profile, like "
+                    "52:54:00:12:34:56=web-1.toml",
+                    text);
+    std::ranges::replace(address, ':', '-');
+    return {address, text.substr(equals + 1)};
+}
+
 void check_network_programs() {
     check_grub({kGrubOfEfi, kGrubOfPxe}, "the network");
 }
@@ -66,11 +83,13 @@ std::string dnsmasq_settings(const DhcpRange& range, const std::string& path, co
         "dhcp-match=set:efi,option:client-arch,7\n"
         "dhcp-match=set:efi,option:client-arch,9\n"
         "dhcp-match=set:bios,option:client-arch,0\n"
-        "dhcp-boot=tag:efi,{4}\n"
-        "dhcp-boot=tag:bios,{5}\n"
+        "dhcp-userclass=set:ipxe,iPXE\n"
+        "dhcp-boot=tag:efi,tag:!ipxe,{4}\n"
+        "dhcp-boot=tag:bios,tag:!ipxe,{5}\n"
+        "dhcp-boot=tag:ipxe,{6}\n"
         "enable-tftp\n"
         "tftp-root={3}\n",
-        range.interface, range.first, range.last, path, efi, kNetworkBios);
+        range.interface, range.first, range.last, path, efi, kNetworkBios, kNetworkIpxe);
 }
 
 void make_network_folder(const NetworkFolder& folder, const std::stop_token& stop) {
@@ -94,8 +113,14 @@ void make_network_folder(const NetworkFolder& folder, const std::stop_token& sto
     write("initramfs", folder.initramfs);
     if (!application.empty()) write(kNetworkDupengine, application);
     if (folder.dhcp) write("dnsmasq.conf", dnsmasq_settings(*folder.dhcp, absolute, folder.loaded_by_efi()));
-    // Last: what it names is there.
-    write("grub/grub.cfg", grub_menu(folder.command_line, "/linux", "/initramfs"));
+    image::make_folder(absolute + "/" + kNodes);
+    for (const auto& [address, archive] : folder.nodes)
+        write(fmt::format("{}/{}", kNodes, address), archive);
+    // Last: what they name is there.
+    write(kNetworkIpxe, ipxe_script(folder.command_line, "linux", "initramfs", kNodes,
+                                    application.empty() ? "" : kNetworkDupengine));
+    write("grub/grub.cfg",
+          grub_menu(folder.command_line, "/linux", "/initramfs", fmt::format("/{}", kNodes)));
 }
 
 }  // namespace dupengine::boot

@@ -8,8 +8,12 @@
 //     grub/efi64.efi        what UEFI firmware loads
 //     grub/bios.0           what BIOS firmware loads
 //     dupengine.efi         if it is given: what UEFI firmware loads instead, and starts what the machine's
-//     profile says dnsmasq.conf          DHCP and TFTP
+//                           profile says
+//     boot.ipxe             what iPXE does
+//     nodes/MAC             the profile of the machine with this network card, behind the initramfs
+//     dnsmasq.conf          DHCP and TFTP
 
+#include <map>
 #include <optional>
 #include <stop_token>
 #include <string>
@@ -20,6 +24,7 @@ namespace dupengine::boot {
 inline constexpr const char* kNetworkEfi = "grub/efi64.efi";
 inline constexpr const char* kNetworkDupengine = "dupengine.efi";
 inline constexpr const char* kNetworkBios = "grub/bios.0";
+inline constexpr const char* kNetworkIpxe = "boot.ipxe";
 
 /// Where dnsmasq is to answer, and what it may give.
 struct DhcpRange {
@@ -30,21 +35,27 @@ struct DhcpRange {
 /// "10.0.0.100,10.0.0.200". Throws kUsage.
 DhcpRange parse_dhcp_range(const std::string& interface, const std::string& range);
 
+/// "52:54:00:12:34:56=web-1.toml", also with '-' in the address. Returns the name of the file below nodes/,
+/// which is the address with '-', and the file with the profile. Throws kUsage.
+std::pair<std::string, std::string> parse_node(const std::string& text);
+
 struct NetworkFolder {
     std::string path;
     std::string linux_file;      ///< copied from there
     std::string_view initramfs;  ///< its content
     std::string command_line;
     std::optional<DhcpRange> dhcp;
-    std::string efi_application = {};  ///< dupengine.efi, copied from there; empty: none
+    std::map<std::string, std::string> nodes = {};  ///< archives with profiles, by address of the card
+    std::string efi_application = {};               ///< dupengine.efi, copied from there; empty: none
     const char* loaded_by_efi() const { return efi_application.empty() ? kNetworkEfi : kNetworkDupengine; }
 };
 
 /// Throws kUnsupported if a program or a package of GRUB is not there, with what installs it.
 void check_network_programs();
 
-/// Makes it, or replaces what of it is there; other files stay. Each file is whole or not there. Throws as
-/// check_network_programs, kUsage if the kernel cannot be read, kTargetIo, kInterrupted.
+/// Makes it, or replaces what of it is there; other files stay, and nodes that are not named. Each file is
+/// whole or not there. Throws as check_network_programs, kUsage if the kernel cannot be read, kTargetIo,
+/// kInterrupted.
 void make_network_folder(const NetworkFolder& folder, const std::stop_token& stop = {});
 
 /// The settings, for the folder at this absolute path (dnsmasq(8)). UEFI firmware is given the file `efi`.

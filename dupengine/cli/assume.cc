@@ -149,6 +149,18 @@ void take_up(const Globals& globals, const Options& options, const Profile& prof
     report.result = "role taken up";
 }
 
+// A machine without that note starts as well; it only cannot go back by itself.
+void note_that_it_is_tried(const Globals& globals, const Options& options, Report& report) {
+    for (const std::string& disk : options.disks)
+        try {
+            note_tried(disk);
+        } catch (const Error& e) {
+            report.notes.push_back(
+                fmt::format("{}: that its version is tried could not be noted: {}", disk, e.what()));
+            if (!globals.json) fmt::print("note: {}\n", report.notes.back());
+        }
+}
+
 void ask(const Globals& globals, const std::string& what) {
     if (!globals.yes) confirm_overwrite(what);
 }
@@ -263,9 +275,7 @@ int run_assume(const Globals& globals, const Options& options) {
     }
     opened = {};
     // After the count begins: a version that has not been tried is never one that failed.
-    if (report.is_counted)
-        for (const std::string& disk : options.disks)
-            note_tried(disk);
+    if (report.is_counted) note_that_it_is_tried(globals, options, report);
     return finish(globals, report, begin);
 }
 

@@ -88,6 +88,10 @@ void add_media(CLI::App& app, Globals& globals, Action& action) {
     pxe.add_option("--efi", options->efi_application,
                    "Start machines with UEFI by this dupengine.efi, which follows their profiles")
         ->option_text("FILE");
+    pxe.add_option("--node", options->nodes,
+                   "The profile of the machine with this network card, if its disk has none; may be repeated")
+        ->option_text("MAC=FILE.toml")
+        ->allow_extra_args(false);
     pxe.add_option("--interface", options->interface, "Write a dnsmasq.conf for this network interface")
         ->option_text("NAME");
     pxe.add_option("--dhcp-range", options->range, "... which gives these addresses")

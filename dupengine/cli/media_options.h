@@ -18,6 +18,7 @@ struct MediaOptions {
     boot::BootWords words;
     std::string initramfs, linux_file;  // made before
     std::string interface, range;
+    std::vector<std::string> nodes;
     std::string efi_application;
     std::string output;
 };

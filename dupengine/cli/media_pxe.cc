@@ -21,8 +21,9 @@ std::string pxe_text(const MediaOptions& options, const std::string& command_lin
         return text + fmt::format("serve it:  dnsmasq --no-daemon --conf-file={}/dnsmasq.conf",
                                   fs::canonical(options.output).string());
     return text + fmt::format(
-                      "serve it by TFTP; DHCP names the file {} to UEFI (option 93: 7, 9) and {} to BIOS (0)",
-                      efi, boot::kNetworkBios);
+                      "serve it by TFTP; DHCP names the file {} to UEFI (option 93: 7, 9), {} to BIOS (0) "
+                      "and {} to iPXE",
+                      efi, boot::kNetworkBios, boot::kNetworkIpxe);
 }
 
 }  // namespace
@@ -34,6 +35,13 @@ int run_pxe(const Globals& globals, const MediaOptions& options) {
     if (options.interface.empty() != options.range.empty())
         throw_error(Code::kUsage, "--interface and --dhcp-range belong together");
     if (!options.interface.empty()) folder.dhcp = boot::parse_dhcp_range(options.interface, options.range);
+    // A script that iPXE would change is refused before anything is made, too.
+    static_cast<void>(boot::ipxe_script(folder.command_line, "", "", "", ""));
+    for (const std::string& text : options.nodes) {
+        const auto [address, file] = boot::parse_node(text);
+        if (!folder.nodes.emplace(address, boot::profile_archive(file)).second)
+            throw_error(Code::kUsage, "two profiles are given for {}", address);
+    }
     folder.efi_application = options.efi_application;
     check_efi_application(options);
     boot::check_network_programs();
@@ -54,6 +62,8 @@ int run_pxe(const Globals& globals, const MediaOptions& options) {
                          {"command_line", folder.command_line},
                          {"efi", folder.loaded_by_efi()},
                          {"bios", boot::kNetworkBios},
+                         {"ipxe", boot::kNetworkIpxe},
+                         {"nodes", options.nodes.size()},
                          {"dnsmasq", folder.dhcp.has_value()},
                          {"initramfs", system_json(system)}};
     print_made(globals, json, pxe_text(options, folder.command_line, system, folder.loaded_by_efi()));

@@ -310,8 +310,26 @@ switch_off
 
 say "a machine with a BIOS is started over the network, and nothing is said of what it is to do"
 make_folder
+# Its firmware is iPXE, and is to be taken for another one.
+sed -i 's/,tag:!ipxe//; /ipxe/d' tftp/dnsmasq.conf
+start_dhcp
 start_machine -machine pc -device virtio-net-pci,netdev=net,bootindex=0
 offers_a_shell
+
+say "one that starts by iPXE, with a bare disk, gets the profile for its network card, and becomes that node"
+printf 'schema = 1\nkind = "node"\nnode = "web-7"\nroles = ["base", "web"]\n' >web-7.toml
+make_folder --copy "https://10.77.1.1/store#web@1" --target /dev/vda --then poweroff --node 52-54-00-77-00-07=web-7.toml
+truncate -s 4G bare.img
+start_machine -machine pc -device virtio-net-pci,netdev=net,mac=52:54:00:77:00:07,bootindex=0 \
+    -drive if=none,id=disk,format=raw,cache=unsafe,discard=unmap,file=bare.img -device virtio-blk-pci,drive=disk
+await '/dev/vda has no profile, and gets that of the small system'
+await 'complete and has its role'
+wait "$machine" || fail "QEMU failed"
+machine=''
+"$DUPENGINE" profile show --store partition:bare.img --json >after
+check grep -q '"node": "web-7"' after
+say "it is web-7, $((SECONDS - begin)) s after it was switched on"
+rm bare.img
 
 say "a stick starts a machine with a BIOS, and one with UEFI, without any network"
 make_stick

@@ -91,6 +91,22 @@ TEST(BootWords, AreQuotedForGrubEachByItself) {
                 HasSubstr("    linux /linux 'a=b#c' 'd=$e;f'\n"));
 }
 
+TEST(BootWords, AMachineGetsTheProfileOfItsNetworkCard) {
+    const std::string menu = grub_menu("quiet", "/linux", "/initramfs", "/nodes");
+    EXPECT_THAT(menu, HasSubstr("if [ -s \"/nodes/$card\" ]; then"));
+    EXPECT_THAT(menu, HasSubstr("    initrd /initramfs $node\n"));
+    EXPECT_THAT(grub_menu("quiet", "/linux", "/initramfs"), ::testing::Not(HasSubstr("node")));
+    const std::string script = ipxe_script("a=b#c quiet", "linux", "initramfs", "nodes", "");
+    EXPECT_TRUE(script.starts_with("#!ipxe\n"));
+    EXPECT_THAT(script,
+                HasSubstr("\ninitrd --name node nodes/${netX/mac:hexhyp} && set node initrd=node ||\n"));
+    EXPECT_THAT(script, HasSubstr("\nkernel linux initrd=initramfs ${node} a=b#c quiet || goto failed\n"));
+    EXPECT_THAT(script, ::testing::Not(HasSubstr("chain")));
+    EXPECT_THAT(ipxe_script("quiet", "linux", "initramfs", "nodes", "dupengine.efi"),
+                HasSubstr("\nchain dupengine.efi || goto failed\n"));
+    EXPECT_EQ(code_of([&] { ipxe_script("a=${b}", "linux", "initramfs", "nodes", ""); }), Code::kUsage);
+}
+
 // -- the small system
 // ---------------------------------------------------------------------------------------------------------
 
@@ -301,10 +317,40 @@ TEST(NetworkFolders, HaveAllThatBothKindsOfFirmwareAskFor) {
     make_network_folder(folder);
     EXPECT_EQ(read_file(path + "/dupengine.efi", Code::kInternal), "application");
     EXPECT_THAT(read_file(path + "/dnsmasq.conf", Code::kInternal),
-                HasSubstr("\ndhcp-boot=tag:efi,dupengine.efi\n"));
+                HasSubstr("\ndhcp-boot=tag:efi,tag:!ipxe,dupengine.efi\n"));
     EXPECT_THAT(test::must_run({"dnsmasq", "--version"}), HasSubstr("Dnsmasq"));
     const RunResult checked = run_program({"dnsmasq", "--test", "--conf-file=" + path + "/dnsmasq.conf"});
     EXPECT_EQ(checked.status, 0) << checked.complaint();
+}
+
+TEST(NetworkFolders, HaveAProfileForEachCard) {
+    const test::ScratchFolder scratch;
+    const std::string path = scratch.file("tftp"), kernel = scratch.file("kernel"),
+                      node = scratch.file("n.toml");
+    write_file_atomic(kernel, as_bytes(std::string_view("kernel")), 0600, Code::kInternal);
+    write_file_atomic(node, as_bytes(std::string_view("schema = 1\nkind = \"node\"\nnode = \"web-7\"\n")),
+                      0600, Code::kInternal);
+    NetworkFolder folder{path, kernel, "small", "dupengine.shell", {}};
+    make_network_folder(folder);
+    const auto given = parse_node("52-54-00-AB-cd-0e=" + node);
+    EXPECT_EQ(given.first, "52-54-00-ab-cd-0e");
+    EXPECT_EQ(given.second, node);
+    folder.nodes.emplace(given.first, profile_archive(given.second));
+    make_network_folder(folder);
+    // As a loader puts it behind the other one.
+    const std::string whole =
+        initramfs_of(kWhole) + read_file(path + "/nodes/52-54-00-ab-cd-0e", Code::kInternal);
+    EXPECT_THAT(members_of(whole).at("etc/dupengine/profile.toml").content, HasSubstr("web-7"));
+    folder.nodes.clear();
+    make_network_folder(folder);
+    EXPECT_TRUE(fs::exists(path + "/nodes/52-54-00-ab-cd-0e")) << "others are added, and these stay";
+    for (const char* wrong :
+         {"", "web.toml", "52:54:00:ab:cd:0e", "52:54:00:ab:cd:0e=", "52:54:00:ab:cd=n.toml",
+          "01:54:00:ab:cd:0e=n.toml", "52:54:00:ab:cd:xy=n.toml"})
+        EXPECT_EQ(code_of([&] { parse_node(wrong); }), Code::kUsage) << wrong;
+    write_file_atomic(node, as_bytes(std::string_view("schema = 1\nkind = \"role\"\nrole = \"web\"\n")), 0600,
+                      Code::kInternal);
+    EXPECT_EQ(code_of([&] { profile_archive(node); }), Code::kUsage) << "a role is nobody";
 }
 
 TEST(NetworkFolders, AServerGetsEachFirmwareItsOwnProgram) {
@@ -313,7 +359,8 @@ TEST(NetworkFolders, AServerGetsEachFirmwareItsOwnProgram) {
     for (const char* line :
          {"\ninterface=eth0\n", "\ndhcp-range=10.0.0.5,10.0.0.9,1h\n", "\ntftp-root=/srv/tftp\n",
           "\ndhcp-match=set:efi,option:client-arch,7\n", "\ndhcp-match=set:bios,option:client-arch,0\n",
-          "\ndhcp-boot=tag:efi,grub/efi64.efi\n", "\ndhcp-boot=tag:bios,grub/bios.0\n"})
+          "\ndhcp-boot=tag:efi,tag:!ipxe,grub/efi64.efi\n", "\ndhcp-boot=tag:bios,tag:!ipxe,grub/bios.0\n",
+          "\ndhcp-boot=tag:ipxe,boot.ipxe\n"})
         EXPECT_THAT(settings, HasSubstr(line));
 }
 
