@@ -61,9 +61,10 @@ bool ImageHistory::Entry::note_tried() {
 }
 
 bool ImageHistory::Entry::note_came_up() {
-    const bool was_bad = failed == version;
+    const bool was_bad = failed == version, was_tried = tried == version;
     if (was_bad) failed = 0;
-    return std::exchange(came_up, version) != version || was_bad;
+    if (was_tried) tried = 0;
+    return std::exchange(came_up, version) != version || was_bad || was_tried;
 }
 
 bool ImageHistory::Entry::note_failed() {

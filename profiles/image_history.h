@@ -39,7 +39,7 @@ struct ImageHistory {
         std::string name;
         std::uint64_t version = 0;  ///< that was put there last
         std::int64_t when = 0;
-        std::uint64_t tried = 0;    ///< whose starts are counted, or were
+        std::uint64_t tried = 0;    ///< whose starts are counted, until it comes up
         std::uint64_t came_up = 0;  ///< the last one that did
         std::uint64_t failed = 0;   ///< the last one that had no tries left
 

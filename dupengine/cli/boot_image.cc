@@ -64,7 +64,8 @@ int run_failed(const Globals& globals, const Arguments& arguments) {
 
 const char* state_of(const Entry& image) {
     if (image.is_bad(image.version)) return "failed";
-    return image.came_up == image.version ? "healthy" : "new";
+    // One that came up once and was put back is tried anew.
+    return image.came_up == image.version && image.tried != image.version ? "healthy" : "new";
 }
 
 ordered_json version_or_null(std::uint64_t version) {

@@ -157,16 +157,32 @@ bool Answering::take(const Message& message) {
             return true;
         case Type::kDone:
             answered_.result = decode_result(message.payload);
-            connection_.send({Type::kAlive, message.id, {}});
+            acknowledge(message);
             return false;
         case Type::kAbort: {
             const Failure failure = decode_failure(message.payload);
-            connection_.send({Type::kAlive, message.id, {}});
-            throw Error(failure.code, fmt::format("{}: {}", connection_.name(), failure.text));
+            acknowledge(message);
+            const Error error(failure.code, fmt::format("{}: {}", connection_.name(), failure.text));
+            {
+                const std::lock_guard lock(mutex_);
+                if (!failure_) failure_ = std::make_exception_ptr(error);
+            }
+            throw error;
         }
         default:
             throw_not_honest("a message that only the source's end sends");
     }
+}
+
+// Who said the last word and did not wait for us was heard all the same: another connection would come to
+// nothing.
+void Answering::acknowledge(const Message& last) noexcept {
+    try {
+        connection_.send({Type::kAlive, last.id, {}});
+    } catch (const std::exception&) {
+        return;
+    }
+    stay_until_gone();
 }
 
 void Answering::wait_for(Message question) {

@@ -25,6 +25,7 @@ class Answering {
     void open();
     void serve();
     bool take(const Message& message);
+    void acknowledge(const Message& last) noexcept;
     void wait_for(Message question);
     void work(const OfferedDisk& disk);
     void answer_one(Answers& answers, const Message& question);

@@ -8,7 +8,7 @@ source "$(dirname "$0")/../../tools/lib.sh"
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 mkdir "$work/another"
-cp -r "$root"/{CMakeLists.txt,dupengine,profiles,bootloader_hooks,efi} "$work/another"
+cp -r "$root"/{CMakeLists.txt,dupengine,profiles,bootloader_hooks,efi,tools} "$work/another"
 cmake -G Ninja -S "$work/another" -B "$work/another/build" -DDUPENGINE_TESTS=OFF >"$work/configure.log" 2>&1 ||
     { cat "$work/configure.log" >&2 && die "cmake could not configure the copy"; }
 cmake --build "$work/another/build" --target dupengine_efi >/dev/null
