@@ -161,12 +161,14 @@ bool Answering::take(const Message& message) {
             return false;
         case Type::kAbort: {
             const Failure failure = decode_failure(message.payload);
-            acknowledge(message);
             const Error error(failure.code, fmt::format("{}: {}", connection_.name(), failure.text));
             {
                 const std::lock_guard lock(mutex_);
                 if (!failure_) failure_ = std::make_exception_ptr(error);
             }
+            acknowledge(message);
+            say_goodbye(error);  // to whoever waits there for answers that do not come any more
+            stay_until_gone();
             throw error;
         }
         default:
@@ -180,9 +182,8 @@ void Answering::acknowledge(const Message& last) noexcept {
     try {
         connection_.send({Type::kAlive, last.id, {}});
     } catch (const std::exception&) {
-        return;
+        // It is gone already.
     }
-    stay_until_gone();
 }
 
 void Answering::wait_for(Message question) {
