@@ -91,6 +91,7 @@ struct Boot {
     std::string receive_disk;            ///< as the kernel calls it
     std::string restore_from;            ///< an image or an offer, as `dupengine copy` names it
     std::string fallback;                ///< a choice for when the first one fails; "menu" if not given
+    std::string duplicate_from;          ///< a disk image on a web server, for firmware alone
     std::string report_to;               ///< a web server that is told what became of this node's images
     std::optional<unsigned> tries;       ///< how often a system that has just become this node is tried
     bool operator==(const Boot&) const = default;

@@ -136,7 +136,7 @@ void read_tries(SchemaWalk& walk, const TomlEntry& entry) {
     walk.profile().boot.tries = static_cast<unsigned>(*tries);
 }
 
-constexpr std::array<SchemaWalk::Key, 12> kKeys = {
+constexpr std::array<SchemaWalk::Key, 13> kKeys = {
     {{"choice", read_text<&Boot::choice, choice_fault>},
      {"timeout", read_timeout},
      {"partition", read_text<&Boot::partition, partition_fault>},
@@ -147,6 +147,7 @@ constexpr std::array<SchemaWalk::Key, 12> kKeys = {
      {"receive_disk", read_text<&Boot::receive_disk, receive_disk_fault>},
      {"restore_from", read_text<&Boot::restore_from, restore_from_fault>},
      {"fallback", read_text<&Boot::fallback, choice_fault>},
+     {"duplicate_from", read_text<&Boot::duplicate_from, address_fault>},
      {"report_to", read_text<&Boot::report_to, report_to_fault>},
      {"tries", read_tries}}};
 

@@ -113,6 +113,7 @@ void write_boot(Writer& out, const Boot& boot) {
     out.text("receive_disk", boot.receive_disk);
     out.text("restore_from", boot.restore_from);
     out.text("fallback", boot.fallback);
+    out.text("duplicate_from", boot.duplicate_from);
     out.text("report_to", boot.report_to);
     if (boot.tries) out.line("tries", std::to_string(*boot.tries));
 }

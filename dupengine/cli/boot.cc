@@ -1,11 +1,15 @@
-// dupengine boot: keys, sign; the rest is in boot_start.cc and boot_image.cc. See dupengine-boot(8).
+// dupengine boot: keys, sign, digests; the rest is in boot_start.cc and boot_image.cc. See dupengine-boot(8).
 
 #include <memory>
 #include <nlohmann/json.hpp>
 
 #include "base/fd.h"
+#include "block/open.h"
 #include "bootloader_hooks/efi_keys.h"
+#include "bootloader_hooks/piece_digests.h"
+#include "bootloader_hooks/piece_digests_format.h"
 #include "cli/boot_start.h"
+#include "cli/interrupt.h"
 #include "codec/digest.h"
 #include "image/new_file.h"
 #include "image/signature.h"
@@ -65,6 +69,17 @@ int run_sign(const Globals& globals, const Arguments& arguments) {
     return 0;
 }
 
+int run_digests(const Globals& globals, const Arguments& arguments) {
+    const InterruptWatch interrupt;
+    for (const std::string& path : arguments.files)
+        write_new(path + boot::pieces::kFileSuffix,
+                  boot::make_piece_digests(*block::open_source(path), interrupt.token()));
+    report(globals, {{"files", arguments.files}},
+           fmt::format("made {}{}; sign {}, if dupengine.efi has keys", arguments.files.front(),
+                       boot::pieces::kFileSuffix, arguments.files.size() == 1 ? "it" : "it and the others"));
+    return 0;
+}
+
 }  // namespace
 
 void add_boot(CLI::App& app, Globals& globals, Action& action) {
@@ -93,6 +108,12 @@ void add_boot(CLI::App& app, Globals& globals, Action& action) {
     CLI::App& sign = add("sign", "Sign kernels, initrds and loaders, each into FILE.sig", run_sign);
     sign.add_option("--sign-key", arguments->key, "The secret key")->required()->option_text("FILE");
     sign.add_option("FILE", arguments->files, "What firmware starts")->required()->option_text("FILE...");
+
+    add("digests", "Make what firmware holds a disk image on a web server against, into FILE.digests",
+        run_digests)
+        .add_option("FILE", arguments->files, "A raw disk image")
+        ->required()
+        ->option_text("FILE...");
 
     add_boot_start(boot, globals, action);
     add_boot_image(boot, globals, action);

@@ -53,6 +53,7 @@ ordered_json boot_json(const profiles::Boot& boot) {
     put("receive_disk", boot.receive_disk);
     put("restore_from", boot.restore_from);
     put("fallback", boot.fallback);
+    put("duplicate_from", boot.duplicate_from);
     put("report_to", boot.report_to);
     if (boot.tries) json["tries"] = *boot.tries;
     return json;

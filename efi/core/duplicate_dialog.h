@@ -1,5 +1,6 @@
 #pragma once
-// Asks a person which disk goes onto which, says what is lost, and does it when that is confirmed.
+// Asks a person which disk, or the image on a web server that the profile names, goes onto which, says what
+// is lost, and does it when that is confirmed.
 
 #include "efi/core/duplicate.h"
 
@@ -8,7 +9,10 @@ namespace dupengine::efi {
 /// Why there is nothing to copy on this machine, or nothing.
 TextView no_duplicate(const Survey& survey);
 
-/// `scratch`: at least kSurveyScratchBytes.
+/// What a duplication takes, and a piece of an image.
+inline constexpr std::size_t kDialogScratchBytes = kSurveyScratchBytes + kMiB;
+
+/// `scratch`: at least kDialogScratchBytes, aligned for the disks.
 DuplicateResult duplicate_by_keys(Firmware& firmware, const Survey& survey, Buffer scratch);
 
 }  // namespace dupengine::efi

@@ -41,6 +41,9 @@ class Firmware {
     virtual TextView read_file(const FilePlace& place, FileUse use, Bytes& content) = 0;
     /// The same from a web server, and says how far it is. `address` is what was read of `url`.
     virtual WebAnswer fetch(TextView url, const WebAddress& address, FileUse use, Bytes& content) = 0;
+    /// Just these bytes of it, all of them or none that count.
+    virtual WebAnswer fetch_part(TextView url, const WebAddress& address, std::uint64_t offset,
+                                 Buffer part) = 0;
     /// Runs a program that was read from there. Returns when it came back or could not be run, with the
     /// reason.
     virtual TextView start_program(const FilePlace& place, Bytes content) = 0;

@@ -63,6 +63,8 @@ class Reading final : public TomlSink {
             choice(value, boot.fallback);
         else if (key == "boot/tries")
             tries(value);
+        else if (key == "boot/duplicate_from")
+            text(value, boot.duplicate_from);
         else if (key == "boot/report_to")
             is(value, TomlValue::Kind::kString);  // for the system
         else if (key.starts_with("boot/") && !key.starts_with("boot/x-"))

@@ -28,6 +28,7 @@ struct BootSettings {
     PathText kernel, initrd;
     Text<2048> command_line;
     Text<256> receive_disk, restore_from;
+    PathText duplicate_from;          ///< a disk image on a web server
     Choice fallback = Choice::kDisk;  ///< when the choice fails; kMenu if the profile gives none
     std::uint32_t tries = 0;  ///< what the system that takes up the role writes; 0: the profile gives none
 };

@@ -89,7 +89,7 @@ Vouched check_profile(const Trust& trust, TextView text) {
 
 TextView fault_text(SignedThing thing, Vouched vouched) {
     if (vouched == Vouched::kYes) return {};
-    static constexpr std::array<std::array<TextView, 4>, 4> kTexts = {
+    static constexpr std::array<std::array<TextView, 4>, 5> kTexts = {
         {{"its profile is not signed", "its profile's signature is damaged",
           "its profile is signed with a key that is not trusted here", "its profile is not as it was signed"},
          {"its loader is not signed", "its loader's signature is damaged",
@@ -97,7 +97,9 @@ TextView fault_text(SignedThing thing, Vouched vouched) {
          {"its kernel is not signed", "its kernel's signature is damaged",
           "its kernel is signed with a key that is not trusted here", "its kernel is not as it was signed"},
          {"its initrd is not signed", "its initrd's signature is damaged",
-          "its initrd is signed with a key that is not trusted here", "its initrd is not as it was signed"}}};
+          "its initrd is signed with a key that is not trusted here", "its initrd is not as it was signed"},
+         {"the image is not signed", "the image's signature is damaged",
+          "the image is signed with a key that is not trusted here", "the image is not as it was signed"}}};
     return kTexts[static_cast<std::size_t>(thing)][static_cast<std::size_t>(vouched) - 1];
 }
 

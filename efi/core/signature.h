@@ -25,7 +25,7 @@ Vouched check_file(const Trust& trust, Bytes content, TextView signature);
 Vouched check_profile(const Trust& trust, TextView text);
 
 /// For a person: "its kernel is not signed". Nothing for kYes.
-enum class SignedThing { kProfile, kLoader, kKernel, kInitrd };
+enum class SignedThing { kProfile, kLoader, kKernel, kInitrd, kImage };
 TextView fault_text(SignedThing thing, Vouched vouched);
 
 }  // namespace dupengine::efi

@@ -80,6 +80,19 @@ WebAnswer answer_of(std::uint32_t status_code) {
     return {"the web server answers with something else than the file"};
 }
 
+WebAnswer answer_of_part(std::uint32_t status_code) {
+    constexpr std::uint32_t kOk = 3, kPartialContent = 9;
+    if (status_code == kPartialContent) return {};
+    if (status_code == kOk) return {"the web server does not give parts of files (Range)"};
+    return answer_of(status_code);
+}
+
+Text<64> range_of(std::uint64_t offset, std::uint64_t bytes) {
+    Text<64> range;
+    range.add("bytes=").number(offset).add('-').number(offset + bytes - 1);
+    return range;
+}
+
 Buffer WebBody::room(std::size_t most) const {
     const std::size_t left = whole_.size() - filled_;
     return whole_.subspan(filled_, left < most ? left : most);

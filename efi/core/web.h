@@ -32,6 +32,11 @@ struct WebAnswer {
     bool may_pass = false;
 };
 WebAnswer answer_of(std::uint32_t status_code);
+/// Of what was asked for as a part.
+WebAnswer answer_of_part(std::uint32_t status_code);
+
+/// "bytes=0-1048575", as Range has it (RFC 9110, 14.2).
+Text<64> range_of(std::uint64_t offset, std::uint64_t bytes);
 
 /// What has come of a body of a known size. More than that is never asked for.
 class WebBody {

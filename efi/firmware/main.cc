@@ -10,7 +10,7 @@ extern "C" EFIAPI Status efi_main(Handle self, SystemTable* system) {
     system->boot->set_watchdog(0, 0, 0, nullptr);
     // Larger than the stack wants to hold. Memory that it makes ready is in the program's own, and zero.
     static Survey survey;
-    alignas(4096) static std::array<std::byte, kSurveyScratchBytes> scratch;
+    alignas(4096) static std::array<std::byte, kDialogScratchBytes> scratch;
     Uefi firmware(*system, self);
     firmware.print(Text<200>().add("\ndupengine " DUPENGINE_VERSION ", before the operating system\n"));
     firmware.announce(DUPENGINE_VERSION);

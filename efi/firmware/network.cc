@@ -114,23 +114,31 @@ TextView text_of(const char* text) {
     return text == nullptr ? TextView() : TextView(text);
 }
 
-WebAnswer send_request(Connection& connection, TextView url, const WebAddress& address) {
+// With a zero at the end, which a text has not.
+using CText = std::array<char, 260>;
+CText c_text(TextView text) {
+    CText result{};
+    for (std::size_t i = 0; i < text.size() && i + 1 < result.size(); ++i)
+        result[i] = text[i];
+    return result;
+}
+
+/// `range`: empty for the whole file.
+WebAnswer send_request(Connection& connection, TextView url, const WebAddress& address, TextView range = {}) {
     std::array<char16_t, 300> wide{};
-    // With a zero at the end, which those of a text have not.
-    std::array<char, 260> host{};
+    CText host = c_text(address.authority), part = c_text(range);
     if (to_utf16(url, false, wide) == 0) return {"its address is too long"};
-    for (std::size_t i = 0; i < address.authority.view().size(); ++i)
-        host[i] = address.authority.view()[i];
     HttpRequest request{0, wide.data()};
-    std::array<HttpHeader, 3> headers = {
-        {{"Host", host.data()}, {"Accept", "*/*"}, {"User-Agent", "dupengine.efi"}}};
-    HttpMessage message{&request, headers.size(), headers.data(), 0, nullptr};
+    std::array<HttpHeader, 4> headers = {
+        {{"Host", host.data()}, {"Accept", "*/*"}, {"User-Agent", "dupengine.efi"}, {"Range", part.data()}}};
+    HttpMessage message{&request, headers.size() - (range.empty() ? 1 : 0), headers.data(), 0, nullptr};
     if (!connection.request(message)) return {"no web server answers there", true};
     return {};
 }
 
-// The beginning of the answer; makes room for all of it.
-WebAnswer read_beginning(BootServices& boot, Connection& connection, Pool& into) {
+// How the answer begins: what it is, and how long the rest.
+WebAnswer read_beginning(BootServices& boot, Connection& connection, WebAnswer (*judge)(std::uint32_t),
+                         std::uint64_t& bytes) {
     HttpResponse response{0};
     HttpMessage message{&response, 0, nullptr, 0, nullptr};
     const bool has_come = connection.response(message);
@@ -141,29 +149,38 @@ WebAnswer read_beginning(BootServices& boot, Connection& connection, Pool& into)
     if (message.headers != nullptr) boot.free_pool(message.headers);
     // What it refuses, firmware calls an error, with the number.
     if (!has_come && response.status_code == 0) return {"the web server does not answer", true};
-    if (const WebAnswer answer = answer_of(response.status_code); !answer.reason.empty()) return answer;
+    if (const WebAnswer answer = judge(response.status_code); !answer.reason.empty()) return answer;
     if (!length || *length == 0) return {"the web server does not say how large it is"};
-    if (*length > kLargestWebFile) return {"it is too large"};
-    return into.allocate(*length) ? WebAnswer() : WebAnswer{"there is not enough memory"};
+    bytes = *length;
+    return {};
 }
 
-WebAnswer read_body(Connection& connection, Console& console, Pool& into) {
-    WebBody body(into.all());
+// Null: nothing is shown.
+WebAnswer read_body(Connection& connection, Console* console, Buffer into) {
+    WebBody body(into);
     std::size_t shown = 0;
     while (!body.complete()) {
         const Buffer room = body.room(kPart);
         HttpMessage message{nullptr, 0, nullptr, room.size(), room.data()};
         const bool has_come = connection.response(message);
         if (const TextView reason = body.filled(has_come ? message.body_bytes : 0); !reason.empty()) {
-            console.print("\n");
+            if (console != nullptr) console->print("\n");
             return {reason, true};
         }
-        if (body.size() / kMiB == shown && !body.complete()) continue;
+        if (console == nullptr || (body.size() / kMiB == shown && !body.complete())) continue;
         shown = body.size() / kMiB;
-        console.print(
-            Text<80>().add("\r").number(shown).add(" of ").number(into.all().size() / kMiB).add(" MiB"));
+        console->print(Text<80>().add("\r").number(shown).add(" of ").number(into.size() / kMiB).add(" MiB"));
     }
-    console.print("\n");
+    if (console != nullptr) console->print("\n");
+    return {};
+}
+
+// The card that a connection can be made by.
+WebAnswer find_card(BootServices& boot, Console& console, Handle& card) {
+    const Handles cards(boot, &kHttpBinding);
+    if (cards.all().empty()) return {"this firmware has no network card that it can fetch files with"};
+    card = find_network(boot, console, cards.all());
+    if (card == nullptr) return {"no DHCP server gives this machine an address", true};
     return {};
 }
 
@@ -171,17 +188,35 @@ WebAnswer read_body(Connection& connection, Console& console, Pool& into) {
 
 WebAnswer fetch_file(BootServices& boot, Console& console, TextView url, const WebAddress& address,
                      Pool& into) {
-    const Handles cards(boot, &kHttpBinding);
-    if (cards.all().empty()) return {"this firmware has no network card that it can fetch files with"};
-    const Handle card = find_network(boot, console, cards.all());
-    if (card == nullptr) return {"no DHCP server gives this machine an address", true};
+    Handle card = nullptr;
+    if (const WebAnswer answer = find_card(boot, console, card); !answer.reason.empty()) return answer;
     Connection connection(boot, card);
     if (!connection.valid()) return {"this firmware cannot use its network card", true};
     if (const WebAnswer answer = send_request(connection, url, address); !answer.reason.empty())
         return answer;
-    if (const WebAnswer answer = read_beginning(boot, connection, into); !answer.reason.empty())
+    std::uint64_t bytes = 0;
+    if (const WebAnswer answer = read_beginning(boot, connection, answer_of, bytes); !answer.reason.empty())
         return answer;
-    return read_body(connection, console, into);
+    if (bytes > kLargestWebFile) return {"it is too large"};
+    if (!into.allocate(bytes)) return {"there is not enough memory"};
+    return read_body(connection, &console, into.all());
+}
+
+WebAnswer fetch_file_part(BootServices& boot, Console& console, TextView url, const WebAddress& address,
+                          std::uint64_t offset, Buffer part) {
+    Handle card = nullptr;
+    if (const WebAnswer answer = find_card(boot, console, card); !answer.reason.empty()) return answer;
+    Connection connection(boot, card);
+    if (!connection.valid()) return {"this firmware cannot use its network card", true};
+    if (const WebAnswer answer = send_request(connection, url, address, range_of(offset, part.size()));
+        !answer.reason.empty())
+        return answer;
+    std::uint64_t bytes = 0;
+    if (const WebAnswer answer = read_beginning(boot, connection, answer_of_part, bytes);
+        !answer.reason.empty())
+        return answer;
+    if (bytes != part.size()) return {"the web server sends another part than it was asked for"};
+    return read_body(connection, nullptr, part);
 }
 
 }  // namespace dupengine::efi

@@ -12,4 +12,8 @@ namespace dupengine::efi {
 WebAnswer fetch_file(BootServices& boot, Console& console, TextView url, const WebAddress& address,
                      Pool& into);
 
+/// Reads a part of a file, whole, and says nothing.
+WebAnswer fetch_file_part(BootServices& boot, Console& console, TextView url, const WebAddress& address,
+                          std::uint64_t offset, Buffer part);
+
 }  // namespace dupengine::efi

@@ -82,6 +82,10 @@ WebAnswer Uefi::fetch(TextView url, const WebAddress& address, FileUse use, Byte
     return answer;
 }
 
+WebAnswer Uefi::fetch_part(TextView url, const WebAddress& address, std::uint64_t offset, Buffer part) {
+    return fetch_file_part(boot_, console_, url, address, offset, part);
+}
+
 TextView Uefi::start_program(const FilePlace& place, Bytes content) {
     return run_program(boot_, self_, {handle_of(place), place.path, content}, {});
 }

@@ -24,6 +24,7 @@ class Uefi final : public Firmware {
     const Trust& trust() override { return trust_; }
     TextView read_file(const FilePlace& place, FileUse use, Bytes& content) override;
     WebAnswer fetch(TextView url, const WebAddress& address, FileUse use, Bytes& content) override;
+    WebAnswer fetch_part(TextView url, const WebAddress& address, std::uint64_t offset, Buffer part) override;
     TextView start_program(const FilePlace& place, Bytes content) override;
     TextView start_kernel(const FilePlace& place, Bytes content, Bytes initrd,
                           TextView command_line) override;

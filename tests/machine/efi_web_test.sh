@@ -1,6 +1,6 @@
 #!/bin/bash
 # dupengine.efi gets kernel and initrd from a web server, believes only what is signed, waits for a server that stops half-way
-# and says so where no network answers. The network is inside QEMU. DUPENGINE: the command; DUPENGINE_EFI: the application.
+# and says so where no network answers. It puts a disk image from there onto a disk, whose profile stays. The network is inside QEMU. DUPENGINE: the command; DUPENGINE_EFI: the application.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 # shellcheck source=tools/lib.sh
@@ -53,7 +53,8 @@ chmod +x server serve_rest
 card=(-device 'virtio-net-pci,netdev=net,romfile=')
 
 say "the server stops half-way, and the kernel comes all the same"
-firmware_network=(-netdev "user,id=net,restrict=on,ipv6=off,guestfwd=tcp:10.0.2.100:80-cmd:$PWD/server" "${card[@]}")
+with_server=(-netdev "user,id=net,restrict=on,ipv6=off,guestfwd=tcp:10.0.2.100:80-cmd:$PWD/server" "${card[@]}")
+firmware_network=("${with_server[@]}")
 start_firmware disk.img
 await_text '^Asks for an address \(DHCP\)\.$'
 await_text '^Fetches http://10\.0\.2\.100/linux\.$'
@@ -76,3 +77,41 @@ await_text 'Again in [0-9]+ s; any key stops that\.'
 press q
 await_text '^Back in dupengine: its initrd cannot be read\.$'
 stop_firmware
+
+say "a disk image goes onto a disk, and another one than was signed does not"
+truncate -s 24M web/web.img
+sgdisk --new=1:1M:+8M --new=2:10M:+9M web/web.img >/dev/null
+dd if=/dev/urandom of=web/web.img bs=1M seek=1 count=8 conv=notrunc status=none
+dd if=/dev/urandom of=web/web.img bs=1M seek=10 count=9 conv=notrunc status=none
+"$DUPENGINE" boot digests web/web.img >/dev/null
+"$DUPENGINE" boot sign --sign-key owner.key web/web.img.digests >/dev/null
+sed '/^choice/d; s/^timeout.*/choice = "menu"\nduplicate_from = "http:\/\/10.0.2.100\/web.img"/' node.toml >menu.toml
+"$DUPENGINE" profile sign --sign-key owner.key menu.toml >/dev/null
+"$DUPENGINE" profile set --store partition:disk.img menu.toml >/dev/null
+truncate -s 48M target.img
+"$DUPENGINE" profile init --store partition:target.img --from menu.toml >/dev/null
+read -r kept_begin kept_sectors < <(partx --raw --noheadings --output START,SECTORS --nr 128 target.img)
+kept() { dd if=target.img bs=512 skip="$kept_begin" count="$kept_sectors" status=none | sha256sum; }
+before=$(kept)
+firmware_network=("${with_server[@]}")
+start_firmware disk.img target.img
+await_text '^Which\?'
+press d && await_text '^w is http://10\.0\.2\.100/web\.img\.$'
+press w && await_text '^Onto which disk\?'
+press 2 && await_text '^http://10\.0\.2\.100/web\.img goes onto disk 2: 2 partitions, 17 MiB\. .*, but its profile stays\.$'
+press y && await_text '^Disk 2 is complete and verified\.'
+press x
+await_power_off
+cmp --ignore-initial=$((1 << 20)) --bytes=$((8 << 20)) web/web.img target.img || firmware_fail "the target is no copy"
+cmp --ignore-initial=$((10 << 20)) --bytes=$((9 << 20)) web/web.img target.img || firmware_fail "the target is no copy"
+[[ $(kept) == "$before" ]] || firmware_fail "the target's profile was changed"
+[[ $(sgdisk --verify target.img) == *'No problems found'* ]] || firmware_fail "the target's table is not sound"
+printf x | dd of=web/web.img bs=1 seek=$((15 << 20)) conv=notrunc status=none
+start_firmware disk.img target.img
+await_text '^Which\?'
+press d && await_text '^Copy which disk\?'
+press w && await_text '^Onto which disk\?'
+press 2 && await_text '^Press y to do that\.'
+press y && await_text '^Back in dupengine: the image on the server is not what its digests say\.$'
+stop_firmware
+[[ $(kept) == "$before" ]] || firmware_fail "the target's profile was changed"

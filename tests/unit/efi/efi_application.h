@@ -23,7 +23,7 @@ class EfiApplication : public ::testing::Test {
     std::string own_program() { return "MZ..." + string_of(efi::kOwnMark) + "..."; }
 
     FakeFirmware machine_;
-    std::vector<std::byte> scratch_ = std::vector<std::byte>(efi::kSurveyScratchBytes);
+    std::vector<std::byte> scratch_ = std::vector<std::byte>(efi::kDialogScratchBytes);
     std::unique_ptr<efi::Survey> survey_ = std::make_unique<efi::Survey>();
 };
 

@@ -68,6 +68,7 @@ class FakeFirmware final : public efi::Firmware {
     std::string no_measure;  ///< why the TPM does not
     efi::Trust trusted;
     std::size_t reads = 0;  ///< files that were read
+    std::size_t parts = 0;  ///< of files on web servers
     std::optional<std::size_t> own;
     std::deque<char> keys;   ///< '\0': nobody presses one until the time-out; behind them, restart
     std::string comes_back;  ///< why programs that were started come back
@@ -113,6 +114,21 @@ class FakeFirmware final : public efi::Firmware {
         read = found->second;
         content = as_bytes(read);
         ++reads;
+        return {};
+    }
+    efi::WebAnswer fetch_part(efi::TextView url, const efi::WebAddress&, std::uint64_t offset,
+                              efi::Buffer part) override {
+        if (!network_faults.empty()) {
+            fault_ = network_faults.front();
+            network_faults.pop_front();
+            return {{fault_.data(), fault_.size()}, true};
+        }
+        const auto found = web.find(string_of(url));
+        if (found == web.end()) return {"the web server does not have it"};
+        if (offset + part.size() > found->second.size()) return {"the web server sends another part"};
+        std::copy_n(as_bytes(found->second).begin() + static_cast<std::ptrdiff_t>(offset), part.size(),
+                    part.begin());
+        ++parts;
         return {};
     }
     efi::TextView start_program(const efi::FilePlace& place, efi::Bytes content) override {

@@ -47,6 +47,7 @@ initrd = "/EFI/dupengine/initrd"
 command_line = "console=ttyS0 quoted=\"a b\""
 receive_disk = "/dev/vda"
 restore_from = "dup://a/b"
+duplicate_from = "http://a/b.img"
 report_to = "https://a/reports"
 fallback = "kernel"
 
