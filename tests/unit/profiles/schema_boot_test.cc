@@ -36,9 +36,10 @@ std::vector<std::string> problems(const std::string& text) {
 
 TEST(SchemaBoot, ReadsEveryKeyAndKeepsItOverARoundTrip) {
     const Profile p = parse_profile(kWhole, "p.toml");
-    EXPECT_EQ(p.boot, (Boot{"receive", 0, "c12a7328-f81f-11d2-ba4b-00a0c93ec93b", "/EFI/debian/shimx64.efi",
-                            "/EFI/dupengine/linux", "/EFI/dupengine/initrd", "a=\"b c\"", "/dev/vda",
-                            "https://a/store#web", "disk", "http://a/web.img", "https://a:8443/reports?key=1", 3}));
+    EXPECT_EQ(p.boot,
+              (Boot{"receive", 0, "c12a7328-f81f-11d2-ba4b-00a0c93ec93b", "/EFI/debian/shimx64.efi",
+                    "/EFI/dupengine/linux", "/EFI/dupengine/initrd", "a=\"b c\"", "/dev/vda",
+                    "https://a/store#web", "disk", "http://a/web.img", "https://a:8443/reports?key=1", 3}));
     EXPECT_EQ(parse_profile(to_toml(p), "again"), p) << to_toml(p);
 }
 
