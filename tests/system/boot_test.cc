@@ -8,6 +8,7 @@
 #include <nlohmann/json.hpp>
 
 #include "base/fd.h"
+#include "efi/core/piece_digests.h"
 #include "tests/support/signing_keys.h"
 
 namespace dupengine {
@@ -42,6 +43,25 @@ TEST_F(BootVerb, SignsFilesAsFirmwareWantsIt) {
         const std::string content = read_file(path, Code::kInternal), text = signature(path);
         EXPECT_EQ(efi::check_file(trust_, as_bytes(content), {text.data(), text.size()}), efi::Vouched::kYes);
     }
+}
+
+TEST_F(BootVerb, MakesDigestsThatFirmwareHoldsAnImageAgainst) {
+    const std::string content = std::string(kMiB, 'a') + std::string(kMiB + 7, 'b'),
+                      image = file("web.img", content);
+    for (int round = 0; round < 2; ++round) {
+        const RunResult made = run_dupengine({"boot", "digests", image});
+        EXPECT_EQ(made.status, 0) << made.err;
+    }
+    const std::string digests = read_file(image + ".digests", Code::kInternal);
+    efi::PieceDigests read;
+    ASSERT_TRUE(efi::read_piece_digests(as_bytes(digests), read).empty());
+    EXPECT_EQ(read.image_bytes, content.size());
+    EXPECT_TRUE(read.hold(0, as_bytes(content).first(kMiB)));
+    EXPECT_TRUE(read.hold(1, as_bytes(content).subspan(kMiB, kMiB)));
+    EXPECT_TRUE(read.hold(2, as_bytes(content).last(7)));
+    EXPECT_FALSE(read.hold(2, as_bytes(content).last(6)));
+    EXPECT_FALSE(read.hold(0, as_bytes(content).subspan(1, kMiB)));
+    EXPECT_EQ(run_dupengine({"boot", "digests", scratch_.file("none")}).status, 3);
 }
 
 TEST_F(BootVerb, SignsAProfileInItsFileAndLeavesWhoMayReadIt) {

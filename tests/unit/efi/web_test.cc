@@ -78,6 +78,15 @@ TEST(WebAnswer, TellsWhatPassesFromWhatDoesNot) {
         EXPECT_FALSE(efi::answer_of(code).reason.empty()) << code;
 }
 
+TEST(WebAnswer, APartIsNotTheWholeFile) {
+    EXPECT_TRUE(efi::answer_of_part(9).reason.empty());
+    EXPECT_THAT(string_of(efi::answer_of_part(3).reason), HasSubstr("does not give parts"));
+    EXPECT_EQ(string_of(efi::answer_of_part(21).reason), "the web server does not have it");
+    EXPECT_TRUE(efi::answer_of_part(38).may_pass);
+    EXPECT_EQ(string_of(efi::range_of(0, 512)), "bytes=0-511");
+    EXPECT_EQ(string_of(efi::range_of(1ull << 40, 1 << 20)), "bytes=1099511627776-1099512676351");
+}
+
 TEST(WebAnswer, SaysHowLongItIs) {
     EXPECT_TRUE(efi::is_content_length("Content-Length"));
     EXPECT_FALSE(efi::is_content_length("Content-Lengt"));
