@@ -118,4 +118,18 @@ Profile merge_role(const StoredRole& stored, const std::vector<std::string>& fol
     });
 }
 
+Profile merge_role_here(const StoredRole& stored, const std::vector<std::string>& folders,
+                        std::vector<std::string>& left_out) {
+    return refusing([&] {
+        const Layer node = load_node(stored.profile, stored.store);
+        Profile known = node.profile;
+        std::erase_if(known.roles, [&](const std::string& role) {
+            if (role_name_fault(role).empty() && is_on_this_machine(role, folders)) return false;
+            left_out.push_back(role);
+            return true;
+        });
+        return merge(node, find_roles(known, folders)).profile;
+    });
+}
+
 }  // namespace dupengine::profiles

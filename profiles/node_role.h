@@ -37,5 +37,9 @@ StoredRole read_role_from_medium(const std::string& disk, const block::Media& me
 /// called `name` in messages. Throws kRefused for a bad profile, or a role that is bad or nowhere.
 Profile merge_role(const StoredRole& stored, const std::vector<std::string>& folders, const Tree& system,
                    const std::string& name);
+/// Where there is no copied system yet: merged with those roles that this machine has. `left_out` takes the
+/// names of the others. Throws kRefused for a bad profile or role.
+Profile merge_role_here(const StoredRole& stored, const std::vector<std::string>& folders,
+                        std::vector<std::string>& left_out);
 
 }  // namespace dupengine::profiles

@@ -1,4 +1,5 @@
-// dupengine boot: keys, sign, digests; the rest is in boot_start.cc and boot_image.cc. See dupengine-boot(8).
+// dupengine boot: keys, sign, digests; the rest is in boot_start.cc, boot_image.cc, boot_network.cc. See
+// dupengine-boot(8).
 
 #include <memory>
 #include <nlohmann/json.hpp>
@@ -117,6 +118,7 @@ void add_boot(CLI::App& app, Globals& globals, Action& action) {
 
     add_boot_start(boot, globals, action);
     add_boot_image(boot, globals, action);
+    add_boot_network(boot, globals, action);
 }
 
 }  // namespace dupengine::cli

@@ -34,14 +34,21 @@ void set_up(Netlink& netlink, const NetworkDevice& device, bool up) {
                 fmt::format("{}: cannot be put {}", device.name, up ? "up" : "down"));
 }
 
-void remove_addresses(Netlink& netlink, const NetworkDevice& device) {
+std::vector<NetlinkAnswer> list_addresses(Netlink& netlink, const NetworkDevice& device,
+                                          const std::string& what) {
     ifaddrmsg all{};
     all.ifa_family = AF_UNSPEC;
+    std::vector<NetlinkAnswer> answers = netlink.ask({RTM_GETADDR, NLM_F_DUMP, all}, what);
+    std::erase_if(answers, [&](const NetlinkAnswer& answer) {
+        return answer.header<ifaddrmsg>().ifa_index != device.index;
+    });
+    return answers;
+}
+
+void remove_addresses(Netlink& netlink, const NetworkDevice& device) {
     const std::string what = device.name + ": its addresses cannot be taken from it";
-    for (const NetlinkAnswer& answer : netlink.ask({RTM_GETADDR, NLM_F_DUMP, all}, what)) {
-        const auto header = answer.header<ifaddrmsg>();
-        if (header.ifa_index != device.index) continue;
-        NetlinkQuestion question(RTM_DELADDR, 0, header);
+    for (const NetlinkAnswer& answer : list_addresses(netlink, device, what)) {
+        NetlinkQuestion question(RTM_DELADDR, 0, answer.header<ifaddrmsg>());
         for (const std::uint16_t attribute : {IFA_LOCAL, IFA_ADDRESS})
             if (const auto value = answer.attribute<ifaddrmsg>(attribute); !value.empty())
                 question.add(attribute, value);
@@ -134,7 +141,7 @@ void check_link_settings(const LinkSettings& settings) {
 }
 
 void require_own_address(const LinkSettings& settings, const NetworkDevice& device) {
-    if (settings.mac.empty() && leads_outside(device) && !device.mac.empty())
+    if (settings.mac.empty() && !settings.is_own_hardware && leads_outside(device) && !device.mac.empty())
         throw_error(Code::kRefused,
                     "{}: would speak with {}, which is not its own address; the role has to name one",
                     device.name, device.mac);
@@ -188,6 +195,14 @@ std::vector<std::string> replace_addresses(const std::vector<SilencedLink>& link
         }
     }
     return kept;
+}
+
+bool has_global_address(const NetworkDevice& device) {
+    Netlink netlink(NETLINK_ROUTE);
+    const auto answers = list_addresses(netlink, device, device.name + ": its addresses cannot be listed");
+    return std::ranges::any_of(answers, [](const NetlinkAnswer& answer) {
+        return answer.header<ifaddrmsg>().ifa_scope == RT_SCOPE_UNIVERSE;
+    });
 }
 
 void configure_link(const LinkSettings& settings) {

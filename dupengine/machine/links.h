@@ -31,11 +31,13 @@ struct LinkSettings {
     std::vector<std::string> gateways;   ///< of default routes: "10.0.0.1", "fe80::1"; one of each kind
     std::optional<unsigned> mtu;
     bool up = true;
+    /// What the driver knows is this machine's own, because no memory was restored: it may keep that address.
+    bool is_own_hardware = false;
 };
 
 /// Throws kUsage naming what is wrong. Asks the kernel nothing.
 void check_link_settings(const LinkSettings& settings);
-/// Throws kRefused if a device that leads outside would keep the address it has: it is the source's.
+/// Throws kRefused if a device that leads outside would keep the address it has, and that is the source's.
 void require_own_address(const LinkSettings& settings, const NetworkDevice& device);
 
 struct SilencedLink {
@@ -52,6 +54,9 @@ std::vector<SilencedLink> silence_links();
 std::vector<std::string> replace_addresses(const std::vector<SilencedLink>& links, RandomSource& random);
 /// The same for some devices of the namespace of the calling thread.
 void silence_devices(const std::vector<NetworkDevice>& devices);
+
+/// Whether it has an address that is known beyond its own line (of global scope).
+bool has_global_address(const NetworkDevice& device);
 
 /// Puts the link down, and gives it MAC, MTU and addresses; it stays down. IPv6 addresses that the kernel
 /// makes from a secret get a new secret. Throws kUsage, kRefused if there is no such link, or hardware would

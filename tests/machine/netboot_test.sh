@@ -70,7 +70,7 @@ start_dhcp() {
 make_server() {
     "$DUPENGINE" image keygen image.key >/dev/null
     openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -keyout web.key -out web.pem \
-        -subj /CN=server -addext subjectAltName=IP:10.77.1.1 2>/dev/null
+        -subj /CN=server -addext subjectAltName=IP:10.77.1.1,DNS:images.lan 2>/dev/null
     cat >nginx.conf <<CONF
 daemon off; pid $work/nginx.pid; error_log $work/nginx.log;
 events {}
@@ -160,7 +160,7 @@ fallback = "restore"
 tries = 2
 kernel = "http://10.77.1.1/linux"
 initrd = "http://10.77.1.1/initrd"
-command_line = "console=ttyS0 loglevel=4 no_timer_check ip=dhcp"
+command_line = "console=ttyS0 loglevel=4 no_timer_check"
 restore_from = "https://10.77.1.1/store#web"
 receive_disk = "/dev/vda"
 report_to = "https://10.77.1.1/reports"
@@ -316,9 +316,11 @@ start_dhcp
 start_machine -machine pc -device virtio-net-pci,netdev=net,bootindex=0
 offers_a_shell
 
-say "one that starts by iPXE, with a bare disk, gets the profile for its network card, and becomes that node"
+say "one that starts by iPXE, with a bare disk, gets the profile for its network card, and becomes that node; its server has a name"
 printf 'schema = 1\nkind = "node"\nnode = "web-7"\nroles = ["base", "web"]\n' >web-7.toml
-make_folder --copy "https://10.77.1.1/store#web@1" --target /dev/vda --then poweroff --node 52-54-00-77-00-07=web-7.toml
+make_folder --copy "https://images.lan/store#web@1" --target /dev/vda --then poweroff --node 52-54-00-77-00-07=web-7.toml
+sed -i 's/^port=0/address=\/images.lan\/10.77.1.1/' tftp/dnsmasq.conf
+start_dhcp
 truncate -s 4G bare.img
 start_machine -machine pc -device virtio-net-pci,netdev=net,mac=52:54:00:77:00:07,bootindex=0 \
     -drive if=none,id=disk,format=raw,cache=unsafe,discard=unmap,file=bare.img -device virtio-blk-pci,drive=disk

@@ -29,7 +29,7 @@ choice = "receive"
 timeout = 0
 kernel = "http://10.77.0.200/linux"
 initrd = "http://10.77.0.200/initramfs"
-command_line = "console=ttyS0 loglevel=7 no_timer_check ip=10.77.0.2:::255.255.255.0::: dupengine.live dupengine.peer=source"
+command_line = "console=ttyS0 loglevel=7 no_timer_check dupengine.live dupengine.peer=source"
 receive_disk = "/dev/vda"
 [[link]]
 name = "enp0s3"
@@ -74,6 +74,7 @@ start_machine source
 start_machine target
 await target 'waiting on .* for a source for /dev/vda'
 check grep -aq 'Start PXE over IPv4' target.console.out
+check grep -aq 'enp0s3, a link of the profile, has 10\.77\.0\.2/24' target.console.out
 check grep -aq 'Fetches http://10\.77\.0\.200/linux\.' target.console.out
 say "the target waits, $((SECONDS - begin)) s after it was switched on"
 await source 'pair: ready' shell

@@ -30,6 +30,9 @@ class EarlyBoot : public AssumeDisk {
     EarlyBoot() {
         write("host", "has_network() { [ -e " + folder.file("network") +
                           " ]; }\n"
+                          "has_lease() { echo \"LEASE $1\"; [ -e " +
+                          folder.file("lease") +
+                          " ]; }\n"
                           "settle() { :; }\n"
                           "rescue_shell() { echo \"SHELL: $1\"; exit 7; }\n"
                           "start_anew() { echo ANEW; exit 0; }\n"
@@ -57,9 +60,11 @@ class EarlyBoot : public AssumeDisk {
             "&& "
             "exec sh host >screen 2>&1",
             folder.path(), variables.empty() ? ":" : "export " + variables);
-        ended_ = std::async(std::launch::async, [this, script] {
-            return run_program({"unshare", "--mount", "sh", "-c", script}, {.stop = stop_.get_token()});
-        });
+        std::vector<std::string> argv = {"unshare", "--mount"};
+        if (has_own_network_) argv.emplace_back("--net");
+        argv.insert(argv.end(), {"sh", "-c", script});
+        ended_ = std::async(std::launch::async,
+                            [this, argv] { return run_program(argv, {.stop = stop_.get_token()}); });
     }
     std::string screen() const {
         std::ifstream file(folder.file("screen"));
@@ -83,8 +88,21 @@ class EarlyBoot : public AssumeDisk {
         return screen();
     }
 
+    // A machine with the link lan0, and a disk whose profile says this of it.
+    std::string make_disk_with_link(const std::string& link) {
+        has_own_network_ = true;
+        const std::string disk = folder.sparse_file("disk.img", 64 * kMiB);
+        write("node.toml",
+              "schema = 1\nkind = \"node\"\nnode = \"web-1\"\n[[link]]\nname = \"lan0\"\n" + link);
+        test::must_run({test::command(), "profile", "init", "--store", "partition:" + disk, "--from",
+                        folder.file("node.toml")});
+        return disk;
+    }
+    static constexpr const char* kLan = "ROOT= IP= && ip link add lan0 type veth peer name lan1";
+
     std::stop_source stop_;
     std::future<RunResult> ended_;
+    bool has_own_network_ = false;
 };
 
 TEST_F(EarlyBoot, WithoutAWordForItDoesNothing) {
@@ -119,6 +137,38 @@ TEST_F(EarlyBoot, ANetworkThatDoesNotComeIsWaitedForUntilSomebodyTakesOver) {
     EXPECT_EQ(status(), 7);
     EXPECT_THAT(screen(), HasSubstr("no image was copied: the network does not come up"));
     EXPECT_THAT(screen(), HasSubstr("by hand:               dupengine copy --yes"));
+}
+
+constexpr const char* kAway = "dupengine.copy=http://10.9.0.1/store#web dupengine.target=";
+
+TEST_F(EarlyBoot, TheProfileSaysWhichNetworkThereIsIfTheCommandLineDoesNot) {
+    const test::LoopDevice loop(make_disk_with_link("addresses = [\"10.9.0.5/24\"]\n"));
+    start(kAway + loop.path(), kLan);
+    await("lan0, a link of the profile, has 10.9.0.5/24");
+    await("is copied: " + loop.path());
+    press_enter();
+    EXPECT_EQ(status(), 7);
+    EXPECT_THAT(screen(), Not(HasSubstr("LEASE")));
+}
+
+TEST_F(EarlyBoot, ALinkOfTheProfileThatAsksDhcpIsWaitedFor) {
+    const test::LoopDevice loop(make_disk_with_link("dhcp = true\n"));
+    start(kAway + loop.path(), kLan);
+    await("LEASE lan0");
+    await("the network does not come up (DHCP on lan0, as the profile says); again in 10 seconds");
+    write("lease", "");
+    await("is copied: " + loop.path());
+    press_enter();
+    EXPECT_EQ(status(), 7);
+}
+
+TEST_F(EarlyBoot, TheCommandLinesNetworkComesBeforeTheProfiles) {
+    const test::LoopDevice loop(make_disk_with_link("addresses = [\"10.9.0.5/24\"]\n"));
+    start(kAway + loop.path(), "ROOT= IP=dhcp && ip link add lan0 type veth peer name lan1");
+    await("the network does not come up (ip=dhcp); again in 10 seconds");
+    press_enter();
+    EXPECT_EQ(status(), 7);
+    EXPECT_THAT(screen(), Not(HasSubstr("10.9.0.5")));
 }
 
 TEST_F(EarlyBoot, SomebodyStopsACopyFromAMachineThatDoesNotAnswer) {

@@ -35,6 +35,9 @@ installkernel() {
     # The target is seldom the machine that made the initramfs.
     # shellcheck disable=SC2086 # names
     hostonly='' instmods $early_modules vfat nls_cp437 nls_iso8859-1 nls_ascii
+    # Links that the profile gives an address need no more than their drivers, which dracut's own modules bring where they are.
+    [[ -e $dracutbasedir/modules.d/90kernel-network-modules ]] ||
+        hostonly='' instmods '=drivers/net/ethernet' '=drivers/net/phy' virtio_net
 }
 
 install() {
