@@ -16,6 +16,7 @@ _dupengine_values() {
         --sector-size) echo 512 4096 ;;
         --track) echo bpf digest ;;
         --loader) echo dupengine.efi systemd-boot grub ;;
+        --drivers) echo all this ;;
         --then) echo reboot poweroff shell ;;
         --store) echo partition: file: memory: efivar: ;;
         *) return 1 ;;

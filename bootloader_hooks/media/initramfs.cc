@@ -11,6 +11,7 @@
 #include "base/fd.h"
 #include "base/subprocess.h"
 #include "bootloader_hooks/media/linux_image.h"
+#include "bootloader_hooks/media/machine_drivers.h"
 #include "bootloader_hooks/media/work_folder.h"
 #include "image/signature.h"
 #include "profiles/references/initramfs_members.h"
@@ -25,7 +26,7 @@ namespace fs = std::filesystem;
 // The settings of initramfs.conf(5), all that mkinitramfs does not do without. Neither the root nor the swap
 // of this machine is of interest to another.
 constexpr std::string_view kSettings =
-    "MODULES=most\nBUSYBOX=auto\nKEYMAP=n\nCOMPRESS=zstd\nCOMPRESSLEVEL=9\nDEVICE=\nNFSROOT=auto\nRUNSIZE=10%"
+    "BUSYBOX=auto\nKEYMAP=n\nCOMPRESS=zstd\nCOMPRESSLEVEL=9\nDEVICE=\nNFSROOT=auto\nRUNSIZE=10%"
     "\nRESUME="
     "none\nFSTYPE=ext4\n"
     "DUPENGINE_RECEIVE=y\n";
@@ -43,7 +44,16 @@ void check_version(const std::string& version) {
         throw_error(Code::kUsage, "'{}' is no version of a kernel", version);
 }
 
-std::string run_mkinitramfs(const std::string& version, const std::stop_token& stop) {
+// DUPENGINE_DRIVERS is for our hook (initramfs-tools/hooks/dupengine).
+std::string settings_of(const InitramfsOptions& options) {
+    std::string text(kSettings);
+    if (!options.only_this_machine) return text + "MODULES=most\n";
+    return text + fmt::format("MODULES=list\nDUPENGINE_DRIVERS=\"{}\"\n",
+                              fmt::join(find_machine_drivers(options.kernel), " "));
+}
+
+std::string run_mkinitramfs(const InitramfsOptions& options, const std::stop_token& stop) {
+    const std::string& version = options.kernel;
     check_version(version);
     if (!program_exists("mkinitramfs"))
         throw_error(Code::kUnsupported,
@@ -55,7 +65,7 @@ std::string run_mkinitramfs(const std::string& version, const std::stop_token& s
     // What it unpacks goes with ours: stopped, it is killed and cannot clean up.
     const std::string unpacked = work.file("unpacked");
     fs::create_directory(unpacked);
-    write_file_atomic(settings + "/initramfs.conf", as_bytes(kSettings), 0644, Code::kTargetIo);
+    write_file_atomic(settings + "/initramfs.conf", as_bytes(settings_of(options)), 0644, Code::kTargetIo);
     write_file_atomic(settings + "/modules", {}, 0644, Code::kTargetIo);
     const RunResult result = run_program({"mkinitramfs", "-d", settings, "-o", made, version},
                                          {.stop = stop, .extra_environment = {"TMPDIR=" + unpacked}});
@@ -209,7 +219,7 @@ Initramfs make_initramfs(const InitramfsOptions& options, const std::stop_token&
     const Addition addition = what_was_asked_for(options);
     Initramfs made;
     try {
-        made = check_initramfs(run_mkinitramfs(options.kernel, stop));
+        made = check_initramfs(run_mkinitramfs(options, stop));
     } catch (Error& e) {
         e.add_context("what mkinitramfs made");
         throw;

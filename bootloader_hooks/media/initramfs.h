@@ -18,7 +18,8 @@ struct InitramfsOptions {
     std::vector<std::string> trusted;  ///< files with public keys: who may have signed an image
     std::string ca_file;               ///< of the web server's authority; empty: those of this machine
     std::string enrolment;             ///< a folder with the enrolment to put in, a secret; empty: none
-    std::string profile;  ///< the file of a node, for a disk that has no profile yet; empty: none
+    std::string profile;             ///< the file of a node, for a disk that has no profile yet; empty: none
+    bool only_this_machine = false;  ///< the drivers that the devices of this machine need, and no others
 };
 
 struct Initramfs {
@@ -33,7 +34,8 @@ struct Initramfs {
 /// The version of the kernel that runs.
 std::string running_kernel();
 
-/// Throws kUnsupported if mkinitramfs or the hook of this project is not installed, kUsage for what cannot be
+/// Throws kUnsupported if mkinitramfs or the hook of this project is not installed or no drivers are found,
+/// kUsage for what cannot be
 /// put in or is no profile, kAuthenticity for a folder that is no enrolment, kInternal if mkinitramfs fails,
 /// kInterrupted.
 Initramfs make_initramfs(const InitramfsOptions& options, const std::stop_token& stop = {});

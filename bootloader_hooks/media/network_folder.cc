@@ -68,9 +68,24 @@ void check_network_programs() {
     check_grub({kGrubOfEfi, kGrubOfPxe}, "the network");
 }
 
-std::string dnsmasq_settings(const DhcpRange& range, const std::string& path, const std::string& efi) {
+std::string parse_http_folder(const std::string& text) {
+    const bool is_address = text.starts_with("http://") || text.starts_with("https://");
+    if (!is_address || text.ends_with("//") || text.find_first_of("\n\r\"#, ?") != std::string::npos)
+        throw_error(Code::kUsage, "'{}' is no address of a folder on a web server, like http://10.0.0.1/pxe",
+                    text);
+    return text.substr(0, text.find_last_not_of('/') + 1);
+}
+
+std::string dnsmasq_settings(const DhcpRange& range, const std::string& path, const std::string& efi,
+                             const std::string& http) {
     // The kinds of firmware are those of RFC 4578, 2.1, as corrected (its erratum 4625): 7 and 9 are both
-    // met.
+    // met; and 16 is HTTP Boot.
+    const std::string http_boot = http.empty() ? ""
+                                               : fmt::format(
+                                                     "dhcp-match=set:http,option:client-arch,16\n"
+                                                     "dhcp-option-force=tag:http,60,HTTPClient\n"
+                                                     "dhcp-boot=tag:http,{}/{}\n",
+                                                     http, efi);
     return fmt::format(
         "# Made by dupengine media pxe: dnsmasq --conf-file={3}/dnsmasq.conf\n"
         "# DHCP and TFTP for machines that start over the network, and no names. No other DHCP server may\n"
@@ -87,9 +102,10 @@ std::string dnsmasq_settings(const DhcpRange& range, const std::string& path, co
         "dhcp-boot=tag:efi,tag:!ipxe,{4}\n"
         "dhcp-boot=tag:bios,tag:!ipxe,{5}\n"
         "dhcp-boot=tag:ipxe,{6}\n"
+        "{7}"
         "enable-tftp\n"
         "tftp-root={3}\n",
-        range.interface, range.first, range.last, path, efi, kNetworkBios, kNetworkIpxe);
+        range.interface, range.first, range.last, path, efi, kNetworkBios, kNetworkIpxe, http_boot);
 }
 
 void make_network_folder(const NetworkFolder& folder, const std::stop_token& stop) {
@@ -112,7 +128,8 @@ void make_network_folder(const NetworkFolder& folder, const std::stop_token& sto
     write("linux", linux_content);
     write("initramfs", folder.initramfs);
     if (!application.empty()) write(kNetworkDupengine, application);
-    if (folder.dhcp) write("dnsmasq.conf", dnsmasq_settings(*folder.dhcp, absolute, folder.loaded_by_efi()));
+    if (folder.dhcp)
+        write("dnsmasq.conf", dnsmasq_settings(*folder.dhcp, absolute, folder.loaded_by_efi(), folder.http));
     image::make_folder(absolute + "/" + kNodes);
     for (const auto& [address, archive] : folder.nodes)
         write(fmt::format("{}/{}", kNodes, address), archive);

@@ -47,6 +47,7 @@ struct NetworkFolder {
     std::optional<DhcpRange> dhcp;
     std::map<std::string, std::string> nodes = {};  ///< archives with profiles, by address of the card
     std::string efi_application = {};               ///< dupengine.efi, copied from there; empty: none
+    std::string http = {};  ///< where a web server gives the folder out, for HTTP Boot; empty: nowhere
     const char* loaded_by_efi() const { return efi_application.empty() ? kNetworkEfi : kNetworkDupengine; }
 };
 
@@ -58,7 +59,13 @@ void check_network_programs();
 /// kInterrupted.
 void make_network_folder(const NetworkFolder& folder, const std::stop_token& stop = {});
 
-/// The settings, for the folder at this absolute path (dnsmasq(8)). UEFI firmware is given the file `efi`.
-std::string dnsmasq_settings(const DhcpRange& range, const std::string& path, const std::string& efi);
+/// "http://10.0.0.1/pxe", also https; without a '/' at its end. Throws kUsage for what dnsmasq or firmware
+/// would take for something else.
+std::string parse_http_folder(const std::string& text);
+
+/// The settings, for the folder at this absolute path (dnsmasq(8)). UEFI firmware is given the file `efi`;
+/// from `http`, if that is not empty, where it knows HTTP Boot (UEFI 2.10, 24.7).
+std::string dnsmasq_settings(const DhcpRange& range, const std::string& path, const std::string& efi,
+                             const std::string& http = "");
 
 }  // namespace dupengine::boot

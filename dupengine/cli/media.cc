@@ -9,6 +9,10 @@ namespace {
 
 void add_system_options(CLI::App& verb, boot::InitramfsOptions& system) {
     verb.add_option("--kernel", system.kernel, "For this kernel (the one that runs)")->option_text("VERSION");
+    verb.add_option("--drivers", system.only_this_machine,
+                    "For the devices of any machine (all, if nothing is said) or of this one alone (this)")
+        ->transform(one_of(std::map<std::string, bool>{{"all", false}, {"this", true}}))
+        ->option_text("all|this");
     verb.add_option("--trust", system.trusted,
                     "Put in a public key that may have signed images; may be repeated")
         ->option_text("FILE")
@@ -96,6 +100,9 @@ void add_media(CLI::App& app, Globals& globals, Action& action) {
         ->option_text("NAME");
     pxe.add_option("--dhcp-range", options->range, "... which gives these addresses")
         ->option_text("FIRST,LAST");
+    pxe.add_option("--http", options->http,
+                   "... and sends firmware that knows HTTP Boot to the folder on this web server")
+        ->option_text("ADDRESS");
     pxe.add_option("DIR", options->output, "The folder; made if it is not there")->required();
 
     CLI::App& esp =

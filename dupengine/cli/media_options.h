@@ -17,7 +17,7 @@ struct MediaOptions {
     boot::InitramfsOptions system;
     boot::BootWords words;
     std::string initramfs, linux_file;  // made before
-    std::string interface, range;
+    std::string interface, range, http;
     std::vector<std::string> nodes;
     std::string efi_application;
     std::string output;

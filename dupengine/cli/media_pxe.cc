@@ -35,6 +35,13 @@ int run_pxe(const Globals& globals, const MediaOptions& options) {
     if (options.interface.empty() != options.range.empty())
         throw_error(Code::kUsage, "--interface and --dhcp-range belong together");
     if (!options.interface.empty()) folder.dhcp = boot::parse_dhcp_range(options.interface, options.range);
+    if (!options.http.empty()) {
+        if (options.efi_application.empty() || options.interface.empty())
+            throw_error(Code::kUsage,
+                        "--http is for the dnsmasq.conf of --interface, and firmware is given the "
+                        "application of --efi from there");
+        folder.http = boot::parse_http_folder(options.http);
+    }
     // A script that iPXE would change is refused before anything is made, too.
     static_cast<void>(boot::ipxe_script(folder.command_line, "", "", "", ""));
     for (const std::string& text : options.nodes) {

@@ -23,10 +23,10 @@ bool is_made_before(const MediaOptions& options) {
     if (options.initramfs.empty()) return false;
     const boot::InitramfsOptions& system = options.system;
     if (!system.trusted.empty() || !system.ca_file.empty() || !system.enrolment.empty() ||
-        !system.profile.empty())
+        !system.profile.empty() || system.only_this_machine)
         throw_error(Code::kUsage,
                     "what --initramfs names is taken as it is; give --trust, --ca-file, "
-                    "--enrolment and --profile to dupengine media initramfs");
+                    "--enrolment, --profile and --drivers to dupengine media initramfs");
     return true;
 }
 

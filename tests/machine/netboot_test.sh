@@ -253,7 +253,8 @@ make_server
 make_small_system
 make_store
 start_network
-make_folder --efi "$DUPENGINE_EFI"
+make_folder --efi "$DUPENGINE_EFI" --http http://10.77.1.1/pxe
+ln -s ../tftp web/pxe
 read -r profile_begin profile_sectors < <(make_target)
 make_profile
 "$DUPENGINE" profile show --store partition:target.img --json >before
@@ -274,15 +275,17 @@ await 'told https://10\.77\.1\.1/reports: web-1 has web@1, new'
 await 'complete and has its role'
 await 'Tries that are left after this start: 1\.'
 is_web_1
+check grep -aq 'Start PXE over IPv4' console
 has_reported '"version":1,"state":"healthy",.*"failed":null'
 "$DUPENGINE" profile show --store partition:target.img --json >after
 check cmp before after
 check [ "$profile_begin $profile_sectors" = "$(partx --raw --noheadings --output START,SECTORS --nr 128 target.img)" ]
 
-say "switched on once more, the network first: its own system starts, which was confirmed"
-switch_on 1 0 -smbios type=1,sku=restore-next
+say "switched on once more, the network first (HTTP Boot): its own system starts, which was confirmed"
+switch_on 1 0 -smbios type=1,sku=restore-next \
+    -fw_cfg name=opt/org.tianocore/IPv4PXESupport,string=n -fw_cfg name=opt/org.tianocore/IPv6PXESupport,string=n
 is_web_1
-check grep -aq 'Start PXE over IPv4' console
+check grep -aq 'URI: http://10\.77\.1\.1/pxe/dupengine\.efi' console
 check [ "$(grep -ac 'dupengine: \|Tries that are left' console)" = 0 ]
 
 say "it is told to restore itself, and the new version does not come up"
@@ -302,6 +305,7 @@ check cmp before after
 
 say "over the network by GRUB: nothing to copy"
 make_folder --copy "https://10.77.1.1/store#web" --target /dev/vda
+rm vars.fd # which remembers HTTP Boot
 switch_on 1 0
 await 'nothing to copy: /dev/vda has web@1'
 await 'nothing to change'
@@ -342,8 +346,9 @@ switch_on_with_stick q35 -drive "if=pflash,format=raw,unit=0,readonly=on,file=/u
     -drive if=pflash,format=raw,unit=1,snapshot=on,file=/usr/share/OVMF/OVMF_VARS_4M.fd
 offers_a_shell
 
-say "so does a CD"
-"$DUPENGINE" media iso --linux kernel --initramfs small.img --append console=ttyS0 --append no_timer_check small.iso \
+say "so does a CD, with the drivers of one machine only"
+check [ "$(stat -c %s this.img)" -lt "$(stat -c %s small.img)" ]
+"$DUPENGINE" media iso --linux kernel --initramfs this.img --append console=ttyS0 --append no_timer_check small.iso \
     >media.log
 switch_on_with_cd pc
 offers_a_shell

@@ -12,6 +12,7 @@
 #include "bootloader_hooks/media/boot_words.h"
 #include "bootloader_hooks/media/initramfs.h"
 #include "bootloader_hooks/media/linux_image.h"
+#include "bootloader_hooks/media/machine_drivers.h"
 #include "bootloader_hooks/media/network_folder.h"
 #include "profiles/references/initramfs_members.h"
 #include "tests/support/scratch.h"
@@ -170,6 +171,26 @@ TEST_F(SmallSystems, AreForAnyMachineWhateverThisOneHas) {
     EXPECT_FALSE(fs::exists(folder)) << "what it was made in is left behind";
 }
 
+TEST_F(SmallSystems, AreForThisMachineIfThatIsAskedFor) {
+    will_make(initramfs_of(kWhole));
+    write_file_atomic(scratch_.file("modprobe"),
+                      as_bytes(std::string_view("#!/bin/sh\necho nvme\necho virtio_gpu\n")), 0755,
+                      Code::kInternal);
+    write_file_atomic(
+        scratch_.file("modinfo"),
+        as_bytes(std::string_view("#!/bin/sh\necho '(builtin)'\n"
+                                  "echo /lib/modules/1/kernel/drivers/nvme/host/nvme.ko.xz\n"
+                                  "echo /lib/modules/1/kernel/drivers/gpu/drm/virtio/virtio-gpu.ko\n")),
+        0755, Code::kInternal);
+    make_initramfs({.kernel = "1", .only_this_machine = true});
+    EXPECT_THAT(told("conf"), HasSubstr("MODULES=list\nDUPENGINE_DRIVERS=\"nvme\"\n"));
+}
+
+TEST(MachineDrivers, OfAMachineWithoutDevicesAreRefused) {
+    const test::ScratchFolder scratch;
+    EXPECT_EQ(code_of([&] { find_machine_drivers("1", scratch.path()); }), Code::kUnsupported);
+}
+
 TEST_F(SmallSystems, HoldWhoMayHaveSignedAnImageAndNothingOfThisMachine) {
     will_make(initramfs_of(kWhole));
     const test::SigningKeyPair owner;
@@ -314,6 +335,7 @@ TEST(NetworkFolders, HaveAllThatBothKindsOfFirmwareAskFor) {
     folder.efi_application = scratch.file("application");
     write_file_atomic(folder.efi_application, as_bytes(std::string_view("application")), 0600,
                       Code::kInternal);
+    folder.http = "http://10.0.0.1/pxe";
     make_network_folder(folder);
     EXPECT_EQ(read_file(path + "/dupengine.efi", Code::kInternal), "application");
     EXPECT_THAT(read_file(path + "/dnsmasq.conf", Code::kInternal),
@@ -362,6 +384,16 @@ TEST(NetworkFolders, AServerGetsEachFirmwareItsOwnProgram) {
           "\ndhcp-boot=tag:efi,tag:!ipxe,grub/efi64.efi\n", "\ndhcp-boot=tag:bios,tag:!ipxe,grub/bios.0\n",
           "\ndhcp-boot=tag:ipxe,boot.ipxe\n"})
         EXPECT_THAT(settings, HasSubstr(line));
+    EXPECT_THAT(settings, ::testing::Not(HasSubstr("HTTPClient")));
+}
+
+TEST(NetworkFolders, AServerSendsHttpBootToTheWebServer) {
+    EXPECT_THAT(dnsmasq_settings(parse_dhcp_range("eth0", "10.0.0.5,10.0.0.9"), "/srv/tftp",
+                                 kNetworkDupengine, parse_http_folder("http://10.0.0.1/pxe/")),
+                HasSubstr("\ndhcp-boot=tag:http,http://10.0.0.1/pxe/dupengine.efi\n"));
+    for (const char* wrong : {"", "10.0.0.1", "ftp://10.0.0.1/pxe", "http://", "http://a/b,c", "http://a/b c",
+                              "http://a/b#c", "http://a/b\nport=1"})
+        EXPECT_EQ(code_of([&] { parse_http_folder(wrong); }), Code::kUsage) << wrong;
 }
 
 TEST(NetworkFolders, NoRangeIsGuessed) {
