@@ -21,53 +21,27 @@ struct Arguments {
     std::string resolv_conf;
 };
 
-// What became of a link. The words are read by early/work, too.
-enum class Outcome { kSet, kAsksDhcp, kHadAddress, kDown, kMissing };
-
-const char* word_of(Outcome outcome) {
-    switch (outcome) {
-        case Outcome::kSet:
-            return "set";
-        case Outcome::kAsksDhcp:
-            return "dhcp";
-        case Outcome::kHadAddress:
-            return "kept";
-        case Outcome::kDown:
-            return "down";
-        case Outcome::kMissing:
-            return "missing";
-    }
-    return "";
-}
-
-std::string in_words(const profiles::WantedLink& link, Outcome outcome) {
-    switch (outcome) {
-        case Outcome::kSet:
-            return fmt::format("has {}", fmt::join(link.addresses, ", "));
-        case Outcome::kAsksDhcp:
-            return "waits for DHCP";
-        case Outcome::kHadAddress:
-            return "has an address already, and keeps it";
-        case Outcome::kDown:
-            return "stays down";
-        case Outcome::kMissing:
-            return "is not there";
-    }
-    return "";
-}
+// What became of a link: a word for programs, and a sentence, which early/work reads, too.
+struct Outcome {
+    const char* word;
+    std::string text;
+};
 
 Outcome set_up(const profiles::WantedLink& link, bool dry_run) {
     const auto devices = machine::list_network_devices();
     const auto device = std::ranges::find(devices, link.name, &machine::NetworkDevice::name);
-    if (device == devices.end()) return Outcome::kMissing;
-    if (machine::has_global_address(*device)) return Outcome::kHadAddress;
+    if (device == devices.end()) return {"missing", "is not there"};
+    if (machine::has_global_address(*device)) return {"kept", "has an address already, and keeps it"};
     const machine::LinkSettings settings{link.name, link.mac, link.addresses, link.gateways, link.mtu,
                                          link.up,   true};
     if (!dry_run) {
         machine::configure_link(settings);
         machine::raise_link(settings);
     }
-    return !link.up ? Outcome::kDown : link.dhcp ? Outcome::kAsksDhcp : Outcome::kSet;
+    if (!link.up) return {"down", "stays down"};
+    if (link.dhcp) return {"dhcp", "waits for DHCP"};
+    if (link.addresses.empty()) return {"up", "is up, and the profile gives it no address"};
+    return {"set", fmt::format("has {}", fmt::join(link.addresses, ", "))};
 }
 
 // resolv.conf(5)
@@ -89,18 +63,23 @@ int run_network(const Globals& globals, const Arguments& arguments) {
     const auto links = profiles::wanted_links(profile, stored.profile.secret);
     ordered_json list = ordered_json::array();
     std::string text;
-    std::optional<Error> first;  // the other links are tried all the same
-    for (const profiles::WantedLink& link : links)
+    std::optional<Error> refused;  // of the first; the others are tried all the same
+    for (const profiles::WantedLink& link : links) {
+        Outcome outcome{"refused", ""};
         try {
-            const Outcome outcome = set_up(link, globals.dry_run);
-            list.push_back(
-                {{"name", link.name}, {"outcome", word_of(outcome)}, {"addresses", link.addresses}});
-            text += fmt::format("{} {}\n", link.name, in_words(link, outcome));
+            outcome = set_up(link, globals.dry_run);
         } catch (const Error& e) {
-            if (!first) first = e;
+            outcome.text = fmt::format("was not set up: {}", e.what());
+            if (!refused) refused = e;
         }
+        list.push_back({{"name", link.name}, {"outcome", outcome.word}, {"addresses", link.addresses}});
+        text += fmt::format("{} {}\n", link.name, outcome.text);
+    }
+    const bool is_all_refused = refused && std::ranges::all_of(list, [](const ordered_json& link) {
+                                    return link["outcome"] == "refused";
+                                });
+    if (is_all_refused) throw Error(*refused);
     if (!arguments.resolv_conf.empty() && !globals.dry_run) write_name_servers(arguments.resolv_conf, links);
-    if (first) throw Error(*first);
     for (const std::string& role : left_out)
         text += fmt::format("(the role {} is not here; links that it may have are not known)\n", role);
     if (links.empty()) text += fmt::format("(the profile of {} names no links)\n", profile.node);

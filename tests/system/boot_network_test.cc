@@ -23,7 +23,7 @@ class BootNetwork : public ::testing::Test {
   protected:
     // A disk whose profile has these links, as their text.
     std::string make_disk(const std::string& links) {
-        const std::string disk = scratch_.sparse_file("disk.img", 64 * kMiB),
+        const std::string disk = scratch_.sparse_file(fmt::format("{}.img", ++disks_), 64 * kMiB),
                           text = scratch_.file("node.toml");
         write(text, "schema = 1\nkind = \"node\"\nnode = \"web-1\"\nroles = [\"lan\"]\n" + links);
         EXPECT_EQ(
@@ -46,6 +46,7 @@ class BootNetwork : public ::testing::Test {
         return folder;
     }
 
+    unsigned disks_ = 0;
     const test::ScratchFolder scratch_;
     const std::string resolv_conf_ = scratch_.file("resolv.conf");
 };
@@ -98,6 +99,23 @@ TEST_F(BootNetwork, ALinkWithAnAddressIsLeftAlone) {
         const RunResult done = run(disk);
         EXPECT_THAT(done.out, HasSubstr("out0 has an address already, and keeps it")) << done.err;
         EXPECT_EQ(ip({"address", "show", "dev", "out0"}), before);
+    });
+}
+
+TEST_F(BootNetwork, ALinkThatCannotBeAsItShouldIsToldAndTheOthersAreSetUp) {
+    const std::string lan = "[[link]]\nname = \"out0\"\naddresses = [\"10.7.0.9/24\"]\n";
+    const std::string tun =
+        "[[link]]\nname = \"tun0\"\nmac = \"02:00:00:00:00:99\"\naddresses = [\"10.8.0.9/24\"]\n";
+    const std::string both = make_disk(lan + tun), one = make_disk(tun);
+    in_own_network([&] {
+        const test::Outside outside;
+        ip({"address", "flush", "dev", "out0"});
+        ip({"tuntap", "add", "dev", "tun0", "mode", "tun"});
+        const RunResult done = run(both);
+        EXPECT_EQ(done.status, 0) << done.err;
+        EXPECT_THAT(done.out,
+                    AllOf(HasSubstr("out0 has 10.7.0.9/24\n"), HasSubstr("tun0 was not set up: tun0: ")));
+        EXPECT_EQ(run(one).status, 9) << "nothing was set up";
     });
 }
 
