@@ -48,7 +48,7 @@ std::string run_mkinitramfs(const std::string& version, const std::stop_token& s
     if (!program_exists("mkinitramfs"))
         throw_error(Code::kUnsupported,
                     "mkinitramfs is not installed: apt install initramfs-tools-core busybox");
-    const WorkFolder work;
+    const TemporaryFolder work = work_folder();
     const std::string settings = work.file("conf"), made = work.file("initramfs");
     for (const char* folder : {"", "/conf.d", "/hooks", "/scripts"})
         fs::create_directory(settings + folder);

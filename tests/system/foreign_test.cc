@@ -217,7 +217,8 @@ class OddNbd : public ForeignSource {
         std::filesystem::create_directory(temporary_);
     }
     // Status and time.
-    std::pair<int, double> copy_and_interrupt(const std::string& script, const std::string& until) {
+    std::pair<int, double> copy_and_interrupt(const std::string& script, const std::string& until,
+                                              int signal = SIGINT) {
         const std::string wrapper = scratch_.file("programs/qemu-nbd"), disk = qcow2();
         std::ofstream(wrapper) << "#!/bin/sh\nPATH=${PATH#*:}\n" << script << "\n";
         std::filesystem::permissions(wrapper, std::filesystem::perms::owner_all);
@@ -232,7 +233,7 @@ class OddNbd : public ForeignSource {
         EXPECT_TRUE(test::becomes([&] { return std::filesystem::exists(until); }));
         ::usleep(300'000);
         const auto begin = std::chrono::steady_clock::now();
-        ::kill(std::stoi(read_file(scratch_.file("pid"), Code::kInternal)), SIGINT);
+        ::kill(std::stoi(read_file(scratch_.file("pid"), Code::kInternal)), signal);
         const int status = result.get().status;
         return {status, std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count()};
     }
@@ -243,6 +244,15 @@ TEST_F(OddNbd, ThatDoesNotListenYetLeavesNoFolderBehindWhenInterrupted) {
     const auto [status, seconds] = copy_and_interrupt("echo >" + mark_ + "; sleep 100", mark_);
     EXPECT_NE(status, 0);
     EXPECT_LT(seconds, 30);
+    EXPECT_TRUE(std::filesystem::is_empty(temporary_));
+}
+
+TEST_F(OddNbd, OfAKilledCopyLeavesAFolderThatTheNextOneRemoves) {
+    copy_and_interrupt("echo >" + mark_ + "; sleep 100", mark_, SIGKILL);
+    EXPECT_FALSE(std::filesystem::is_empty(temporary_)) << "the test shows nothing";
+    const RunResult next = run_program(
+        {"env", "TMPDIR=" + temporary_, test::command(), "copy", "--yes", "--create", qcow2(), target_});
+    EXPECT_EQ(next.status, 0) << next.err;
     EXPECT_TRUE(std::filesystem::is_empty(temporary_));
 }
 
