@@ -60,7 +60,7 @@ void check_boot_cd_programs() {
 void make_boot_cd(const BootDisk& disk, const std::string& path, RandomSource& random,
                   const std::stop_token& stop) {
     check_boot_cd_programs();
-    const WorkFolder work;
+    const TemporaryFolder work = work_folder();
     const std::string tree = work.file("tree");
     fs::create_directories(tree + "/grub");
     const std::string mark = "/grub/" + random.guid().text();

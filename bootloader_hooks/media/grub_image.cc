@@ -20,7 +20,7 @@ void check_grub(const std::vector<GrubPlatform>& platforms, const std::string& u
 
 std::string make_grub_image(const GrubPlatform& platform, const std::string& menu_folder,
                             const std::vector<std::string>& drivers, const std::stop_token& stop) {
-    const WorkFolder work;
+    const TemporaryFolder work = work_folder();
     const std::string made = work.file("grub");
     std::vector<std::string> argv = {
         "grub-mkimage", "--format",  platform.format, "--directory", platform.modules,

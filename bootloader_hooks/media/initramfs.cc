@@ -58,7 +58,7 @@ std::string run_mkinitramfs(const InitramfsOptions& options, const std::stop_tok
     if (!program_exists("mkinitramfs"))
         throw_error(Code::kUnsupported,
                     "mkinitramfs is not installed: apt install initramfs-tools-core busybox");
-    const WorkFolder work;
+    const TemporaryFolder work = work_folder();
     const std::string settings = work.file("conf"), made = work.file("initramfs");
     for (const char* folder : {"", "/conf.d", "/hooks", "/scripts"})
         fs::create_directory(settings + folder);

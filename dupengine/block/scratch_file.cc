@@ -6,17 +6,16 @@
 #include <unistd.h>
 
 #include <cerrno>
-#include <cstdlib>
 
+#include "base/temporary_folder.h"
 #include "base/units.h"
 
 namespace dupengine::block {
 namespace {
 
+// Not /tmp: it may be memory, and what comes here may be more than that.
 std::string scratch_folder() {
-    const char* folder = std::getenv("TMPDIR");
-    // Not /tmp: it may be memory, and what comes here may be more than that.
-    return folder != nullptr && *folder != '\0' ? folder : "/var/tmp";
+    return temporary_place("/var/tmp");
 }
 
 // Without a name from the beginning, where the file system can do that.

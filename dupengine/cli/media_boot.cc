@@ -66,7 +66,7 @@ boot::BootDisk look_at(const MediaOptions& options) {
 }
 
 // As the file "disk" in the work folder. Returns what its menu starts.
-Started make_in(const boot::WorkFolder& work, const MediaOptions& options, boot::BootDisk disk, Make make) {
+Started make_in(const TemporaryFolder& work, const MediaOptions& options, boot::BootDisk disk, Make make) {
     const InterruptWatch interrupt;
     Started started = find_started(options, interrupt.token());
     disk.linux_file = started.linux_file;
@@ -106,7 +106,7 @@ int run_esp(const Globals& globals, const MediaOptions& options) {
         throw_error(Code::kUsage, "--dry-run is of a stick; {} is a file", options.output);
     const boot::BootDisk disk = look_at(options);
     boot::check_boot_disk_programs();
-    const boot::WorkFolder work;
+    const TemporaryFolder work = boot::work_folder();
     const Started started = make_in(work, options, disk, boot::make_boot_disk);
     if (is_stick) return put_on_stick(work.file("disk"), options.output, globals);
     put_in_place(work.file("disk"), options.output, started.system.is_secret);
@@ -118,7 +118,7 @@ int run_iso(const Globals& globals, const MediaOptions& options) {
     check_is_file(options.output);
     const boot::BootDisk disk = look_at(options);
     boot::check_boot_cd_programs();
-    const boot::WorkFolder work;
+    const TemporaryFolder work = boot::work_folder();
     const Started started = make_in(work, options, disk, boot::make_boot_cd);
     put_in_place(work.file("disk"), options.output, started.system.is_secret);
     return print_image(globals, options, disk, started, "");

@@ -56,11 +56,12 @@ void refuse_unmountable_xfs(const CopyPlan& plan, const block::Reader& source) {
     const block::LentRange lent(file.path(), {0, plan.grow->before.size()}, {},
                                 block::LentRange::Access::kWrite, plan.sector_bytes);
     const RunResult result = run_program(while_mounted(lent.device(), kOptions, {"true"}));
-    if (result.status != 0)
-        throw_error(Code::kUnsupported,
-                    "--grow mounts the copied XFS, which this kernel cannot do: {}; copy without --grow, and "
-                    "run xfs_growfs(8) on the target when it has started",
-                    result.complaint());
+    if (result.status == 0) return;
+    file.rethrow_error(block::LentFile::Program::kFailed);
+    throw_error(Code::kUnsupported,
+                "--grow mounts the copied XFS, which this kernel cannot do: {}; copy without --grow, and "
+                "run xfs_growfs(8) on the target when it has started",
+                result.complaint());
 }
 
 }  // namespace dupengine::engine

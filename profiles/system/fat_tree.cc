@@ -10,6 +10,7 @@
 
 #include "base/fd.h"
 #include "base/subprocess.h"
+#include "base/temporary_folder.h"
 #include "profiles/system/dir_tree.h"
 
 namespace dupengine::profiles {
@@ -24,25 +25,13 @@ std::string lower(std::string text) {
     return text;
 }
 
-// A folder for the file that is on its way to or from mtools.
+// For the file that is on its way to or from mtools.
 class Passage {
   public:
-    Passage() {
-        const char* chosen = std::getenv("TMPDIR");
-        path_ = std::string(chosen != nullptr ? chosen : "/tmp") + "/dupengine-XXXXXX";
-        if (::mkdtemp(path_.data()) == nullptr)
-            throw_errno(Code::kInternal, errno, "{}: a temporary folder cannot be made", path_);
-    }
-    ~Passage() {
-        std::error_code ignored;
-        std::filesystem::remove_all(path_, ignored);
-    }
-    Passage(const Passage&) = delete;
-    Passage& operator=(const Passage&) = delete;
-    std::string file() const { return path_ + "/file"; }
+    std::string file() const { return folder_.file("file"); }
 
   private:
-    std::string path_;
+    TemporaryFolder folder_{temporary_place("/tmp"), "", Code::kInternal};
 };
 
 }  // namespace

@@ -29,7 +29,8 @@ bool was_left_in_order(const layout::PartitionDescription& partition, const bloc
     try {
         layout::check_xfs_log_is_clean(part, super);
         return true;
-    } catch (const Error&) {
+    } catch (const Error& e) {
+        if (e.code() != Code::kIntegrity) throw;
         return false;
     }
 }

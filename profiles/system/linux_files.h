@@ -21,7 +21,7 @@ Fd mount_linux_files(const layout::PartitionDescription& partition, const std::s
                      const std::string& name);
 
 /// Whether it was left as an unmount leaves it: no journal to replay, and no errors noted. Throws kIntegrity
-/// if there is no such file system.
+/// if there is no such file system, and what the disk throws.
 bool was_left_in_order(const layout::PartitionDescription& partition, const block::Reader& part);
 
 }  // namespace dupengine::profiles

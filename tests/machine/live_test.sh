@@ -107,8 +107,7 @@ check [ "$(head -n 1 target.identity)" = web-1 ]
 check [ "$(tail -n 1 target.identity)" = "${pair_macs[target]}" ]
 check on target 'grep -c "\"source\":{\"rounds\":.*\"pauses\":\[{" /run/dupengine/woken.json' >/dev/null
 on target 'grep -o "\"passes\":.*" /run/dupengine/woken.json' | cut -c 1-900
-sleep 5
-check [ "$(on target 'tail -n 1 /root/load/counter.steps')" != "$at_wake" ]
+until [ "$(on target 'tail -n 1 /root/load/counter.steps')" != "$at_wake" ]; do sleep 1; done
 side_by_side
 [[ ${DUPENGINE_SHOW-} != yes ]] || exit 0
 check grep -q role-web.service <(on target 'systemctl list-units --no-legend role-web.service')
@@ -171,7 +170,7 @@ check [ "$("$FRAMES" target.sent.pcap | cut -d ' ' -f 1)" = "${pair_macs[target]
 check grep -aq DUPENGINE-UNDONE <(dd if=target.img bs=512 skip=1 count=1 status=none)
 check cmp <(dd if=target.img bs=512 count=1 status=none) <(head -c 512 /dev/zero)
 check grep -qx golden <(on source hostname)
-check machine_do source 'pkill -INT dupengine; sleep 2; ! pgrep -x dupengine'
+check machine_do source 'pkill -INT dupengine; while pgrep -x dupengine; do sleep 0.5; done'
 stop_machine target
 
 say "another size of memory is refused before anything is paused"

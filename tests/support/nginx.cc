@@ -9,11 +9,11 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include <chrono>
 #include <fstream>
-#include <thread>
 
 #include "base/fd.h"
+#include "tests/support/becomes.h"
+#include "tests/support/free_port.h"
 
 namespace dupengine::test {
 namespace {
@@ -26,20 +26,15 @@ sockaddr_in loopback(unsigned port) {
     return address;
 }
 
-unsigned free_port() {
+bool says(unsigned port, std::string_view words) {
     const Fd fd(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
-    sockaddr_in address = loopback(0);
-    socklen_t size = sizeof address;
-    auto* any = reinterpret_cast<sockaddr*>(&address);
-    if (::bind(fd.get(), any, size) != 0 || ::getsockname(fd.get(), any, &size) != 0)
-        throw_errno(Code::kInternal, errno, "no port is free");
-    return ntohs(address.sin_port);
+    const sockaddr_in address = loopback(port);
+    return ::connect(fd.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) == 0 &&
+           ::send(fd.get(), words.data(), words.size(), MSG_NOSIGNAL) == static_cast<::ssize_t>(words.size());
 }
 
 bool listens(unsigned port) {
-    const Fd fd(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
-    const sockaddr_in address = loopback(port);
-    return ::connect(fd.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) == 0;
+    return says(port, "");
 }
 
 }  // namespace
@@ -85,9 +80,7 @@ http {{
     if (const int error =
             ::posix_spawnp(&process_, argv[0], nullptr, nullptr, const_cast<char**>(argv), environ))
         throw_errno(Code::kInternal, error, "setpriv cannot be started");
-    for (int i = 0; i < 100 && !listens(https_port_); ++i)
-        std::this_thread::sleep_for(std::chrono::milliseconds(50));
-    if (!listens(http_port_) || !listens(https_port_))
+    if (!becomes([this] { return listens(http_port_) && listens(https_port_); }))
         throw_error(Code::kInternal, "nginx does not listen: {}", read_file(errors, Code::kInternal));
 }
 
@@ -97,13 +90,20 @@ Nginx::~Nginx() {
 }
 
 Nginx::Traffic Nginx::traffic() {
-    // What was sent last is written down when it was sent.
-    std::this_thread::sleep_for(std::chrono::milliseconds(100));
+    // A line comes after the answer that it is of; this one after those of all that was answered before.
+    const std::string mark = fmt::format("/mark-{}", ++marks_);
+    if (!says(http_port_, "GET " + mark + " HTTP/1.0\r\n\r\n"))
+        throw_errno(Code::kInternal, errno, "nginx takes no call");
+    const auto is_marked = [&] {
+        return read_file(scratch_.file("access"), Code::kInternal).find(mark + " ") != std::string::npos;
+    };
+    if (!becomes(is_marked)) throw_error(Code::kInternal, "nginx does not write down what it sent");
     std::ifstream log(scratch_.file("access"));
     log.seekg(log_read_);
     Traffic traffic;
     for (std::string line; std::getline(log, line);) {
         log_read_ += static_cast<std::streamoff>(line.size()) + 1;
+        if (line.find(" /mark-") != std::string::npos) continue;
         ++traffic.requests;
         traffic.http2_requests += line.starts_with("HTTP/2") ? 1 : 0;
         traffic.bytes_sent += std::stoull(line.substr(line.find(' ')));

@@ -34,6 +34,7 @@ class Nginx {
     unsigned http_port_ = 0, https_port_ = 0;
     ::pid_t process_ = -1;
     std::streamoff log_read_ = 0;
+    unsigned marks_ = 0;
 };
 
 }  // namespace dupengine::test

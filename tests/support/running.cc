@@ -1,33 +1,14 @@
 #include "tests/support/running.h"
 
-#include <arpa/inet.h>
-#include <netinet/in.h>
 #include <signal.h>
-#include <sys/socket.h>
 
-#include <chrono>
 #include <filesystem>
 #include <fstream>
-#include <thread>
 
 #include "base/error.h"
-#include "base/fd.h"
+#include "tests/support/becomes.h"
 
 namespace dupengine::test {
-
-using namespace std::chrono_literals;
-
-std::uint16_t free_port() {
-    const Fd socket(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
-    sockaddr_in address{};
-    address.sin_family = AF_INET;
-    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    socklen_t size = sizeof address;
-    auto* const any = reinterpret_cast<sockaddr*>(&address);
-    if (::bind(socket.get(), any, size) != 0 || ::getsockname(socket.get(), any, &size) != 0)
-        throw_error(Code::kInternal, "no free port");
-    return ntohs(address.sin_port);
-}
 
 bool is_listening(std::uint16_t port) {
     std::ifstream table("/proc/net/tcp");
@@ -59,11 +40,8 @@ Running::~Running() {
 }
 
 void Running::wait_until_listening(std::uint16_t port) const {
-    for (int i = 0; i < 500; ++i) {
-        if (is_listening(port)) return;
-        std::this_thread::sleep_for(20ms);
-    }
-    throw_error(Code::kInternal, "nothing ever waited on port {}", port);
+    if (!becomes([port] { return is_listening(port); }))
+        throw_error(Code::kInternal, "nothing ever waited on port {}", port);
 }
 
 pid_t Running::process() const {

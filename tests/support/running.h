@@ -7,12 +7,11 @@
 #include <string>
 #include <vector>
 
+#include "tests/support/free_port.h"
 #include "tests/support/scratch.h"
 
 namespace dupengine::test {
 
-/// One that nobody uses at the moment.
-std::uint16_t free_port();
 bool is_listening(std::uint16_t port);
 
 /// Killed (SIGKILL) when it is given up.
@@ -23,7 +22,7 @@ class Running {
     Running(const Running&) = delete;
     Running& operator=(const Running&) = delete;
 
-    /// Throws if it has not come to that in ten seconds.
+    /// Throws if it never comes to that.
     void wait_until_listening(std::uint16_t port) const;
     void kill() { stop_.request_stop(); }
     void signal(int number) const;

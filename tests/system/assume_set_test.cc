@@ -3,8 +3,6 @@
 
 #include <strings.h>
 
-#include <thread>
-
 #include "base/random.h"
 #include "tests/support/disk_image.h"
 #include "tests/support/fake_system.h"
@@ -327,8 +325,6 @@ TEST_F(AssumeSetDisks, AKilledRunOverBothIsFinishedOrUndoneByTheNext) {
                                std::chrono::microseconds(half + random.below(half)));
         killed += was_through ? 0 : 1;
         if (was_through) whole = whole * 3 / 4;  // the first run had less of the machine
-        // A program that it had started may still be at work.
-        std::this_thread::sleep_for(std::chrono::milliseconds(200));
         if (round % 2 == 0) {
             result_of({data, system.path});
             EXPECT_EQ(result_of(both()), "nothing to change");

@@ -7,6 +7,7 @@
 
 #include "tests/support/disk_image.h"
 #include "tests/support/paths.h"
+#include "tests/support/person.h"
 
 namespace dupengine {
 namespace {
@@ -22,16 +23,12 @@ struct CopyCreate : testing::Test {
 
     // Answers the question on a terminal, but only when `meanwhile` has been run.
     RunResult answer_yes_after(const std::string& meanwhile) {
-        const std::string script =
-            "(for i in $(seq 100); do [ -e \"$T\" ] && break; sleep 0.05; done; sleep 0.3; " + meanwhile +
-            "; echo yes; sleep 4) | script -qec \"$D copy --progress=none --create $S $T\" /dev/null";
-        return run_program(
-            {"env", "T=" + target, "S=" + source, fmt::format("D={}", test::command()), "sh", "-c", script});
+        return test::run_with_a_person({"copy", "--progress=none", "--create", source, target}, meanwhile);
     }
 };
 
 TEST_F(CopyCreate, ARefusalAfterTheQuestionLeavesNoNewFile) {
-    const RunResult result = answer_yes_after("exec 9<\"$T\"; flock -s 9");
+    const RunResult result = answer_yes_after("exec 9<" + target + "; flock -s 9");
     EXPECT_EQ(result.status, 3) << result.out;
     EXPECT_NE(result.out.find("another"), std::string::npos) << result.out;
     EXPECT_FALSE(std::filesystem::exists(target)) << "a file that holds nothing was left behind";
@@ -39,7 +36,7 @@ TEST_F(CopyCreate, ARefusalAfterTheQuestionLeavesNoNewFile) {
 
 TEST_F(CopyCreate, WhatSomebodyElseWroteIntoTheNewFileMeanwhileStays) {
     const RunResult result =
-        answer_yes_after("echo 'of somebody else' | dd of=\"$T\" conv=notrunc status=none");
+        answer_yes_after("echo 'of somebody else' | dd conv=notrunc status=none of=" + target);
     EXPECT_EQ(result.status, 3) << result.out;
     EXPECT_NE(result.out.find("changed since the plan"), std::string::npos) << result.out;
     EXPECT_TRUE(test::file_contains(target, "of somebody else"));

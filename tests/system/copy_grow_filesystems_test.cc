@@ -11,6 +11,7 @@
 
 #include "tests/support/aged_filesystem.h"
 #include "tests/support/disk_image.h"
+#include "tests/support/faulty_disk.h"
 #include "tests/support/filesystems.h"
 
 namespace dupengine::test {
@@ -352,6 +353,25 @@ TEST(CopyGrowsXfs, OntoOtherSectorsAsWell) {
     const Seen other = look_inside(folder, grown, folder.file("target.img"), place);
     EXPECT_EQ(one.files, other.files);
     EXPECT_GT(other.bytes, place.size() - place.size() / 8);
+}
+
+// The kernel does not say which it is.
+TEST(CopyGrowsXfs, ADiskThatCannotBeReadIsNotTakenForAKernelThatCannotMount) {
+    const ScratchFolder folder;
+    const std::string source = make_source(folder, kKinds[0]), part = folder.file("part"),
+                      target = folder.sparse_file("target.img", kLarge);
+    extract_range(source, {kMiB, kSmall - kMiB}, part);
+    const auto number = [&](const std::string& where, const std::string& what) {
+        const std::string text = must_run({"xfs_db", "-r", "-c", where, "-c", what, part});
+        return std::stoull(text.substr(text.find_last_of(' ') + 1));
+    };
+    // Of what is read with the folder, and by nobody but a mount; at its begin btrfs would have a superblock.
+    const std::uint64_t root = 16 + number(fmt::format("inode {}", number("sb 0", "p rootino")), "daddr");
+    const FaultyDisk faulty(folder, source, {.sector = kMiB / 512 + root, .on_read = true});
+    const RunResult result = run_dupengine({"copy", "--yes", "--grow", faulty.path(), target});
+    EXPECT_EQ(result.status, 4) << result.err;
+    EXPECT_THAT(result.err, testing::HasSubstr("Input/output error"));
+    EXPECT_EQ(must_run({"du", "--block-size=1", target}), "0\t" + target + "\n") << "it was written";
 }
 
 // xfs_growfs runs while the copy is mounted where nobody sees it.

@@ -10,6 +10,7 @@
 
 #include "base/error.h"
 #include "base/fd.h"
+#include "tests/support/becomes.h"
 #include "tests/support/scratch.h"
 #include "wire/channel.h"
 #include "wire/tcp.h"
@@ -46,12 +47,10 @@ class Inviting {
         std::filesystem::remove(out_);
         RunOptions options;
         options.stop = stop_.get_token();
-        options.deadline = 60s;
         result_ = std::async(std::launch::async, [argv, options] { return run_program(argv, options); });
-        for (int i = 0; i < 300 && documents(text()).empty(); ++i)
-            std::this_thread::sleep_for(50ms);
+        const bool has_begun = test::becomes([this] { return !documents(text()).empty(); });
         const auto first = documents(text());
-        if (first.empty()) throw_error(Code::kInternal, "enrol invite printed no token");
+        if (!has_begun) throw_error(Code::kInternal, "enrol invite printed no token");
         token = first[0].at("token");
         place = first[0].at("listen");
     }

@@ -99,7 +99,7 @@ TEST_F(OnAFilesystem, WhoWritesWaitsUntilItThaws) {
     auto written = write_beside();
     EXPECT_EQ(written.wait_for(300ms), std::future_status::timeout) << "it is not at rest";
     EXPECT_TRUE(frozen.thaw());
-    EXPECT_EQ(written.wait_for(5s), std::future_status::ready);
+    EXPECT_EQ(written.wait_for(60s), std::future_status::ready);
     EXPECT_TRUE(frozen.not_frozen().empty());
 }
 
@@ -108,7 +108,7 @@ TEST_F(OnAFilesystem, TheDeadlineThawsAndTheOneWhoFrozeIsTold) {
     {
         machine::FrozenFilesystems frozen(open, 200ms);
         auto written = write_beside();
-        EXPECT_EQ(written.wait_for(5s), std::future_status::ready);
+        EXPECT_EQ(written.wait_for(60s), std::future_status::ready);
         EXPECT_FALSE(frozen.thaw()) << "what was read in that time would be called one moment's";
     }
     machine::FrozenFilesystems again(open, 10s);
@@ -132,7 +132,7 @@ TEST_F(OnAFilesystem, ItThawsWhenTheOneWhoFrozeIsKilled) {
     auto written = write_beside();
     EXPECT_EQ(written.wait_for(200ms), std::future_status::timeout);
     ::kill(child, SIGKILL);
-    EXPECT_EQ(written.wait_for(5s), std::future_status::ready) << "the machine stands still for ever";
+    EXPECT_EQ(written.wait_for(60s), std::future_status::ready) << "the machine stands still for ever";
     ::waitpid(child, nullptr, 0);
     ::close(ready[0]), ::close(ready[1]);
 }
@@ -144,7 +144,7 @@ TEST_F(OnAFilesystem, OneThatSomebodyElseFrozeIsLeftToHim) {
     auto written = write_beside();
     EXPECT_EQ(written.wait_for(300ms), std::future_status::timeout) << "it was thawed";
     must_run({"fsfreeze", "--unfreeze", root_});
-    EXPECT_EQ(written.wait_for(5s), std::future_status::ready);
+    EXPECT_EQ(written.wait_for(60s), std::future_status::ready);
 }
 
 TEST_F(OnAFilesystem, OneThatStandsOnAnotherIsFrozenFirst) {

@@ -3,6 +3,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <array>
 #include <filesystem>
 #include <fstream>
 #include <nlohmann/json.hpp>
@@ -52,6 +54,12 @@ class ImageCommand : public testing::Test {
     // A piece of a file of the source's root changes.
     void change_source(std::uint64_t seed) {
         test::add_file(scratch_, source_, fmt::format("change-{}", seed), 100000, seed);
+    }
+    // A copy onto the target has begun.
+    bool is_marked() const {
+        std::array<char, 512> sector{};
+        std::ifstream(target_, std::ios::binary).read(sector.data(), sector.size());
+        return std::ranges::all_of(sector, [](char c) { return c == 0; });
     }
     std::string tree_of(const std::string& disk) { return test::root_digest(scratch_, source_, disk); }
 
@@ -296,7 +304,7 @@ TEST_F(ImageCommand, AVersionThatTheMachineHasIsNotCopiedAgainIfOnlyANewerOneIsW
     // The same version, but a copy of it was cut.
     test::run_and_kill(
         {"copy", "--yes", "--delta=never", "--rate=1M", trust, "image:" + store_ + "#web", target_},
-        std::chrono::seconds(2));
+        [this] { return is_marked(); });
     EXPECT_EQ(copy("web", trust).out.find("nothing to copy"), std::string::npos);
     EXPECT_EQ(tree_of(target_), tree_of(source_.path));
 }

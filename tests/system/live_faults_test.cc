@@ -16,6 +16,7 @@
 #include "layout/incomplete_mark.h"
 #include "machine/disk_uses.h"
 #include "machine/quiesce_participants.h"
+#include "tests/support/becomes.h"
 #include "tests/support/faulty_disk.h"
 #include "tests/support/live_rig.h"
 
@@ -85,7 +86,7 @@ class TargetDiskFails : public LiveFaults {
         EXPECT_EQ(outcome.target_error->code(), Code::kTargetIo) << outcome.target_error->what();
         ASSERT_TRUE(outcome.source_error);
         EXPECT_EQ(outcome.source_error->code(), Code::kTargetIo) << outcome.source_error->what();
-        EXPECT_LT(took, 20s) << "both ends know, and go on waiting";
+        EXPECT_LT(took, 60s) << "both ends know, and go on waiting";
         EXPECT_TRUE(is_marked(target_)) << "it would start as a second source";
         expect_source_runs_on();
     }
@@ -190,7 +191,7 @@ TEST_F(LiveParticipants, OneThatHangsCostsItsDeadlineAndCallsItOff) {
     add_hooks("[ $1 != prepare ] || sleep 600");
     const auto begin = Clock::now();
     expect_it_was_called_off(test::duplicate_live(machine_, with_hooks()));
-    EXPECT_LT(Clock::now() - begin, 30s);
+    EXPECT_LT(Clock::now() - begin, 120s);
     EXPECT_THAT(told(), ElementsAre("10-first prepare", "50-db prepare", "50-db abort", "10-first abort"));
 }
 
@@ -210,14 +211,11 @@ TEST_F(LiveFaults, ACommandThatIsKilledInThePauseLeavesTheSourceAtWork) {
         }
         ::_exit(0);
     }
-    for (int i = 0; i < 1000 && !machine_.seen().is_at_rest; ++i)
-        std::this_thread::sleep_for(5ms);
-    ASSERT_TRUE(machine_.seen().is_at_rest);
+    ASSERT_TRUE(test::becomes([this] { return machine_.seen().is_at_rest.load(); }));
     ::kill(command, SIGKILL);
     ::waitpid(command, nullptr, 0);
     machine_.seen().is_held = false;
-    for (int i = 0; i < 1000 && machine_.seen().resumed == 0; ++i)
-        std::this_thread::sleep_for(5ms);
+    test::becomes([this] { return machine_.seen().resumed != 0; });
     EXPECT_EQ(machine_.seen().resumed, 1) << "those who were prepared wait for ever";
     expect_source_runs_on();
 }

@@ -20,6 +20,7 @@
 #include "machine/live_memory.h"
 #include "machine/received_memory.h"
 #include "tests/support/aged_filesystem.h"
+#include "tests/support/becomes.h"
 #include "tests/support/fake_memory.h"
 
 namespace dupengine {
@@ -314,8 +315,7 @@ TEST_F(LiveProcessTest, OnTheOtherMachineTheCommandEndsAndTheGateStaysAsItIs) {
     int status = 0;
     ::waitpid(command, &status, 0);
     EXPECT_TRUE(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL) << status;
-    for (int i = 0; i < 100 && seen_.woken == 0; ++i)
-        std::this_thread::sleep_for(20ms);
+    test::becomes([this] { return seen_.woken != 0; });
     EXPECT_EQ(seen_.woken, 1);
     EXPECT_EQ(seen_.gate_opened, 0);
     write_file("file");
@@ -369,8 +369,7 @@ TEST_F(LiveProcessTest, AWakeThatDiesLeavesTheDeviceOpenSoThatNothingIsThawed) {
         ++seen_.resumed;  // it went on as if it was the source
         ::_exit(0);
     }
-    for (int i = 0; i < 200 && seen_.woken == 0; ++i)
-        std::this_thread::sleep_for(20ms);
+    test::becomes([this] { return seen_.woken != 0; });
     std::this_thread::sleep_for(200ms);
     EXPECT_EQ(seen_.woken, 1);
     pollfd state{reading.get(), 0, 0};

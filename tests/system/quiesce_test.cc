@@ -49,7 +49,7 @@ class QuiesceCommand : public testing::Test {
                 "$@" "$D" quiesce wait --name "$name" --sockets "$sockets" --prepare "echo $name prepare >>$LOG" \
                     --resume-source "echo $name resume-source >>$LOG" --abort "echo $name abort >>$LOG" >$LOG.out &
                 W=$!
-                for i in $(seq 200); do
+                for i in $(seq 2400); do
                     if grep -q waiting $LOG.out; then return; fi
                     sleep 0.05
                 done
@@ -135,7 +135,7 @@ TEST_F(QuiesceCommand, WhenDupengineIsKilledAParticipantGoesOn) {
     const RunResult result = shell(R"(
         waiter 50-db
         run -- sh -c 'kill -KILL $PPID'
-        for i in $(seq 200); do if grep -q abort $LOG; then break; fi; sleep 0.05; done
+        for i in $(seq 2400); do if grep -q abort $LOG; then break; fi; sleep 0.05; done
         kill $W; wait $W)");
     EXPECT_EQ(result.status, 0) << result.err;
     EXPECT_THAT(log(), ElementsAre("50-db prepare", "50-db abort"));

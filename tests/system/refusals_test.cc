@@ -88,9 +88,9 @@ TEST_F(Refusals, ATargetMountedInAnotherMountNamespace) {
     std::filesystem::create_directories(at);
     must_run(
         {"sh", "-c",
-         "setsid unshare --mount sh -c 'mount -o ro,noload \"$0\" \"$1\" && touch \"$2\" && exec sleep 60' "
+         "setsid unshare --mount sh -c 'mount -o ro,noload \"$0\" \"$1\" && touch \"$2\" && exec sleep 300' "
          "\"$1\" \"$2\" \"$3\" >/dev/null 2>&1 & echo $! > \"$4\"; "
-         "for i in $(seq 100); do [ -e \"$3\" ] && exit 0; sleep 0.05; done; exit 1",
+         "for i in $(seq 2400); do [ -e \"$3\" ] && exit 0; sleep 0.05; done; exit 1",
          "sh", loop.path(), at, ready, folder.file("pid")});
     expect_refusal(source, loop.path(), "mounted on", target);
     must_run({"sh", "-c", "kill $(cat \"$1\")", "sh", folder.file("pid")});

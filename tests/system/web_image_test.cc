@@ -3,6 +3,7 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <signal.h>
 #include <sys/resource.h>
 
 #include <filesystem>
@@ -10,8 +11,10 @@
 #include <nlohmann/json.hpp>
 
 #include "base/bytes.h"
+#include "tests/support/becomes.h"
 #include "tests/support/disk_image.h"
 #include "tests/support/nginx.h"
+#include "tests/support/running.h"
 #include "tests/support/web_server.h"
 
 namespace dupengine {
@@ -177,9 +180,11 @@ TEST_F(WebImage, ThatNobodyWantsAnyMoreEndsSoonAlsoWhenTheServerIsSilent) {
         if (packs > (3u << 20)) answer.cut = 0, answer.then = test::WebServer::Then::kStall;
     });
     fs::rename(store_, scratch_.file("plain"));
-    const RunResult result =
-        run_program({"timeout", "--preserve-status", "--signal=INT", "4", test::command(), "copy", "--yes",
-                     "--create", "--insecure", server.address() + "/plain#web", target_});
+    test::Running copying(
+        {"copy", "--yes", "--create", "--insecure", server.address() + "/plain#web", target_});
+    ASSERT_TRUE(test::becomes([&] { return packs > (3u << 20); }));
+    copying.signal(SIGINT);
+    const RunResult result = copying.end();
     EXPECT_EQ(result.status, 10) << result.err;
 }
 

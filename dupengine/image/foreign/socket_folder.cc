@@ -1,13 +1,9 @@
 #include "image/foreign/socket_folder.h"
 
 #include <fcntl.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <array>
-#include <cerrno>
-#include <cstdlib>
-#include <filesystem>
 
 #include "block/open.h"
 
@@ -23,29 +19,21 @@ bool is_ignored(int signal) {
 
 }  // namespace
 
-SocketFolder::SocketFolder() {
-    const char* temporary = std::getenv("TMPDIR");
-    path_ =
-        fmt::format("{}/dupengine-XXXXXX", temporary != nullptr && *temporary != '\0' ? temporary : "/tmp");
+HeldSignals::HeldSignals() {
     sigset_t held{};
     sigemptyset(&held);
     for (const int signal : kEnding)
         sigaddset(&held, signal);
     pthread_sigmask(SIG_BLOCK, &held, &before_);
-    const bool made = ::mkdtemp(path_.data()) != nullptr;
-    if (made) fd_ = Fd(::open(path_.c_str(), O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
-    if (fd_.valid()) return;
-    const int why = errno;
-    if (made) ::rmdir(path_.c_str());
-    pthread_sigmask(SIG_SETMASK, &before_, nullptr);
-    throw_errno(Code::kRefused, why, "{}: no folder for a socket can be made there", path_);
 }
 
-SocketFolder::~SocketFolder() {
-    std::error_code error;
-    std::filesystem::remove_all(path_, error);
+HeldSignals::~HeldSignals() {
     pthread_sigmask(SIG_SETMASK, &before_, nullptr);
 }
+
+SocketFolder::SocketFolder()
+    : folder_(temporary_place("/tmp"), "", Code::kRefused),
+      fd_(open_path(folder_.path(), O_PATH | O_DIRECTORY | O_NOFOLLOW, Code::kRefused)) {}
 
 std::string SocketFolder::socket() const {
     return block::lasting_path(fd_.get()) + "/socket";

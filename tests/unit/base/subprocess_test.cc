@@ -6,11 +6,13 @@
 
 #include <csignal>
 #include <filesystem>
+#include <fstream>
 #include <thread>
 
 #include "base/child_program.h"
 #include "base/error.h"
 #include "base/fd.h"
+#include "tests/support/becomes.h"
 #include "tests/support/scratch.h"
 
 namespace dupengine {
@@ -79,9 +81,8 @@ TEST(ChildProgram, ThatSaysMoreThanAPipeHoldsWorksOn) {
     const std::string mark = folder.file("mark");
     ChildProgram program(
         {"sh", "-c", "echo first >&2; head -c 1000000 /dev/zero >&2; echo >" + mark + "; sleep 100"});
-    for (int i = 0; i < 200 && !std::filesystem::exists(mark); ++i)
-        ::usleep(50'000);
-    EXPECT_TRUE(std::filesystem::exists(mark)) << "it waits for its output to be read";
+    EXPECT_TRUE(test::becomes([&] { return std::filesystem::exists(mark); }))
+        << "it waits for its output to be read";
     EXPECT_FALSE(program.has_ended());
     EXPECT_EQ(program.complaint().substr(0, 5), "first");
 }
@@ -113,21 +114,17 @@ TEST(RunProgram, AProgramDiesWithWhoStartedIt) {
         ::_exit(0);
     }
     std::string pid;
-    for (int i = 0; i < 100 && pid.empty(); ++i) {
-        ::usleep(50'000);
+    ASSERT_TRUE(test::becomes([&] {
         if (std::filesystem::exists(mark)) pid = read_file(mark, Code::kInternal);
-    }
-    ASSERT_FALSE(pid.empty());
+        return pid.ends_with('\n');
+    }));
     ::kill(starter, SIGKILL);
     ::waitpid(starter, nullptr, 0);
-    bool gone = false;
-    for (int i = 0; i < 100 && !gone; ++i) {
-        ::usleep(50'000);
-        const std::string stat = "/proc/" + pid.substr(0, pid.find('\n')) + "/stat";
-        gone = !std::filesystem::exists(stat) ||
-               read_file(stat, Code::kInternal).find(") Z ") != std::string::npos;
-    }
-    EXPECT_TRUE(gone);
+    EXPECT_TRUE(test::becomes([&] {
+        std::ifstream file("/proc/" + pid.substr(0, pid.find('\n')) + "/stat");
+        std::string stat;
+        return !std::getline(file, stat) || stat.find(") Z ") != std::string::npos;
+    }));
 }
 
 }  // namespace

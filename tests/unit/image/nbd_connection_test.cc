@@ -11,6 +11,7 @@
 
 #include "base/child_program.h"
 #include "base/fd.h"
+#include "tests/support/becomes.h"
 #include "tests/support/scratch.h"
 #include "tests/support/tar_image.h"
 
@@ -24,8 +25,7 @@ using std::chrono::milliseconds;
 class NbdConnections : public ::testing::Test {
   protected:
     NbdConnections() {
-        for (int i = 0; i < 500 && !std::filesystem::exists(socket_); ++i)
-            ::usleep(20'000);
+        test::becomes([this] { return std::filesystem::exists(socket_); });
         connection_.emplace(socket_, "disk", Patience{});
     }
     ~NbdConnections() override { go_on(); }

@@ -314,7 +314,7 @@ TEST_P(OnABadDay, TheRightBytesComeOrOneClearLine) {
             EXPECT_EQ(std::string(e.what()).find('\n'), std::string::npos) << e.what();
         }
     }
-    EXPECT_LT(std::chrono::steady_clock::now() - begin, 10s);
+    EXPECT_LT(std::chrono::steady_clock::now() - begin, 60s);
 }
 
 INSTANTIATE_TEST_SUITE_P(Web, OnABadDay, testing::ValuesIn(bad_days()), [](const auto& tested) {

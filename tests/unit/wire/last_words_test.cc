@@ -106,7 +106,7 @@ End end_of(const std::function<void(Actor&)>& then) {
 TEST(LastWordsOfATarget, ThatOnlyLivesAreNotWaitedForAnHour) {
     const End end = end_of([](Actor& target) { target.live(); });
     EXPECT_NE(end.text.find("has said nothing for 0.6 s"), std::string::npos) << end.text;
-    EXPECT_LT(end.took, 5s);
+    EXPECT_LT(end.took, 30s);
     ASSERT_FALSE(end.shown.empty()) << "nobody knows for whom it waits";
     EXPECT_NE(end.shown.front().find("waiting for the target's word"), std::string::npos);
 }
@@ -119,7 +119,7 @@ TEST(LastWordsOfATarget, ThatHangsWhileItTellsHowFarItIsAreNotWaitedForAnHour) {
         }
     });
     EXPECT_NE(end.text.find("has not got on for 1.2 s"), std::string::npos) << end.text;
-    EXPECT_LT(end.took, 6s);
+    EXPECT_LT(end.took, 30s);
 }
 
 }  // namespace

@@ -9,6 +9,7 @@
 #include <future>
 #include <thread>
 
+#include "tests/support/becomes.h"
 #include "tests/support/test_pki.h"
 #include "wire/callers.h"
 #include "wire/connection.h"
@@ -63,9 +64,7 @@ class ReceptionTest : public ::testing::Test {
     std::unique_ptr<Transport> call() const { return connect_tcp(listener_.address(), after(10s)); }
     std::unique_ptr<Channel> call_as(const Credentials& who) const { return connect_channel(call(), who); }
     void wait_for_taken(int wanted) const {
-        for (int i = 0; i < 500 && taken_ != wanted; ++i)
-            std::this_thread::sleep_for(10ms);
-        ASSERT_EQ(taken_, wanted);
+        ASSERT_TRUE(test::becomes([&] { return taken_ == wanted; })) << taken_;
     }
 
     test::TestPki pki_;
@@ -111,9 +110,7 @@ TEST_F(ReceptionTest, TenThousandStrangersLeaveNothingBesideAReader) {
         stranger->send(as_bytes("GET / HTTP/1.0\r\n\r\n"), after(5s));
         EXPECT_TRUE(is_cut_off(*stranger));  // all before it have been taken then
     }
-    for (int i = 0; i < 600 && threads_now() > threads; ++i)
-        std::this_thread::sleep_for(20ms);
-    EXPECT_EQ(threads_now(), threads);
+    EXPECT_TRUE(test::becomes([&] { return threads_now() <= threads; })) << threads_now();
     // Threads that ended are joined by the next connection; what is left is the memory of the last few.
     EXPECT_LT(mappings_now(), mappings + 500);
     EXPECT_EQ(taken_, 1) << "the reader was pushed out";
@@ -157,7 +154,7 @@ TEST(Callers, ASecondMachineHearsWithWhomWeAreBusy) {
     const auto begin = std::chrono::steady_clock::now();
     EXPECT_THAT(greeting_of(call_as(*second), code), HasSubstr("busy with first"));
     EXPECT_EQ(code, Code::kRefused);
-    EXPECT_LT(std::chrono::steady_clock::now() - begin, 5s);
+    EXPECT_LT(std::chrono::steady_clock::now() - begin, 30s);
     // The machine that is served calls again when its connection broke.
     const auto again = call_as(*first);
     EXPECT_EQ(callers.next(after(10s), {})->peer().name, "first");

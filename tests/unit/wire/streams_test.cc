@@ -4,6 +4,7 @@
 
 #include <atomic>
 
+#include "tests/support/becomes.h"
 #include "tests/support/cut_network.h"
 #include "tests/support/fake_devices.h"
 #include "tests/support/gpt_disk.h"
@@ -37,14 +38,6 @@ struct Disks {
     }
 };
 
-bool becomes(const std::function<bool()>& true_soon) {
-    for (const Deadline deadline = after(10s); std::chrono::steady_clock::now() < deadline;) {
-        if (true_soon()) return true;
-        std::this_thread::sleep_for(1ms);
-    }
-    return false;
-}
-
 std::size_t count_lost(WireRig& rig) {
     std::size_t lost = 0;
     for (const std::string& outcome : rig.outcomes())
@@ -57,7 +50,7 @@ TEST(Streams, ACopyComesOverAllOfThem) {
     WireRig rig(disks.device);
     rig.streams = 3;
     auto link = rig.link();
-    ASSERT_TRUE(becomes([&] { return rig.connected() == 3; }));
+    ASSERT_TRUE(test::becomes([&] { return rig.connected() == 3; }));
     disks.copy_over(*link);
     EXPECT_TRUE(disks.is_copied());
     link.reset();
@@ -73,7 +66,7 @@ TEST(Streams, WhatWasAskedOverOneThatBreaksIsAskedOverAnother) {
     rig.streams = 2;
     rig.connections = {{}, {.second_cut = 2 * kMiB}};
     const auto link = rig.link();
-    ASSERT_TRUE(becomes([&] { return rig.connected() == 2; }));
+    ASSERT_TRUE(test::becomes([&] { return rig.connected() == 2; }));
     disks.copy_over(*link);
     EXPECT_TRUE(disks.is_copied());
     EXPECT_EQ(count_lost(rig), 1u);
@@ -86,7 +79,7 @@ TEST(Streams, TheFirstMayBreakAsWell) {
     rig.streams = 2;
     rig.connections = {{.second_cut = 2 * kMiB}, {}};
     const auto link = rig.link();
-    ASSERT_TRUE(becomes([&] { return rig.connected() == 2; }));
+    ASSERT_TRUE(test::becomes([&] { return rig.connected() == 2; }));
     disks.copy_over(*link);
     EXPECT_TRUE(disks.is_copied());
     EXPECT_EQ(link->times_reconnected(), 0u);
@@ -114,7 +107,7 @@ TEST(Streams, OneThatDoesNotComeIsDoneWithout) {
         throw_error(Code::kPeer, "no more than one");
     };
     Link link(rig.connect(), rig.random(), options);
-    ASSERT_TRUE(becomes([&] { return refused != 0; }));
+    ASSERT_TRUE(test::becomes([&] { return refused != 0; }));
     disks.copy_over(link);
     EXPECT_TRUE(disks.is_copied());
 }
@@ -174,7 +167,7 @@ TEST(Streams, WhoSendsMakesAsManyAsItWasTold) {
     {
         SeededRandom random(2);
         Link link(Push::as_peer(push.network.accept(after(10s))), random, push.target_options());
-        ASSERT_TRUE(becomes([&] { return push.calls == 3; }));
+        ASSERT_TRUE(test::becomes([&] { return push.calls == 3; }));
         push.disks.copy_over(link);
     }
     sender.join();
@@ -194,7 +187,7 @@ TEST(Streams, WhatTheTargetGivesUpWithEndsAll) {
     {
         SeededRandom random(2);
         Link link(Push::as_peer(push.network.accept(after(10s))), random, push.target_options());
-        ASSERT_TRUE(becomes([&] { return push.calls == 3; }));
+        ASSERT_TRUE(test::becomes([&] { return push.calls == 3; }));
         link.abort({Code::kTargetIo, "the target is broken"});
     }
     sender.join();
@@ -208,7 +201,7 @@ TEST(Streams, TheSendersFirstMayBreakToo) {
     {
         SeededRandom random(2);
         Link link(Push::as_peer(push.network.accept(after(10s))), random, push.target_options());
-        ASSERT_TRUE(becomes([&] { return push.calls >= 2; }));
+        ASSERT_TRUE(test::becomes([&] { return push.calls >= 2; }));
         push.disks.copy_over(link);
     }
     sender.join();

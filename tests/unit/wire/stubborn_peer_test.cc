@@ -66,7 +66,7 @@ TEST(StubbornSource, ThatPlansForEverDoesNotKeepUsFromStopping) {
         const RemoteReader reader(link);
     });
     EXPECT_EQ(ending.code, Code::kInterrupted) << ending.text;
-    EXPECT_LT(ending.time, 3s);
+    EXPECT_LT(ending.time, 30s);
 }
 
 TEST(StubbornSource, ThatNeverOpensItsDiskDoesNotKeepUsFromStopping) {
@@ -264,7 +264,7 @@ TEST(StubbornTarget, ThatOnlyLivesDoesNotKeepUsFromStopping) {
             options);
     });
     EXPECT_EQ(ending.code, Code::kInterrupted);
-    EXPECT_LT(ending.time, 4s);
+    EXPECT_LT(ending.time, 30s);
 }
 
 // Otherwise it would be asked the same over the next connection, and the next.
