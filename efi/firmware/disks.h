@@ -31,8 +31,10 @@ class BlockDisk final : public WritableDisk {
 
 class Disks {
   public:
-    /// Has firmware look for all of them first: it starts only what it boots from.
-    void find(BootServices& boot);
+    enum class Network { kToo, kLeaveAlone };
+    /// Has firmware look for all of them first: it starts only what it boots from. That starts network cards,
+    /// too, unless they are to be left alone.
+    void find(BootServices& boot, Network network);
     std::size_t count() const { return count_; }
     BlockDisk& operator[](std::size_t number) { return disks_[number]; }
     /// The disk that a handle's device is on.

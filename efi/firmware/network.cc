@@ -1,38 +1,13 @@
 #include "efi/firmware/network.h"
 
 #include "efi/core/device_path.h"
+#include "efi/firmware/deadline.h"
 #include "efi/firmware/http.h"
 
 namespace dupengine::efi {
 namespace {
 
-constexpr std::uint64_t kSecond = 10'000'000;  // of timers
-constexpr std::uint64_t kPatience = 30 * kSecond;
 constexpr std::size_t kPart = kMiB;
-
-/// A moment that comes by itself.
-class Deadline {
-  public:
-    Deadline(BootServices& boot, std::uint64_t after) : boot_(boot) {
-        if (boot_.create_event(kTimerEvent, 0, nullptr, nullptr, &event_) != kSuccess) event_ = nullptr;
-        if (event_ != nullptr) boot_.set_timer(event_, TimerDelay::kRelative, after);
-    }
-    ~Deadline() {
-        if (event_ != nullptr) boot_.close_event(event_);
-    }
-    Deadline(const Deadline&) = delete;
-    Deadline& operator=(const Deadline&) = delete;
-    /// At once where firmware has no timer.
-    bool has_come() {
-        if (event_ == nullptr || boot_.check_event(event_) == kSuccess) come_ = true;
-        return come_;
-    }
-
-  private:
-    BootServices& boot_;
-    Event event_ = nullptr;
-    bool come_ = false;
-};
 
 bool has_address(Ip4Config2& config) {
     alignas(8) std::array<std::byte, 1024> data{};

@@ -1,5 +1,6 @@
 #pragma once
-// The protocols of UEFI that are used here (UEFI 2.10, chapters 9, 10 and 13), as tables.h has the tables.
+// The protocols of UEFI that are used here (UEFI 2.10, chapters 9, 10, 13 and 24), as tables.h has the
+// tables.
 
 #include "efi/firmware/tables.h"
 
@@ -11,6 +12,8 @@ inline constexpr Guid kDevicePathProtocol =
     guid(0x09576e91, 0x6d3f, 0x11d2, {0x8e, 0x39, 0x00, 0xa0, 0xc9, 0x69, 0x72, 0x3b});
 inline constexpr Guid kBlockIoProtocol =
     guid(0x964e5b21, 0x6459, 0x11d2, {0x8e, 0x39, 0x00, 0xa0, 0xc9, 0x69, 0x72, 0x3b});
+inline constexpr Guid kSimpleNetworkProtocol =
+    guid(0xa19832b9, 0xac25, 0x11d3, {0x9a, 0x2d, 0x00, 0x90, 0x27, 0x3f, 0xc1, 0x4d});
 inline constexpr Guid kFileSystemProtocol =
     guid(0x964e5b22, 0x6459, 0x11d2, {0x8e, 0x39, 0x00, 0xa0, 0xc9, 0x69, 0x72, 0x3b});
 inline constexpr Guid kFileInfo =

@@ -61,8 +61,8 @@ inline constexpr std::uint32_t kTimerEvent = 0x80000000;
 
 struct BootServices {
     TableHeader header;
-    void* raise_tpl;
-    void* restore_tpl;
+    std::uint64_t(EFIAPI* raise_tpl)(std::uint64_t level);
+    void(EFIAPI* restore_tpl)(std::uint64_t level);
     void* allocate_pages;
     void* free_pages;
     void* memory_map;

@@ -43,6 +43,7 @@ Uefi::Uefi(SystemTable& system, Handle self)
     : boot_(*system.boot),
       runtime_(*system.runtime),
       self_(self),
+      ipxe_(ipxe_of(*system.boot, self)),
       console_(system),
       program_(*system.boot),
       initrd_(*system.boot),
@@ -55,7 +56,7 @@ void Uefi::announce(TextView version) {
 }
 
 void Uefi::find_disks() {
-    disks_.find(boot_);
+    disks_.find(boot_, ipxe_ == nullptr ? Disks::Network::kToo : Disks::Network::kLeaveAlone);
 }
 
 std::optional<std::size_t> Uefi::own_disk() {
@@ -77,12 +78,14 @@ TextView Uefi::read_file(const FilePlace& place, FileUse use, Bytes& content) {
 WebAnswer Uefi::fetch(TextView url, const WebAddress& address, FileUse use, Bytes& content) {
     content = {};
     Pool& into = pool_of(use);
-    const WebAnswer answer = fetch_file(boot_, console_, url, address, into);
+    const WebAnswer answer = ipxe_ == nullptr ? fetch_file(boot_, console_, url, address, into)
+                                              : fetch_by_ipxe(boot_, console_, *ipxe_, url, into);
     if (answer.reason.empty()) content = into.all();
     return answer;
 }
 
 WebAnswer Uefi::fetch_part(TextView url, const WebAddress& address, std::uint64_t offset, Buffer part) {
+    if (ipxe_ != nullptr) return {"iPXE, which started this program, fetches no parts of files"};
     return fetch_file_part(boot_, console_, url, address, offset, part);
 }
 

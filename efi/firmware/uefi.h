@@ -3,6 +3,7 @@
 
 #include "efi/firmware/console.h"
 #include "efi/firmware/images.h"
+#include "efi/firmware/ipxe.h"
 #include "efi/firmware/tpm.h"
 
 namespace dupengine::efi {
@@ -50,6 +51,7 @@ class Uefi final : public Firmware {
     BootServices& boot_;
     RuntimeServices& runtime_;
     Handle self_;
+    Ipxe* ipxe_;
     Console console_;
     Disks disks_;
     Pool program_, initrd_, signature_;

@@ -5,7 +5,8 @@
 # from its own disk as the node that its profile names, and tells that it came up well (dupengine-generator). Switched on once more, the network
 # still first, it starts that at once. Told to restore itself, it gets a new version that does not come up, and goes back to
 # the one that did; the server hears of all that. By GRUB over the network it finds nothing to copy. A machine with a BIOS starts the
-# same small system. What the network gives is made by `dupengine media`, and so is a stick that starts both kinds. All
+# same small system, and so do machines that come with iPXE, one with a BIOS and one with UEFI; there iPXE starts dupengine.efi, too.
+# What the network gives is made by `dupengine media`, and so is a stick that starts both kinds. All
 # servers (dnsmasq, nginx, httpd) are in a network of the test's own.
 # DUPENGINE: the command; DUPENGINE_EFI: the application.
 set -euo pipefail
@@ -85,6 +86,10 @@ http {
 CONF
     mkdir --mode 777 reports
 }
+
+# Of firmware that has started nothing before.
+uefi=(-drive "if=pflash,format=raw,unit=0,readonly=on,file=/usr/share/OVMF/OVMF_CODE_4M.fd"
+    -drive "if=pflash,format=raw,unit=1,snapshot=on,file=/usr/share/OVMF/OVMF_VARS_4M.fd")
 
 # Of the golden system with dupengine installed, which starts by dupengine.efi and tells that it came up well.
 make_store() {
@@ -231,6 +236,25 @@ offers_a_shell() {
     say "the small system offers a shell, $((SECONDS - begin)) s after it was switched on"
     switch_off
 }
+# With UEFI and the disk bare.img: [CARD], what else its network card is.
+start_with_bare_disk() {
+    start_machine -machine q35 "${uefi[@]}" -device "virtio-net-pci,netdev=net,mac=52:54:00:77:00:07,${1-}bootindex=0" \
+        -drive if=none,id=disk,format=raw,cache=unsafe,discard=unmap,file=bare.img -device virtio-blk-pci,drive=disk
+}
+make_disk_with_kernel_elsewhere() {
+    rm bare.img
+    truncate -s 1G bare.img
+    sgdisk --new=1:1M:+64M bare.img >/dev/null
+    cat >>web-7.toml <<'BOOT'
+[boot]
+choice = "kernel"
+timeout = 0
+kernel = "http://10.77.1.1/linux"
+initrd = "http://10.77.1.1/initrd"
+command_line = "console=ttyS0"
+BOOT
+    "$DUPENGINE" profile init --store partition:bare.img --from web-7.toml >/dev/null
+}
 switch_off() {
     kill -KILL "$machine"
     wait "$machine" 2>/dev/null || true
@@ -335,6 +359,28 @@ machine=''
 "$DUPENGINE" profile show --store partition:bare.img --json >after
 check grep -q '"node": "web-7"' after
 say "it is web-7, $((SECONDS - begin)) s after it was switched on"
+
+say "one with UEFI whose network card has iPXE gets that profile"
+rm bare.img
+truncate -s 4G bare.img
+start_with_bare_disk
+await '/dev/vda has no profile, and gets that of the small system'
+say "... $((SECONDS - begin)) s after it was switched on"
+switch_off
+
+say "one whose firmware fetches iPXE: that starts dupengine.efi, for which it fetches the kernel"
+make_folder --efi "$DUPENGINE_EFI"
+cp /usr/lib/ipxe/snponly.efi tftp/
+sed -i 's/tag:efi,tag:!ipxe,.*/tag:efi,tag:!ipxe,snponly.efi/' tftp/dnsmasq.conf
+start_dhcp
+make_disk_with_kernel_elsewhere
+start_with_bare_disk romfile=,
+await 'Fetches http://10\.77\.1\.1/initrd\.'
+await 'Linux version'
+check grep -aq 'Start PXE over IPv4' console
+check grep -aq 'dupengine\.efi\.\.\. ok' console
+say "... $((SECONDS - begin)) s after it was switched on"
+switch_off
 rm bare.img
 
 say "a stick starts a machine with a BIOS, and one with UEFI, without any network"
@@ -342,8 +388,7 @@ make_stick
 switch_on_with_stick pc
 offers_a_shell
 make_stick_directly
-switch_on_with_stick q35 -drive "if=pflash,format=raw,unit=0,readonly=on,file=/usr/share/OVMF/OVMF_CODE_4M.fd" \
-    -drive if=pflash,format=raw,unit=1,snapshot=on,file=/usr/share/OVMF/OVMF_VARS_4M.fd
+switch_on_with_stick q35 "${uefi[@]}"
 offers_a_shell
 
 say "so does a CD, with the drivers of one machine only"
@@ -352,7 +397,6 @@ check [ "$(stat -c %s this.img)" -lt "$(stat -c %s small.img)" ]
     >media.log
 switch_on_with_cd pc
 offers_a_shell
-switch_on_with_cd q35 -drive "if=pflash,format=raw,unit=0,readonly=on,file=/usr/share/OVMF/OVMF_CODE_4M.fd" \
-    -drive if=pflash,format=raw,unit=1,snapshot=on,file=/usr/share/OVMF/OVMF_VARS_4M.fd
+switch_on_with_cd q35 "${uefi[@]}"
 offers_a_shell
 say "netboot: all well"
