@@ -7,6 +7,7 @@
 #include <cstdlib>
 #include <filesystem>
 #include <map>
+#include <sstream>
 
 #include "base/fd.h"
 #include "bootloader_hooks/media/boot_words.h"
@@ -362,6 +363,19 @@ TEST(NetworkFolders, AServerGetsEachFirmwareItsOwnProgram) {
           "\ndhcp-boot=tag:efi,tag:!ipxe,grub/efi64.efi\n", "\ndhcp-boot=tag:bios,tag:!ipxe,grub/bios.0\n",
           "\ndhcp-boot=tag:ipxe,boot.ipxe\n"})
         EXPECT_THAT(settings, HasSubstr(line));
+}
+
+// One of another architecture would not run it.
+TEST(NetworkFolders, AServerGivesNoProgramToFirmwareOfAnyOtherKind) {
+    std::istringstream settings(
+        dnsmasq_settings(parse_dhcp_range("eth0", "10.0.0.5,10.0.0.9"), "/srv/tftp", kNetworkEfi));
+    int programs = 0;
+    for (std::string line; std::getline(settings, line);) {
+        if (!line.starts_with("dhcp-boot=")) continue;
+        ++programs;
+        EXPECT_THAT(line, ::testing::ContainsRegex("^dhcp-boot=tag:(efi|bios|ipxe),"));
+    }
+    EXPECT_EQ(programs, 3);
 }
 
 TEST(NetworkFolders, NoRangeIsGuessed) {
