@@ -117,3 +117,37 @@ await_text '^Back in dupengine: it is no program that this firmware can run\.$'
 await_text '^Starts the kernel /EFI/dupengine/linux of disk 1\.$'
 await_text '^small system: .*console=ttyS0 quiet panic=-1 word="two words"$'
 await_power_off
+
+say "an EFI system partition that is damaged: it says so, and takes that of no other disk"
+make_disk stick.img 64M
+put_on_esp stick.img "$DUPENGINE_EFI" /EFI/BOOT/BOOTX64.EFI
+put_on_esp stick.img "$OTHER_LOADER" /EFI/debian/grubx64.efi
+make_disk damaged.img 96M
+put_on_esp damaged.img "$OTHER_LOADER" /EFI/debian/grubx64.efi
+make_profile damaged.img '[boot]
+timeout = 0'
+dd if=/dev/urandom of=damaged.img bs=1M seek=1 count=33 conv=notrunc status=none
+forget_variables
+start_firmware stick.img damaged.img
+await_text '^This machine is web-1'
+await_text '^It should boot from the disk, and cannot: its partition has no file system that firmware can read\.$'
+await_text '^Which\?'
+stop_firmware
+
+say "beside its disk one that was copied from it, with the same GUIDs and the same profile: its own is started"
+make_disk own.img 96M
+put_on_esp own.img "$DUPENGINE_EFI" /EFI/BOOT/BOOTX64.EFI
+put_on_esp own.img "$OTHER_LOADER" /EFI/debian/grubx64.efi
+make_profile own.img '[boot]
+timeout = 0'
+cp --sparse=always own.img twin.img
+put_on_esp twin.img profile.toml /EFI/debian/grubx64.efi
+for disks in 'own.img twin.img' 'twin.img own.img'; do
+    read -r first second <<<"$disks"
+    forget_variables # the other loader leaves a choice there
+    start_firmware "$first" "$second"
+    await_text '^This machine is web-1'
+    if [[ $first == own.img ]]; then reason='it gave up'; else reason='it is no program that this firmware can run'; fi
+    await_text "^Back in dupengine: $reason\.$"
+    stop_firmware
+done

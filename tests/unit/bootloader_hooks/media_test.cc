@@ -7,6 +7,7 @@
 #include <cstdlib>
 #include <filesystem>
 #include <map>
+#include <sstream>
 
 #include "base/fd.h"
 #include "bootloader_hooks/media/boot_words.h"
@@ -394,6 +395,19 @@ TEST(NetworkFolders, AServerSendsHttpBootToTheWebServer) {
     for (const char* wrong : {"", "10.0.0.1", "ftp://10.0.0.1/pxe", "http://", "http://a/b,c", "http://a/b c",
                               "http://a/b#c", "http://a/b\nport=1"})
         EXPECT_EQ(code_of([&] { parse_http_folder(wrong); }), Code::kUsage) << wrong;
+}
+
+// One of another architecture would not run it.
+TEST(NetworkFolders, AServerGivesNoProgramToFirmwareOfAnyOtherKind) {
+    std::istringstream settings(
+        dnsmasq_settings(parse_dhcp_range("eth0", "10.0.0.5,10.0.0.9"), "/srv/tftp", kNetworkEfi));
+    int programs = 0;
+    for (std::string line; std::getline(settings, line);) {
+        if (!line.starts_with("dhcp-boot=")) continue;
+        ++programs;
+        EXPECT_THAT(line, ::testing::ContainsRegex("^dhcp-boot=tag:(efi|bios|ipxe),"));
+    }
+    EXPECT_EQ(programs, 3);
 }
 
 TEST(NetworkFolders, NoRangeIsGuessed) {

@@ -55,5 +55,17 @@ TEST_F(EfiBadDays, FallsBackWhereTheLoaderIsForAnotherArchitecture) {
     EXPECT_THAT(machine_.done, ElementsAre(StartsWith("program"))) << "once";
 }
 
+TEST_F(EfiBadDays, FallsBackWhereTheKernelIsForAnotherArchitecture) {
+    machine_.add_disk(1);
+    machine_.set_profile(0, kWeb +
+                                "[boot]\nchoice = \"kernel\"\nkernel = \"/linux\"\ntimeout = 0\n"
+                                "fallback = \"disk\"\n");
+    machine_.files = {{{0, "/linux"}, "kernel"}, {{0, kFallback}, "loader"}};
+    machine_.comes_back = "it is no program that this firmware can run";
+    run();
+    EXPECT_THAT(machine_.done, ElementsAre(StartsWith("kernel /linux"), StartsWith("program")));
+    EXPECT_THAT(machine_.said, HasSubstr("it is no program that this firmware can run.\n"));
+}
+
 }  // namespace
 }  // namespace dupengine
