@@ -51,6 +51,20 @@ Layer load_role(const Profile& node, const std::string& role, const std::vector<
     return find_roles(one, folders).front();
 }
 
+// Empty for a store that holds no profile yet.
+std::string node_of(const StoredRole& role) {
+    return role.profile.text.empty() ? "" : load_node(role.profile, role.store).profile.node;
+}
+
+// Empty, too, where it cannot be read: then it names nobody.
+std::string node_in(const std::string& store) {
+    try {
+        return node_of(read_stored_role(store));
+    } catch (const Error&) {
+        return {};
+    }
+}
+
 // Several disks may have it, and then it has to be the same one.
 template <typename Open, typename Read>
 StoredRole find_role(const std::vector<std::string>& disks, Open open, Read read) {
@@ -85,14 +99,24 @@ StoredRole find_stored_role(const std::vector<std::string>& disks) {
 }
 
 StoredRole find_own_role(const std::vector<std::string>& disks) {
+    return find_own_role(disks, machine::runs_from_memory() && has_variable_store() ? "efivar:" : "");
+}
+
+StoredRole find_own_role(const std::vector<std::string>& disks, const std::string& firmware) {
     const auto has_store = [](const std::string& disk) {
         return find_profile_place(*block::open_source(disk)).has_value();
     };
     return refusing([&] {
-        const bool is_in_firmware = machine::runs_from_memory() &&
-                                    std::none_of(disks.begin(), disks.end(), has_store) &&
-                                    has_variable_store();
-        return is_in_firmware ? read_stored_role("efivar:") : find_stored_role(disks);
+        if (firmware.empty()) return find_stored_role(disks);
+        if (std::ranges::none_of(disks, has_store)) return read_stored_role(firmware);
+        StoredRole of_disk = find_stored_role(disks);
+        const std::string node = node_of(of_disk), other = node_in(firmware);
+        if (!node.empty() && !other.empty() && node != other)
+            throw_error(Code::kRefused,
+                        "{}: is the profile of {}, and the firmware of this machine holds that of {}: these "
+                        "are two machines; take away the one that does not belong here",
+                        of_disk.store, node, other);
+        return of_disk;
     });
 }
 

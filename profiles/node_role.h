@@ -20,10 +20,13 @@ StoredRole read_stored_role(const std::string& store);
 /// From the profile partition of the disk that has one. Several may have the same profile; throws kRefused
 /// for different ones, or if none has one.
 StoredRole find_stored_role(const std::vector<std::string>& disks);
-/// The same, but in a system that runs from memory, where no disk has such a partition, from the variables of
-/// the firmware if they hold a profile: there the disks are the machine's own. A workshop that makes disks
-/// for others is not who its firmware says.
+/// The same, but in a system that runs from memory the disks are the machine's own, and its firmware may have
+/// a profile, too (efivar:): it counts where no disk has such a partition, and throws kRefused where disk and
+/// firmware name two nodes, as for a disk that was moved here. A workshop that makes disks for others is not
+/// who its firmware says.
 StoredRole find_own_role(const std::vector<std::string>& disks);
+/// The same with this store for that of the firmware; empty: it has none.
+StoredRole find_own_role(const std::vector<std::string>& disks, const std::string& firmware);
 
 /// The same on a system that runs from these disks, and may believe them to be others (the restored image of
 /// a source): tables and slots are asked of the media, past every cache, and the kernel's own idea of the

@@ -171,6 +171,20 @@ TEST_F(EarlyBoot, TheCommandLinesNetworkComesBeforeTheProfiles) {
     EXPECT_THAT(screen(), Not(HasSubstr("10.9.0.5")));
 }
 
+// The firmware of this machine has no profile, so somebody else says what dupengine says then (node_role.h).
+TEST_F(EarlyBoot, ADiskOfAnotherMachineIsNotWritten) {
+    std::filesystem::remove(folder.file("dupengine"));
+    write_file_atomic(
+        folder.file("dupengine"),
+        as_bytes(std::string_view(
+            "#!/bin/sh\ncase $* in\n*--dry-run*) echo 'these are two machines' >&2 && exit 3 ;;\n"
+            "copy*) echo WRITTEN ;;\nesac\n")),
+        0755, Code::kInternal);
+    const test::LoopDevice loop(folder.sparse_file("disk.img", 8 * kMiB));
+    EXPECT_THAT(run(kAway + loop.path()), HasSubstr("no image was copied: these are two machines"));
+    EXPECT_THAT(screen(), Not(HasSubstr("WRITTEN")));
+}
+
 TEST_F(EarlyBoot, SomebodyStopsACopyFromAMachineThatDoesNotAnswer) {
     // Takes the call, and says nothing.
     const Fd listening(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));

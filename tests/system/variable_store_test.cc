@@ -6,6 +6,7 @@
 #include <filesystem>
 
 #include "base/fd.h"
+#include "profiles/node_role.h"
 #include "tests/support/scratch.h"
 
 namespace dupengine {
@@ -70,6 +71,32 @@ TEST_F(VariableStore, GivesAFolderItsRole) {
         run_dupengine({"assume", "--yes", "--root", work_.file("root"), "--store", store_});
     EXPECT_EQ(taken.status, 0) << taken.err;
     EXPECT_EQ(read_file(work_.file("root/etc/hostname"), Code::kInternal), "web-1\n");
+}
+
+TEST_F(VariableStore, AndADiskOfAnotherMachineMakeNobody) {
+    ASSERT_EQ(profile({"init", "--from", profile_}).status, 0);
+    const std::string bare = work_.sparse_file("bare.img", 8 * kMiB),
+                      disk = work_.sparse_file("disk.img", 64 * kMiB);
+    EXPECT_EQ(profiles::find_own_role({bare}, store_).store, store_);
+    const auto give = [&](std::vector<std::string> verb, const std::string& node) {
+        put(profile_, "schema = 1\nkind = \"node\"\nnode = \"" + node + "\"\n");
+        verb.insert(verb.begin(), "profile");
+        verb.insert(verb.end(), {profile_, "--store", "partition:" + disk});
+        EXPECT_EQ(run_dupengine(verb).status, 0);
+    };
+    give({"init", "--from"}, "web-1");
+    EXPECT_EQ(profiles::find_own_role({bare, disk}, store_).store, "partition:" + disk);
+    give({"set"}, "web-2");
+    try {
+        profiles::find_own_role({disk}, store_);
+        ADD_FAILURE() << "somebody else's disk";
+    } catch (const Error& e) {
+        EXPECT_EQ(e.code(), Code::kRefused);
+        EXPECT_THAT(e.what(),
+                    HasSubstr("is the profile of web-2, and the firmware of this machine holds that of "
+                              "web-1: these are two machines"));
+    }
+    EXPECT_EQ(profiles::find_own_role({disk}, "").profile.generation, 2u) << "a workshop";
 }
 
 // A running machine that becomes another would see its source's variables.
